@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "datapath/table/path.h"
+
+struct slots path_slots;
+
+int path_table_init(void)
+{
+	return slots_init(&path_slots, sizeof(struct path), PATH_TABLE_MAX);
+}
+
+void path_table_fini(void)
+{
+	slots_fini(&path_slots);
+}
+
+uint32_t path_create(const struct path *proto)
+{
+	uint32_t idx = slots_alloc(&path_slots);
+
+	if (idx == SLOT_NONE)
+		return PATH_NONE;
+	memcpy((uint8_t *)path_at(idx) + sizeof(uint32_t), (const uint8_t *)proto + sizeof(uint32_t),
+		sizeof(*proto) - sizeof(uint32_t));
+	return idx;
+}
+
+uint32_t path_create_plain(uint16_t port_id, const struct rte_ether_addr *dst, const struct rte_ether_addr *src,
+	uint16_t mtu, uint8_t flags, uint32_t endpoint_idx)
+{
+	struct path p = { .port_id = port_id,
+		.kind = PATH_PLAIN,
+		.hdr_len = RTE_ETHER_HDR_LEN,
+		.mtu = mtu,
+		.flags = flags,
+		.endpoint_idx = endpoint_idx,
+		.tunnel_idx = SLOT_NONE };
+
+	memcpy(&p.hdr[0], dst, RTE_ETHER_ADDR_LEN);
+	memcpy(&p.hdr[RTE_ETHER_ADDR_LEN], src, RTE_ETHER_ADDR_LEN);
+	return path_create(&p);
+}
+
+void path_destroy(uint32_t idx)
+{
+	if (idx != PATH_NONE)
+		slots_free(&path_slots, idx);
+}

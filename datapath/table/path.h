@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Paths: the shared answer to "how does a packet leave": output port, the header to write in front of the L3 packet, MTU.
+ * One per endpoint, per resolved neighbour, per resolved tunnel end. Immutable once created: a change is a new path, and the
+ * freed one's gen sends the flows that used it through the layers again.
+ * Writer: control thread. Readers: workers, by index.
+ */
+#ifndef LEAT_TABLE_PATH_H
+#define LEAT_TABLE_PATH_H
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include <rte_ether.h>
+
+#include "datapath/base/addr.h"
+#include "datapath/base/slots.h"
+
+#define PATH_NONE SLOT_NONE
+#define PATH_HDR_MAX 96
+#define PATH_TABLE_MAX (1u << 18)
+
+enum path_kind { PATH_PLAIN, PATH_VXLAN4, PATH_VXLAN6 };
+
+#define PATH_F_LOCAL (1u << 0) /* ends or begins at this node: TTL untouched (host port) */
+
+struct path {
+	_Atomic uint32_t gen;
+	uint16_t port_id;
+	uint8_t kind;	 /* enum path_kind */
+	uint8_t hdr_len; /* bytes of hdr in use: 14, or outer headers + inner Ethernet */
+	uint16_t mtu;	 /* largest L3 packet that may leave, bytes (inner for a tunnel) */
+	uint8_t flags;	 /* PATH_F_* */
+	uint8_t pad;
+	uint32_t endpoint_idx; /* destination endpoint, or SLOT_NONE */
+	uint32_t tunnel_idx;   /* tunnel, or SLOT_NONE */
+	uint8_t pad2[12];
+	uint8_t hdr[PATH_HDR_MAX]; /* Ethernet type of a plain path is filled in per packet family */
+} __rte_aligned(64);
+static_assert(sizeof(struct path) == 128, "two cache lines");
+
+extern struct slots path_slots;
+
+int path_table_init(void);
+void path_table_fini(void);
+
+/* Copies *proto (gen ignored) into a new path. Index or PATH_NONE when full. */
+uint32_t path_create(const struct path *proto);
+
+/* A path that only writes the Ethernet header. */
+uint32_t path_create_plain(uint16_t port_id, const struct rte_ether_addr *dst, const struct rte_ether_addr *src,
+	uint16_t mtu, uint8_t flags, uint32_t endpoint_idx);
+
+/* PATH_NONE is accepted. */
+void path_destroy(uint32_t idx);
+
+static inline struct path *path_at(uint32_t idx)
+{
+	return slots_at(&path_slots, idx);
+}
+
+#endif

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "pmd/mempool.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <rte_errno.h>
+#include <rte_mbuf.h>
+
+#include "datapath/base/log.h"
+#include "pmd/eal.h"
+#include "pmd/err.h"
+
+#define DEFAULT_MBUFS 65536
+#define DEFAULT_JUMBOS 4096
+#define DEFAULT_HUGES 512
+#define MIN_MBUFS 8192
+#define CACHE_MBUFS 256
+
+enum pool_kind { POOL_NORMAL, POOL_JUMBO, POOL_HUGE, POOL_N };
+
+struct pool {
+	struct rte_mempool *mp;
+	uint32_t n_reserved;
+};
+
+static struct pool pools[MEMPOOL_NODES_MAX][POOL_N];
+static struct mempool_config config;
+static const char *const kind_names[POOL_N] = { "mbuf", "jumbo", "huge" };
+
+static uint32_t kind_room(enum pool_kind kind)
+{
+	static const uint32_t rooms[POOL_N] = { MEMPOOL_DATA_ROOM_BYTES + RTE_PKTMBUF_HEADROOM,
+		MEMPOOL_JUMBO_ROOM_BYTES + RTE_PKTMBUF_HEADROOM, MEMPOOL_HUGE_ROOM_BYTES };
+
+	return rooms[kind];
+}
+
+static int pool_create(unsigned int node, enum pool_kind kind, uint32_t n)
+{
+	/* Cores keep few of the big ones, so that the same warm buffers go round. */
+	unsigned int cache = kind == POOL_NORMAL ? CACHE_MBUFS : 16;
+	char name[RTE_MEMPOOL_NAMESIZE];
+
+	snprintf(name, sizeof(name), "%s%u", kind_names[kind], node);
+	pools[node][kind].mp = rte_pktmbuf_pool_create(
+		name, n, cache, 0, (uint16_t)kind_room(kind), (int)node);
+	if (pools[node][kind].mp == NULL)
+		return rte_errno != 0 ? -rte_errno : -ENOMEM;
+	return 0;
+}
+
+static bool node_is_wanted(unsigned int node)
+{
+	if (config.n_nodes != 0)
+		return node < config.n_nodes;
+	if (eal_n_workers() == 0)
+		return node == 0;
+	for (unsigned int i = 0; i < eal_n_workers(); i++)
+		if (eal_worker_node(i) == node)
+			return true;
+	return false;
+}
+
+/* The default size, halved until the pool takes at most half of what hugepages are free. */
+static uint32_t mbufs_affordable(void)
+{
+	struct eal_hugepages huge;
+	uint32_t n = DEFAULT_MBUFS;
+	uint64_t each = kind_room(POOL_NORMAL) + sizeof(struct rte_mbuf) + 64;
+
+	if (eal_is_no_huge() || eal_hugepages_read(&huge) < 0)
+		return MIN_MBUFS;
+	while (n > MIN_MBUFS && n * each > huge.n_free * huge.page_size_bytes / 2)
+		n /= 2;
+	return n;
+}
+
+int mempool_init(const struct mempool_config *cfg, char *errbuf, size_t errlen)
+{
+	bool has_any = false;
+	uint32_t n;
+
+	config = *cfg;
+	n = cfg->n_mbufs != 0 ? cfg->n_mbufs : mbufs_affordable();
+	for (unsigned int node = 0; node < MEMPOOL_NODES_MAX; node++) {
+		int ret;
+
+		if (!node_is_wanted(node))
+			continue;
+		ret = pool_create(node, POOL_NORMAL, n);
+		if (ret < 0) {
+			mempool_fini();
+			return err_set(errbuf, errlen, -ENOMEM,
+				"no memory for %u packet buffers (%lu MiB of hugepages) on node %u: %s", n,
+				((uint64_t)n * (kind_room(POOL_NORMAL) + 192)) >> 20, node, rte_strerror(-ret));
+		}
+		has_any = true;
+	}
+	if (!has_any)
+		return err_set(errbuf, errlen, -EINVAL, "no node for packet buffers");
+	return 0;
+}
+
+void mempool_fini(void)
+{
+	for (unsigned int node = 0; node < MEMPOOL_NODES_MAX; node++)
+		for (int kind = 0; kind < POOL_N; kind++)
+			rte_mempool_free(pools[node][kind].mp);
+	memset(pools, 0, sizeof(pools));
+}
+
+static unsigned int node_with_pool(unsigned int node)
+{
+	if (node < MEMPOOL_NODES_MAX && pools[node][POOL_NORMAL].mp != NULL)
+		return node;
+	for (node = 0; node < MEMPOOL_NODES_MAX - 1; node++)
+		if (pools[node][POOL_NORMAL].mp != NULL)
+			break;
+	return node;
+}
+
+struct rte_mempool *mempool_get(unsigned int node)
+{
+	return pools[node_with_pool(node)][POOL_NORMAL].mp;
+}
+
+static struct rte_mempool *get_lazily(unsigned int node, enum pool_kind kind, uint32_t n)
+{
+	int ret;
+
+	node = node_with_pool(node);
+	if (pools[node][kind].mp == NULL) {
+		if (eal_is_no_huge())
+			n /= 8; /* tests run in little memory */
+		ret = pool_create(node, kind, n);
+		if (ret < 0)
+			log_err("mempool", "cannot make the %s pool node=%u n=%u: %s", kind_names[kind], node, n,
+				rte_strerror(-ret));
+	}
+	return pools[node][kind].mp;
+}
+
+struct rte_mempool *mempool_get_jumbo(unsigned int node)
+{
+	return get_lazily(node, POOL_JUMBO, config.n_jumbos != 0 ? config.n_jumbos : DEFAULT_JUMBOS);
+}
+
+struct rte_mempool *mempool_get_huge(unsigned int node)
+{
+	return get_lazily(node, POOL_HUGE, config.n_huges != 0 ? config.n_huges : DEFAULT_HUGES);
+}
+
+static struct pool *pool_of(const struct rte_mempool *mp)
+{
+	for (unsigned int node = 0; node < MEMPOOL_NODES_MAX; node++)
+		for (int kind = 0; kind < POOL_N; kind++)
+			if (pools[node][kind].mp == mp)
+				return &pools[node][kind];
+	return NULL;
+}
+
+int mempool_reserve(struct rte_mempool *mp, uint32_t n, char *errbuf, size_t errlen)
+{
+	struct pool *pool = mp != NULL ? pool_of(mp) : NULL;
+	uint32_t budget;
+
+	if (pool == NULL)
+		return err_set(errbuf, errlen, -EINVAL, "no such packet buffer pool");
+	/* An eighth stays for what belongs to no port: packets in flight, hold queues, caches of the cores. */
+	budget = mp->size - mp->size / 8;
+	if (n > budget || pool->n_reserved > budget - n)
+		return err_set(errbuf, errlen, -ENOBUFS,
+			"%u packet buffers are needed and %u of %u are not promised to other ports: remove ports, "
+			"use smaller rings, or raise the number of buffers",
+			n, budget - pool->n_reserved, mp->size);
+	pool->n_reserved += n;
+	return 0;
+}
+
+void mempool_release(struct rte_mempool *mp, uint32_t n)
+{
+	struct pool *pool = mp != NULL ? pool_of(mp) : NULL;
+
+	if (pool != NULL)
+		pool->n_reserved -= n < pool->n_reserved ? n : pool->n_reserved;
+}
+
+void mempool_usage_read(struct mempool_usage *out)
+{
+	*out = (struct mempool_usage){ 0 };
+	for (unsigned int node = 0; node < MEMPOOL_NODES_MAX; node++) {
+		for (int kind = 0; kind < POOL_N; kind++) {
+			struct pool *pool = &pools[node][kind];
+			uint32_t n_free;
+
+			if (pool->mp == NULL)
+				continue;
+			n_free = rte_mempool_avail_count(pool->mp);
+			out->size += pool->mp->size;
+			out->free += n_free;
+			out->in_use += pool->mp->size - n_free;
+			out->reserved += pool->n_reserved;
+		}
+	}
+}

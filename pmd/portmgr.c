@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "pmd/portmgr.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_malloc.h>
+
+#include "datapath/base/log.h"
+#include "datapath/base/rcu.h"
+#include "pmd/eal.h"
+#include "pmd/err.h"
+#include "pmd/kinds.h"
+#include "pmd/mempool.h"
+
+#define WORKERS_MAX RTE_DIM(((struct port *)0)->stats)
+#define DEFAULT_DESC 512
+/* What a port without rings of its own may have in flight: a burst each way a queue. */
+#define QUOTA_PER_QUEUE (PORT_BURST_MAX / 2)
+
+struct slot {
+	struct port port;
+	struct rte_mempool *quota_pool;
+	uint32_t quota;
+	bool is_used, is_closing, keep;
+} __rte_cache_aligned;
+
+struct port *_Atomic port_table[PORT_MAX];
+static struct slot *slots[PORT_MAX];
+static struct portmgr_config config;
+static unsigned int n_ports, n_closing;
+static const struct rte_ether_addr gw_mac = PORT_GW_MAC;
+
+int portmgr_init(const struct portmgr_config *cfg)
+{
+	if (cfg->n_workers == 0 || cfg->n_workers > WORKERS_MAX)
+		return -EINVAL;
+	config = *cfg;
+	return 0;
+}
+
+void portmgr_fini(bool keep)
+{
+	struct port *p;
+
+	while ((p = port_next(NULL)) != NULL)
+		port_destroy(p, keep);
+	rcu_synchronize();
+	for (unsigned int i = 0; i < PORT_MAX; i++) {
+		free(slots[i]);
+		slots[i] = NULL;
+	}
+}
+
+unsigned int portmgr_n_workers(void)
+{
+	return config.n_workers;
+}
+
+struct port *port_by_id(uint16_t id)
+{
+	struct slot *s = id < PORT_MAX ? slots[id] : NULL;
+
+	return s != NULL && s->is_used && !s->is_closing ? &s->port : NULL;
+}
+
+struct port *port_next(const struct port *prev)
+{
+	for (unsigned int i = prev != NULL ? prev->id + 1u : 0; i < PORT_MAX; i++) {
+		struct port *p = port_by_id((uint16_t)i);
+
+		if (p != NULL)
+			return p;
+	}
+	return NULL;
+}
+
+struct port *port_by_name(const char *name)
+{
+	struct port *p = NULL;
+
+	while ((p = port_next(p)) != NULL)
+		if (strcmp(p->name, name) == 0)
+			return p;
+	return NULL;
+}
+
+unsigned int port_count(void)
+{
+	return n_ports;
+}
+
+static struct slot *slot_take(void)
+{
+	for (unsigned int i = 0; i < PORT_MAX; i++) {
+		struct slot *s = slots[i];
+
+		if (s == NULL) {
+			s = slots[i] = aligned_alloc(RTE_CACHE_LINE_SIZE, sizeof(*s));
+			if (s == NULL)
+				return NULL;
+			s->is_used = false;
+		}
+		if (s->is_used)
+			continue;
+		memset(s, 0, sizeof(*s));
+		s->is_used = true;
+		s->port.id = (uint16_t)i;
+		return s;
+	}
+	return NULL;
+}
+
+static int stats_alloc(struct port *p)
+{
+	for (unsigned int w = 0; w < config.n_workers; w++) {
+		p->stats[w] = rte_zmalloc_socket("port_stats", sizeof(struct port_stats), RTE_CACHE_LINE_SIZE,
+			(int)eal_worker_node(w));
+		if (p->stats[w] == NULL)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static void slot_release(struct slot *s)
+{
+	for (unsigned int w = 0; w < config.n_workers; w++)
+		rte_free(s->port.stats[w]);
+	free(s->port.ifname);
+	mempool_release(s->quota_pool, s->quota);
+	s->is_used = false;
+	s->is_closing = false;
+}
+
+static uint32_t quota_of(const struct port_config *cfg)
+{
+	uint32_t n_queues = cfg->n_queues != 0 ? cfg->n_queues : 1;
+
+	if (strcmp(cfg->kind, "ethdev") == 0)
+		return n_queues * 2 * (cfg->n_desc != 0 ? cfg->n_desc : DEFAULT_DESC);
+	return n_queues * QUOTA_PER_QUEUE;
+}
+
+static int config_check(const struct port_config *cfg, char *errbuf, size_t errlen)
+{
+	if (cfg->name[0] == '\0' || strnlen(cfg->name, PORT_NAME_LEN) == PORT_NAME_LEN)
+		return err_set(errbuf, errlen, -EINVAL, "port name must have 1 to %d characters", PORT_NAME_LEN - 1);
+	if (kind_by_name(cfg->kind) == NULL)
+		return err_set(errbuf, errlen, -EINVAL, "port kind '%s' is not known: one of %s",
+			cfg->kind != NULL ? cfg->kind : "", kind_names());
+	if (cfg->role >= PORT_ROLE_N)
+		return err_set(errbuf, errlen, -EINVAL, "port role %d is not known", cfg->role);
+	if (cfg->n_queues > PORT_QUEUES_MAX)
+		return err_set(errbuf, errlen, -EINVAL, "%u queues asked for: at most %d are possible",
+			cfg->n_queues, PORT_QUEUES_MAX);
+	if (cfg->mtu != 0 && (cfg->mtu < 68 || cfg->mtu > 9216))
+		return err_set(errbuf, errlen, -EINVAL, "MTU %u is out of range: 68 to 9216", cfg->mtu);
+	if (cfg->n_addrs > PORT_ADDRS_MAX)
+		return err_set(errbuf, errlen, -EINVAL, "%u addresses given: at most %d are possible",
+			cfg->n_addrs, PORT_ADDRS_MAX);
+	if (rte_is_multicast_ether_addr(&cfg->mac))
+		return err_set(errbuf, errlen, -EINVAL, "a port's MAC address may not be multicast");
+	return 0;
+}
+
+static bool is_name_closing(const char *name)
+{
+	for (unsigned int i = 0; i < PORT_MAX && n_closing != 0; i++)
+		if (slots[i] != NULL && slots[i]->is_closing && strcmp(slots[i]->port.name, name) == 0)
+			return true;
+	return false;
+}
+
+static void port_fill(struct port *p, const struct port_config *cfg)
+{
+	strcpy(p->name, cfg->name);
+	p->ops = kind_by_name(cfg->kind);
+	p->zone = cfg->zone;
+	p->role = (uint8_t)cfg->role;
+	p->endpoint_idx = UINT32_MAX;
+	p->mtu = cfg->mtu != 0 ? cfg->mtu : 1500;
+	p->n_rxq = cfg->n_queues != 0 ? cfg->n_queues : 1;
+	p->gw_mac = gw_mac;
+	p->n_addrs = cfg->n_addrs;
+	memcpy(p->addrs, cfg->addrs, sizeof(p->addrs));
+	p->mac = cfg->mac;
+	if (rte_is_zero_ether_addr(&p->mac) && cfg->role != PORT_ROLE_UPLINK) {
+		if (cfg->n_addrs != 0)
+			p->mac = mac_from_ip(&cfg->addrs[0].addr);
+		else
+			rte_eth_random_addr(p->mac.addr_bytes);
+	}
+}
+
+int port_create(const struct port_config *cfg, struct port **out, char *errbuf, size_t errlen)
+{
+	struct slot *s;
+	struct port *p;
+	int ret;
+
+	ret = config_check(cfg, errbuf, errlen);
+	if (ret < 0)
+		return ret;
+	if (port_by_name(cfg->name) != NULL)
+		return err_set(errbuf, errlen, -EEXIST, "port '%s' exists already", cfg->name);
+	/* Its predecessor may still hold the device. */
+	if (is_name_closing(cfg->name))
+		rcu_synchronize();
+	s = slot_take();
+	if (s == NULL)
+		return err_set(errbuf, errlen, -ENOSPC, "no more ports: %d is the limit", PORT_MAX);
+	p = &s->port;
+	port_fill(p, cfg);
+	p->pool = mempool_get(eal_worker_node(0));
+	ret = stats_alloc(p);
+	if (ret < 0) {
+		err_set(errbuf, errlen, ret, "no memory for the port's counters");
+		goto err_release;
+	}
+	ret = mempool_reserve(p->pool, quota_of(cfg), errbuf, errlen);
+	if (ret < 0)
+		goto err_release;
+	s->quota = quota_of(cfg);
+	s->quota_pool = p->pool;
+	ret = p->ops->open(p, cfg, errbuf, errlen);
+	if (ret < 0)
+		goto err_release;
+	rcu_assign(port_table[p->id], p);
+	n_ports++;
+	if (config.attach != NULL) {
+		ret = config.attach(p, errbuf, errlen);
+		if (ret < 0)
+			goto err_unpublish;
+	}
+	*out = p;
+	return 0;
+
+err_unpublish:
+	n_ports--;
+	rcu_assign(port_table[p->id], NULL);
+	rcu_synchronize();
+	p->ops->close(p, false);
+err_release:
+	slot_release(s);
+	return ret;
+}
+
+static void port_close_cb(void *arg)
+{
+	struct slot *s = arg;
+
+	s->port.ops->close(&s->port, s->keep);
+	slot_release(s);
+	n_closing--;
+}
+
+void port_destroy(struct port *p, bool keep)
+{
+	struct slot *s;
+
+	if (p == NULL)
+		return;
+	s = slots[p->id];
+	if (config.detach != NULL)
+		config.detach(p);
+	rcu_assign(port_table[p->id], NULL);
+	s->is_closing = true;
+	s->keep = keep;
+	n_closing++;
+	n_ports--;
+	rcu_defer(port_close_cb, s);
+}
+
+void port_stats_sum(const struct port *p, struct port_stats *out)
+{
+	memset(out, 0, sizeof(*out));
+	for (unsigned int w = 0; w < config.n_workers; w++) {
+		const volatile struct port_stats *s = p->stats[w];
+
+		out->rx_pkts += s->rx_pkts;
+		out->rx_bytes += s->rx_bytes;
+		out->tx_pkts += s->tx_pkts;
+		out->tx_bytes += s->tx_bytes;
+		for (unsigned int i = 0; i < DROP_N; i++)
+			out->drops[i] += s->drops[i];
+	}
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The port table. The control thread creates and destroys; workers read port_table[] under RCU.
+ *
+ * port_create() opens the device, then publishes the port, then tells the workers (the attach hook, which hands
+ * its receive queues out). port_destroy() does the reverse and closes the device after a grace period; the slot and
+ * its id are free again only then. Nothing here stops forwarding.
+ */
+#ifndef LEAT_PMD_PORTMGR_H
+#define LEAT_PMD_PORTMGR_H
+
+#include "datapath/pipeline/port.h"
+
+/* The gateway's MAC as pods see it: one constant on every node and after every restart. */
+#define PORT_GW_MAC { { 0x02, 0x1e, 0xa7, 0x00, 0x00, 0x01 } }
+
+struct portmgr_config {
+	unsigned int n_workers; /* 1…64: how many statistics each port gets, on the worker's node */
+	/* Called after publishing and before unpublishing; may be NULL. attach: 0, or -errno with a sentence, which
+	 * port_create() then fails with. Control thread. */
+	int (*attach)(struct port *p, char *errbuf, size_t errlen);
+	void (*detach)(struct port *p);
+};
+
+/* Ports by id; NULL: none. Workers: rcu_deref(port_table[id]), valid until their next quiescent state. */
+extern struct port *_Atomic port_table[PORT_MAX];
+
+/* 0 or -EINVAL. mempool_init() and rcu_init() come first. */
+int portmgr_init(const struct portmgr_config *cfg);
+
+/* Closes every port (keep: see port_ops.close) and waits until that is done. Workers stopped or polling RCU. */
+void portmgr_fini(bool keep);
+
+unsigned int portmgr_n_workers(void);
+
+/* Makes and publishes a port. *out lives until port_destroy(). 0, or -errno with a sentence in errbuf:
+ * -EEXIST (name), -EINVAL, -ENOSPC (PORT_MAX ports), -ENOBUFS (mbufs), or what the kind says. Nothing is left on error. */
+int port_create(const struct port_config *cfg, struct port **out, char *errbuf, size_t errlen);
+
+/* Unpublishes the port and closes it after a grace period (rcu_poll() runs that). keep: leave what outlives a
+ * restart in place. The caller holds no pointer any more. */
+void port_destroy(struct port *p, bool keep);
+
+/* Control thread; NULL if there is none. */
+struct port *port_by_name(const char *name);
+struct port *port_by_id(uint16_t id);
+
+/* Ports in order of their ids: first with prev NULL, NULL at the end. Control thread. */
+struct port *port_next(const struct port *prev);
+unsigned int port_count(void);
+
+/* Sum over the workers. Any thread that may hold p. */
+void port_stats_sum(const struct port *p, struct port_stats *out);
+
+#endif

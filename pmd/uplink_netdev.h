@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The kernel device under an af_packet uplink. leatd takes the device's traffic: an ingress chain (nftables, netdev
+ * family) drops for the kernel what the packet socket has seen already, addresses on the device are refused (leatd
+ * would cut the node off), and receive merging is turned off, because frames above the MTU would be cut short.
+ * Control thread.
+ */
+#ifndef LEAT_PMD_UPLINK_NETDEV_H
+#define LEAT_PMD_UPLINK_NETDEV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct uplink_netdev;
+
+/* If device is an af_packet string: checks its interface, completes the string in devargs with frame and ring sizes
+ * that fit the MTU, and sets *out. Any other device string is copied, *out is NULL. 0, or -errno with a sentence. */
+int uplink_netdev_open(const char *device, uint16_t mtu, uint16_t n_queues, uint16_t n_desc, char *devargs,
+	size_t devargs_size, struct uplink_netdev **out, char *errbuf, size_t errlen);
+
+/* After the driver has opened its sockets: finds them, sets MTU, drop rule and features, device up. */
+int uplink_netdev_take(struct uplink_netdev *u, char *errbuf, size_t errlen);
+
+/* The packet socket of the queue, readable when frames wait; -1: not found. */
+int uplink_netdev_rx_fd(const struct uplink_netdev *u, uint16_t queue);
+
+/* Undoes the rule and the features unless keep. Accepts NULL. */
+void uplink_netdev_close(struct uplink_netdev *u, bool keep);
+
+/* Removes the drop rule that an instance left behind on a device (purge). 0, -ENOENT, -errno. */
+int uplink_netdev_purge(const char *ifname);
+
+#endif

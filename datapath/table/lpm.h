@@ -45,7 +45,8 @@ void lpm_arena_destroy(struct lpm_arena *arena);
  * nothing is left in any trie, the pages go back to the kernel. */
 void lpm_arena_poll(struct lpm_arena *arena);
 
-/* Makes sure that the next n_updates updates (on any trie of the arena) find memory. 0 or -ENOMEM. */
+/* Makes sure that the next n_updates updates (on any trie of the arena) find memory, as long as readers pass their
+ * quiescent states meanwhile. 0 or -ENOMEM. */
 int lpm_arena_reserve(struct lpm_arena *arena, size_t n_updates);
 
 void lpm_arena_get_stats(const struct lpm_arena *arena, struct lpm_arena_stats *out);

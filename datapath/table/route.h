@@ -77,7 +77,7 @@ static inline const struct route *route_at(uint32_t idx)
 #define ROUTE_LPM_BYTES_DEFAULT (4ull << 30)
 
 /* Once per process, after rcu_init(). max_routes objects (64 bytes each) and lpm_max_bytes of trie nodes at most; both
- * are address space, pages are taken as needed. 0: the defaults. 0 or -ENOMEM. */
+ * are address space, pages are taken as needed. 0: the defaults. 0, -ENOMEM, or -EINVAL for less than one route. */
 int route_init(uint32_t max_routes, size_t lpm_max_bytes);
 
 /* No reader may be left. */

@@ -136,14 +136,31 @@ static cJSON *addresses_json(const struct cni_ipam_result *ipam)
 	return list;
 }
 
-static cJSON *routes_json(const struct cni_ipam_result *ipam)
+/* Whether there is a default route for each family that the pod has an address of. */
+static bool has_all_defaults(const struct cni_ipam_result *ipam)
+{
+	bool needs[2] = { false, false };
+
+	for (unsigned int i = 0; i < ipam->n_ips; i++)
+		needs[ipam->ips[i].is_v6] = true;
+	for (unsigned int i = 0; i < ipam->n_routes; i++)
+		if (ipam->routes[i].len == 0)
+			needs[ipam->routes[i].is_v6] = false;
+	return !needs[0] && !needs[1];
+}
+
+/* leatd makes the default routes itself unless told not to; then those wanted are listed with the others. */
+static cJSON *routes_json(const struct cni_ipam_result *ipam, bool has_defaults)
 {
 	cJSON *list = cJSON_CreateArray();
 	char ip[CNI_ADDR_STRLEN], text[CNI_ADDR_STRLEN + 4];
 
 	for (unsigned int i = 0; i < ipam->n_routes; i++) {
-		cJSON *route = cJSON_CreateObject();
+		cJSON *route;
 
+		if (has_defaults && ipam->routes[i].len == 0)
+			continue;
+		route = cJSON_CreateObject();
 		snprintf(text, sizeof(text), "%s/%u", cni_addr_format(&ipam->routes[i], ip), ipam->routes[i].len);
 		cJSON_AddStringToObject(route, "dst", text);
 		cJSON_AddItemToArray(list, route);
@@ -163,6 +180,7 @@ static void add_rate(cJSON *params, const struct cni_rate *rate, const char *rat
 static cJSON *attach_params(const struct cni_args *args, const struct cni_conf *conf, const struct cni_add *add,
 	const struct cni_ipam_result *ipam)
 {
+	const bool has_defaults = has_all_defaults(ipam);
 	cJSON *params = cJSON_CreateObject();
 	char container[256];
 
@@ -172,8 +190,9 @@ static cJSON *attach_params(const struct cni_args *args, const struct cni_conf *
 	cJSON_AddStringToObject(params, "ifname", args->ifname);
 	cJSON_AddStringToObject(params, "kind", conf->mode == CNI_MODE_TAP ? "tap" : "vhost-user");
 	cJSON_AddItemToObject(params, "addresses", addresses_json(ipam));
-	cJSON_AddItemToObject(params, "routes", routes_json(ipam));
-	cJSON_AddFalseToObject(params, "default_route"); /* it is among the routes, if the pod shall have one */
+	cJSON_AddItemToObject(params, "routes", routes_json(ipam, has_defaults));
+	if (!has_defaults)
+		cJSON_AddFalseToObject(params, "default_route");
 	if (conf->mtu != 0)
 		cJSON_AddNumberToObject(params, "mtu", conf->mtu);
 	if (conf->mac != NULL)

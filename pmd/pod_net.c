@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 
 #include "pmd/err.h"
@@ -56,9 +57,13 @@ static int route_put(struct nl *nl, int ifindex, const char *ifname, const struc
 	size_t errlen)
 {
 	struct nl_route r = { .dst = route->dst, .ifindex = ifindex, .has_gw = route->has_gw, .gw = route->gw,
-		.is_onlink = route->has_gw, .is_link_scope = !route->has_gw };
+		.is_link_scope = !route->has_gw, .protocol = RTPROT_BOOT };
 	int ret = nl_route_add(nl, &r);
 
+	if (ret < 0 && route->has_gw) { /* a gateway outside the link's prefixes */
+		r.is_onlink = true;
+		ret = nl_route_add(nl, &r);
+	}
 	return ret < 0 ? route_error(nl, ret, &r, ifname, errbuf, errlen) : 0;
 }
 

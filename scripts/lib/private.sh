@@ -25,7 +25,9 @@ private_processes() {
 	for dir in /proc/[0-9]*; do
 		pid=${dir#/proc/}
 		# This script, its subshells and the command line that called it are not leftovers.
-		[ "$pid" != $$ ] && [ "$pid" != "$BASHPID" ] && [ "$pid" != "$PPID" ] || continue
+		case $pid in
+		"$$" | "$BASHPID" | "$PPID") continue ;;
+		esac
 		[ "$(awk '/^PPid:/ { print $2 }' "$dir/status" 2>/dev/null)" != "$BASHPID" ] || continue
 		{ tr '\0' '\n' <"$dir/environ" | grep -qx "LEAT_TEST_RUN=$LEAT_TEST_RUN"; } 2>/dev/null ||
 			[ "$(readlink "$dir/ns/mnt" 2>/dev/null)" = "$mine" ] || continue
@@ -35,10 +37,11 @@ private_processes() {
 }
 
 private_leaks() { # FILE
-	local pid
+	local pid pids
 
+	pids=$(private_processes) # no pipe: its other side would count as a process too
 	{
-		private_processes | while read -r pid; do
+		for pid in $pids; do
 			[ ! -r "/proc/$pid/cmdline" ] || echo "process $pid: $(tr '\0' ' ' <"/proc/$pid/cmdline")"
 		done
 		find /run/netns /dev/hugepages /run/leat /run/leat-cni /var/lib/leat -mindepth 1 -maxdepth 2
@@ -48,9 +51,10 @@ private_leaks() { # FILE
 }
 
 private_clean() {
-	local pid
+	local pid pids name
 
-	private_processes | while read -r pid; do
+	pids=$(private_processes)
+	for pid in $pids; do
 		kill -KILL "$pid" 2>/dev/null
 	done
 	for name in /run/netns/*; do

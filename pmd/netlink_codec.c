@@ -71,8 +71,6 @@ struct nlmsghdr *nlc_link_change(void *buf, int ifindex, const struct nl_link_ch
 	}
 	if (change->name != NULL)
 		mnl_attr_put_strz(nlh, IFLA_IFNAME, change->name);
-	if (change->alias != NULL)
-		mnl_attr_put_strz(nlh, IFLA_IFALIAS, change->alias);
 	if (change->mac != NULL)
 		mnl_attr_put(nlh, IFLA_ADDRESS, sizeof(*change->mac), change->mac);
 	if (change->mtu != 0)
@@ -110,9 +108,6 @@ int nlc_link_cb(const struct nlmsghdr *nlh, void *data)
 		snprintf(out->name, sizeof(out->name), "%s", mnl_attr_get_str(attrs.v[IFLA_IFNAME]));
 	if (attrs.v[IFLA_ADDRESS] != NULL && mnl_attr_get_payload_len(attrs.v[IFLA_ADDRESS]) == sizeof(out->mac))
 		memcpy(&out->mac, mnl_attr_get_payload(attrs.v[IFLA_ADDRESS]), sizeof(out->mac));
-	if (attrs.v[IFLA_IFALIAS] != NULL)
-		snprintf(out->alias, sizeof(out->alias), "%.*s", (int)mnl_attr_get_payload_len(attrs.v[IFLA_IFALIAS]),
-			mnl_attr_get_str(attrs.v[IFLA_IFALIAS]));
 	out->mtu = attr_u32(attrs.v[IFLA_MTU], 0);
 	out->txqlen = attr_u32(attrs.v[IFLA_TXQLEN], 0);
 	out->n_txq = attr_u32(attrs.v[IFLA_NUM_TX_QUEUES], 1);

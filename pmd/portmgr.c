@@ -26,7 +26,6 @@ struct slot {
 	bool is_used, is_closing, keep;
 } __rte_cache_aligned;
 
-struct port *_Atomic port_table[PORT_MAX];
 static struct slot *slots[PORT_MAX];
 static struct portmgr_config config;
 static unsigned int n_ports, n_closing;

@@ -9,7 +9,7 @@
 #ifndef LEAT_PMD_PORTMGR_H
 #define LEAT_PMD_PORTMGR_H
 
-#include "datapath/pipeline/port.h"
+#include "datapath/pipeline/batch.h"
 
 /* The gateway's MAC as pods see it: one constant on every node and after every restart. */
 #define PORT_GW_MAC { { 0x02, 0x1e, 0xa7, 0x00, 0x00, 0x01 } }
@@ -21,9 +21,6 @@ struct portmgr_config {
 	int (*attach)(struct port *p, char *errbuf, size_t errlen);
 	void (*detach)(struct port *p);
 };
-
-/* Ports by id; NULL: none. Workers: rcu_deref(port_table[id]), valid until their next quiescent state. */
-extern struct port *_Atomic port_table[PORT_MAX];
 
 /* 0 or -EINVAL. mempool_init() and rcu_init() come first. */
 int portmgr_init(const struct portmgr_config *cfg);

@@ -29,7 +29,8 @@ struct punt_msg {
 	uint16_t out_port_id;
 	uint16_t worker;
 	uint32_t idx;
-	uint32_t pad2;
+	uint16_t in; /* FLOW_IN_TUNNEL | tunnel index when the packet came out of a tunnel; give it back with m */
+	uint16_t pad2;
 	struct ip_addr target;
 	struct rte_mbuf *m;
 };
@@ -43,7 +44,8 @@ struct inject_msg {
 	uint8_t kind; /* enum inject_kind */
 	uint8_t pad;
 	uint16_t port_id;
-	uint32_t pad2;
+	uint16_t in; /* INJECT_RX: as punted; 0 unless it came out of a tunnel */
+	uint16_t pad2;
 	struct rte_mbuf *m;
 };
 

@@ -48,6 +48,43 @@ void endpoint_table_fini(void)
 	by_id = NULL;
 }
 
+/* By family; the control thread replaces an index, workers read the endpoint behind it. */
+static _Atomic uint32_t node_endpoint[2] = { ENDPOINT_NONE, ENDPOINT_NONE };
+
+static const struct ip_addr *first_addr(const struct endpoint *ep, bool is_v6)
+{
+	for (unsigned int i = 0; i < ep->n_addrs; i++)
+		if (ip_is_v4(&ep->addrs[i]) != is_v6)
+			return &ep->addrs[i];
+	return NULL;
+}
+
+struct ip_addr endpoint_node_addr(bool is_v6)
+{
+	uint32_t idx = atomic_load_explicit(&node_endpoint[is_v6], memory_order_acquire);
+	const struct ip_addr *addr = idx != ENDPOINT_NONE ? first_addr(endpoint_at(idx), is_v6) : NULL;
+
+	return addr != NULL ? *addr : (struct ip_addr){ 0 };
+}
+
+/* After an endpoint came or went: the first that serves, host before self. */
+static void node_endpoint_choose(void)
+{
+	for (unsigned int is_v6 = 0; is_v6 < 2; is_v6++) {
+		uint32_t best = ENDPOINT_NONE;
+
+		for (uint32_t i = endpoint_next(0); i != ENDPOINT_NONE; i = endpoint_next(i + 1)) {
+			const struct endpoint *ep = endpoint_at(i);
+
+			if (ep->kind == ENDPOINT_POD || ep->zone != 0 || first_addr(ep, is_v6) == NULL)
+				continue;
+			if (best == ENDPOINT_NONE || (ep->kind == ENDPOINT_HOST && endpoint_at(best)->kind != ENDPOINT_HOST))
+				best = i;
+		}
+		atomic_store_explicit(&node_endpoint[is_v6], best, memory_order_release);
+	}
+}
+
 static void id_key(const char *id, char key[ENDPOINT_ID_LEN])
 {
 	memset(key, 0, ENDPOINT_ID_LEN);
@@ -152,6 +189,8 @@ int endpoint_add(const struct endpoint_config *cfg, uint32_t *out_idx, unsigned 
 	for (; n < cfg->n_addrs; n++)
 		if (addrmap_set(by_addr, cfg->zone, &cfg->addrs[n], idx) < 0)
 			goto err_addrs;
+	if (cfg->kind != ENDPOINT_POD)
+		node_endpoint_choose();
 	*out_idx = idx;
 	return 0;
 
@@ -175,4 +214,6 @@ void endpoint_del(uint32_t idx)
 	rte_hash_del_key(by_id, key);
 	path_destroy(ep->path_idx);
 	slots_free(&endpoint_slots, idx);
+	if (ep->kind != ENDPOINT_POD)
+		node_endpoint_choose();
 }

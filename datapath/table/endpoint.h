@@ -95,6 +95,9 @@ uint32_t endpoint_by_addr(uint16_t zone, const struct ip_addr *addr);
 uint32_t endpoint_next(uint32_t idx);
 uint32_t endpoint_count(void);
 
+/* Address of this node in the family, for ICMP errors: the first of a host or self endpoint in zone 0; unspecified if none. */
+struct ip_addr endpoint_node_addr(bool is_v6);
+
 extern struct slots endpoint_slots;
 
 static inline struct endpoint *endpoint_at(uint32_t idx)

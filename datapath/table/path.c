@@ -29,14 +29,13 @@ uint32_t path_create_plain(uint16_t port_id, const struct rte_ether_addr *dst, c
 {
 	struct path p = { .port_id = port_id,
 		.kind = PATH_PLAIN,
-		.hdr_len = RTE_ETHER_HDR_LEN,
 		.mtu = mtu,
 		.flags = flags,
 		.endpoint_idx = endpoint_idx,
 		.tunnel_idx = SLOT_NONE };
 
-	memcpy(&p.hdr[0], dst, RTE_ETHER_ADDR_LEN);
-	memcpy(&p.hdr[RTE_ETHER_ADDR_LEN], src, RTE_ETHER_ADDR_LEN);
+	memcpy(&p.macs[0], dst, RTE_ETHER_ADDR_LEN);
+	memcpy(&p.macs[RTE_ETHER_ADDR_LEN], src, RTE_ETHER_ADDR_LEN);
 	return path_create(&p);
 }
 

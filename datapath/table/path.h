@@ -10,35 +10,36 @@
 
 #include <assert.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <rte_ether.h>
 
 #include "datapath/base/addr.h"
 #include "datapath/base/slots.h"
+#include "datapath/packet/vxlan.h"
 
 #define PATH_NONE SLOT_NONE
-#define PATH_HDR_MAX 96
 #define PATH_TABLE_MAX (1u << 18)
 
-enum path_kind { PATH_PLAIN, PATH_VXLAN4, PATH_VXLAN6 };
+enum path_kind { PATH_PLAIN, PATH_VXLAN };
 
 #define PATH_F_LOCAL (1u << 0) /* ends or begins at this node: TTL untouched (host port) */
 
 struct path {
 	_Atomic uint32_t gen;
 	uint16_t port_id;
-	uint8_t kind;	 /* enum path_kind */
-	uint8_t hdr_len; /* bytes of hdr in use: 14, or outer headers + inner Ethernet */
-	uint16_t mtu;	 /* largest L3 packet that may leave, bytes (inner for a tunnel) */
-	uint8_t flags;	 /* PATH_F_* */
-	uint8_t pad;
+	uint8_t kind;  /* enum path_kind */
+	uint8_t flags; /* PATH_F_* */
+	uint16_t mtu;  /* largest L3 packet that may leave, bytes (inner for a tunnel) */
+	uint16_t pad;
 	uint32_t endpoint_idx; /* destination endpoint, or SLOT_NONE */
 	uint32_t tunnel_idx;   /* tunnel, or SLOT_NONE */
-	uint8_t pad2[12];
-	uint8_t hdr[PATH_HDR_MAX]; /* Ethernet type of a plain path is filled in per packet family */
+	uint8_t macs[12];      /* plain: destination and source of the Ethernet header */
+	uint8_t pad2[32];
+	struct vxlan_template vxlan; /* PATH_VXLAN */
 } __rte_aligned(64);
-static_assert(sizeof(struct path) == 128, "two cache lines");
+static_assert(offsetof(struct path, vxlan) == 64, "a plain path is one cache line");
 
 extern struct slots path_slots;
 

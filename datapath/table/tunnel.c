@@ -4,10 +4,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include <rte_ip.h>
-#include <rte_udp.h>
-#include <rte_vxlan.h>
-
 #include "datapath/base/gen.h"
 #include "datapath/table/addrmap.h"
 #include "datapath/table/path.h"
@@ -103,46 +99,6 @@ void tunnel_del(uint32_t idx)
 	slots_free(&tunnel_slots, idx);
 }
 
-/* Outer IPv4 or IPv6, UDP, VXLAN and inner Ethernet behind the outer Ethernet header at p->hdr[0..13] (RFC 7348 s. 5).
- * Lengths, IPv4 id and checksum, and the source port are filled in per packet. */
-static void template_build(struct path *p, const struct tunnel *t)
-{
-	uint8_t *h = p->hdr + RTE_ETHER_HDR_LEN;
-	struct rte_udp_hdr *udp;
-	struct rte_vxlan_hdr *vxlan;
-
-	if (ip_is_v4(&t->remote)) {
-		struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)h;
-
-		p->kind = PATH_VXLAN4;
-		*ip = (struct rte_ipv4_hdr){ .version_ihl = RTE_IPV4_VHL_DEF,
-			.fragment_offset = RTE_BE16(RTE_IPV4_HDR_DF_FLAG),
-			.time_to_live = 64,
-			.next_proto_id = IPPROTO_UDP,
-			.src_addr = ip_v4(&t->local),
-			.dst_addr = ip_v4(&t->remote) };
-		ip->hdr_checksum = rte_ipv4_cksum(ip);
-		h += sizeof(*ip);
-	} else {
-		struct rte_ipv6_hdr *ip = (struct rte_ipv6_hdr *)h;
-
-		p->kind = PATH_VXLAN6;
-		*ip = (struct rte_ipv6_hdr){ .vtc_flow = RTE_BE32(6u << 28), .proto = IPPROTO_UDP, .hop_limits = 64 };
-		memcpy(ip->src_addr, t->local.b, 16);
-		memcpy(ip->dst_addr, t->remote.b, 16);
-		h += sizeof(*ip);
-	}
-	udp = (struct rte_udp_hdr *)h;
-	*udp = (struct rte_udp_hdr){ .dst_port = rte_cpu_to_be_16(t->udp_port) };
-	vxlan = (struct rte_vxlan_hdr *)(udp + 1);
-	vxlan->vx_flags = RTE_BE32(0x08000000);
-	vxlan->vx_vni = rte_cpu_to_be_32(t->vni << 8);
-	h = (uint8_t *)(vxlan + 1);
-	memcpy(h, &t->remote_mac, RTE_ETHER_ADDR_LEN);
-	memcpy(h + RTE_ETHER_ADDR_LEN, &tunnel_local_mac, RTE_ETHER_ADDR_LEN);
-	p->hdr_len = (uint8_t)(h + RTE_ETHER_HDR_LEN - p->hdr);
-}
-
 int tunnel_resolve(uint32_t idx, uint32_t next_hop_path)
 {
 	struct tunnel *t = tunnel_at(idx);
@@ -151,12 +107,22 @@ int tunnel_resolve(uint32_t idx, uint32_t next_hop_path)
 
 	if (next_hop_path != PATH_NONE) {
 		const struct path *hop = path_at(next_hop_path);
-		struct path p = { .port_id = hop->port_id, .endpoint_idx = SLOT_NONE, .tunnel_idx = idx };
+		struct vxlan_config cfg = { .local = t->local,
+			.remote = t->remote,
+			.inner_src = tunnel_local_mac,
+			.inner_dst = t->remote_mac,
+			.vni = t->vni,
+			.udp_port = t->udp_port };
+		struct path p = { .port_id = hop->port_id,
+			.kind = PATH_VXLAN,
+			.endpoint_idx = SLOT_NONE,
+			.tunnel_idx = idx };
 
-		memcpy(p.hdr, hop->hdr, RTE_ETHER_HDR_LEN);
-		template_build(&p, t);
-		memcpy(&p.hdr[12], p.kind == PATH_VXLAN4 ? "\x08\x00" : "\x86\xdd", 2);
-		p.mtu = (uint16_t)(hop->mtu - (p.hdr_len - RTE_ETHER_HDR_LEN));
+		memcpy(&cfg.remote_mac, &hop->macs[0], RTE_ETHER_ADDR_LEN);
+		memcpy(&cfg.local_mac, &hop->macs[RTE_ETHER_ADDR_LEN], RTE_ETHER_ADDR_LEN);
+		if (!vxlan_template_init(&p.vxlan, &cfg))
+			return -EINVAL;
+		p.mtu = (uint16_t)(hop->mtu - (ip_is_v4(&t->remote) ? VXLAN_OVERHEAD4 : VXLAN_OVERHEAD6));
 		path = path_create(&p);
 		if (path == PATH_NONE)
 			ret = -ENOSPC;

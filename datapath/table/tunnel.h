@@ -62,7 +62,7 @@ uint32_t tunnel_lookup(const struct ip_addr *remote, uint32_t vni);
 bool tunnel_remote_known(const struct ip_addr *remote);
 
 /* Makes or replaces the path: outer Ethernet header from next_hop_path (a resolved neighbour's), MTU from it less the headers.
- * next_hop_path PATH_NONE: back to unresolved. 0 or -ENOSPC. Control thread. */
+ * next_hop_path PATH_NONE: back to unresolved. 0, -ENOSPC, -EINVAL (families of local and remote differ). Control thread. */
 int tunnel_resolve(uint32_t idx, uint32_t next_hop_path);
 
 static inline struct tunnel *tunnel_at(uint32_t idx)

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Keys → flows, in three passes so that the batch's cache misses overlap: bucket, entry, compare. */
+#include "datapath/fast/stages.h"
+#include "datapath/base/gen.h"
+#include "datapath/table/endpoint.h"
+#include "datapath/table/route.h"
+
+#include "datapath/fast/poison.h"
+
+/* Whether nothing that the flow was judged by has changed since: its path, route and endpoints. */
+static bool flow_is_current(const struct flowtab *t, uint32_t flow, const struct flow_prog *p)
+{
+	uint32_t epoch = atomic_load_explicit(&p->epoch, memory_order_relaxed);
+	uint32_t path = atomic_load_explicit(&p->path, memory_order_relaxed);
+	const struct conn *c = flowtab_conn(t, flow);
+	uint32_t route = atomic_load_explicit(&c->route[flow & 1], memory_order_relaxed);
+	bool is_stale = path != PATH_NONE && gen_is_newer(&path_at(path)->gen, epoch);
+
+	is_stale |= route != SLOT_NONE && gen_is_newer(&route_at(route)->gen, epoch);
+	for (unsigned int d = 0; d < CONN_DIR_N; d++) {
+		uint32_t ep = atomic_load_explicit(&c->endpoint[d], memory_order_relaxed);
+
+		is_stale |= ep != SLOT_NONE && gen_is_newer(&endpoint_at(ep)->gen, epoch);
+	}
+	return !is_stale;
+}
+
+/* A hit that may be used: right ingress, judged, and by what still stands. */
+static inline bool flow_is_good(struct worker *w, const struct flowtab *t, uint32_t flow, struct flow_prog *p, uint16_t in)
+{
+	if (unlikely(atomic_load_explicit(&p->in_port, memory_order_relaxed) != in ||
+		    (atomic_load_explicit(&p->flags, memory_order_relaxed) & FLOW_F_UNJUDGED) != 0))
+		return false;
+	if (likely(atomic_load_explicit(&p->epoch, memory_order_relaxed) == w->epoch))
+		return true;
+	w->stats.n_rechecks++;
+	if (!flow_is_current(t, flow, p))
+		return false;
+	atomic_store_explicit(&p->epoch, w->epoch, memory_order_relaxed);
+	return true;
+}
+
+/* The first flow in the bucket whose tag matches, prefetched; most often the only one. */
+static inline uint32_t candidate(const struct flowtab *t, uint32_t bucket, uint16_t tag, size_t flow_size)
+{
+	const struct flowtab_bucket *b = &t->buckets[bucket];
+	uint32_t m = flowtab_match(b, tag), flow;
+
+	if (unlikely(m == 0))
+		return FLOW_NONE;
+	flow = atomic_load_explicit(&b->flow[__builtin_ctz(m) / 2], memory_order_acquire);
+	rte_prefetch0(t->flows + (size_t)flow * flow_size);
+	if (flow_size > RTE_CACHE_LINE_SIZE)
+		rte_prefetch0(t->flows + (size_t)flow * flow_size + RTE_CACHE_LINE_SIZE);
+	return flow;
+}
+
+static inline __rte_always_inline void lookup(struct worker *w, struct batch *b, const struct flowtab *t, uint64_t mask,
+	bool is_v6)
+{
+	const size_t flow_size = is_v6 ? sizeof(struct flow6) : sizeof(struct flow4);
+
+	MASK_FOREACH (i, mask) {
+		b->hash[i] = is_v6 ? flowtab_hash6(t, &b->key[i].k6) : flowtab_hash4(t, &b->key[i].k4);
+		rte_prefetch0(&t->buckets[flowtab_bucket1(t, b->hash[i])]);
+	}
+	MASK_FOREACH (i, mask)
+		b->flow[i] = candidate(t, flowtab_bucket1(t, b->hash[i]), flowtab_tag(b->hash[i]), flow_size);
+	MASK_FOREACH (i, mask) {
+		uint32_t flow = b->flow[i];
+		struct flow_prog *p;
+		void *entry;
+		bool is_equal;
+
+		entry = t->flows + (size_t)flow * flow_size;
+		is_equal = flow != FLOW_NONE &&
+			(is_v6 ? flow_key6_eq(&((struct flow6 *)entry)->key, &b->key[i].k6) :
+				 flow_key4_eq(&((struct flow4 *)entry)->key, &b->key[i].k4));
+		if (unlikely(!is_equal)) {
+			/* Another flow with the same tag, the second bucket, or none: the whole lookup. */
+			flow = is_v6 ? flowtab_find6(t, &b->key[i].k6) : flowtab_find4(t, &b->key[i].k4);
+			b->flow[i] = flow;
+			if (flow == FLOW_NONE) {
+				b->slow |= 1ull << i;
+				continue;
+			}
+			entry = t->flows + (size_t)flow * flow_size;
+		}
+		b->entry[i] = entry;
+		p = is_v6 ? &((struct flow6 *)entry)->prog : &((struct flow4 *)entry)->prog;
+		if (unlikely(!flow_is_good(w, t, flow, p, b->in[i])))
+			b->slow |= 1ull << i;
+		else
+			b->hit |= 1ull << i;
+	}
+}
+
+void stage_lookup(struct worker *w, struct batch *b)
+{
+	b->hit = 0;
+	if (b->v4 != 0)
+		lookup(w, b, w->ft4, b->v4, false);
+	if (b->v6 != 0)
+		lookup(w, b, w->ft6, b->v6, true);
+	w->stats.n_hits += (uint64_t)__builtin_popcountll(b->hit);
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Applies each packet's flow: counts, tracks the connection, TTL, addresses; then worker_send() writes the path's header. */
+#include <netinet/in.h>
+
+#include <rte_ip.h>
+
+#include "datapath/fast/stages.h"
+#include "datapath/packet/csum.h"
+#include "datapath/packet/gso.h"
+#include "datapath/slow/slow.h"
+#include "datapath/table/endpoint.h"
+
+#include "datapath/fast/poison.h"
+
+#define L3_OFF 14u
+#define FLOW_F_RARE (FLOW_F_TRACK | FLOW_F_NAT | FLOW_F_METERED)
+#define TCP_STATE_FLAGS (CONN_TCP_FIN | CONN_TCP_SYN | CONN_TCP_RST)
+
+static inline struct flow_prog *prog_of(void *entry, bool is_v6)
+{
+	return is_v6 ? &((struct flow6 *)entry)->prog : &((struct flow4 *)entry)->prog;
+}
+
+/* Bytes of the largest L3 packet that this one becomes: a super-frame travels as segments. */
+static inline uint32_t wire_len(const struct rte_mbuf *m, uint32_t l3_len)
+{
+	if (likely((m->ol_flags & (RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG)) == 0))
+		return l3_len;
+	return (uint32_t)m->l3_len + m->l4_len + m->tso_segsz;
+}
+
+static void track(struct worker *w, struct batch *b, uint64_t i, struct flow_prog *p, bool is_v6)
+{
+	const struct flowtab *t = is_v6 ? w->ft6 : w->ft4;
+	uint32_t flow = b->flow[i];
+	bool needs_more;
+
+	if (flow == FLOW_NONE)
+		return;
+	needs_more = conn_track(flowtab_conn(t, flow), (enum conn_dir)(flow & 1), b->tcp_flags[i]);
+	if (needs_more)
+		atomic_fetch_or_explicit(&p->flags, FLOW_F_TRACK, memory_order_relaxed);
+	else
+		atomic_fetch_and_explicit(&p->flags, (uint16_t)~FLOW_F_TRACK, memory_order_relaxed);
+}
+
+/* Limits of the endpoint that sends and of the one that receives. */
+static bool meters_pass(struct worker *w, struct batch *b, uint64_t i, const struct path *path)
+{
+	uint32_t from = (b->in[i] & FLOW_IN_TUNNEL) == 0 ? b->port->endpoint_idx : ENDPOINT_NONE;
+
+	if (from != ENDPOINT_NONE && endpoint_at(from)->is_metered[ENDPOINT_FROM] &&
+		!endpoint_meter_take(endpoint_at(from), ENDPOINT_FROM, b->len[i], w->now_ns))
+		return false;
+	return path->endpoint_idx == ENDPOINT_NONE || !endpoint_at(path->endpoint_idx)->is_metered[ENDPOINT_TO] ||
+		endpoint_meter_take(endpoint_at(path->endpoint_idx), ENDPOINT_TO, b->len[i], w->now_ns);
+}
+
+static void nat4_apply(uint8_t *data, const struct flow4 *f)
+{
+	struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)(data + L3_OFF);
+	uint8_t *l4 = (uint8_t *)ip + sizeof(*ip);
+	uint16_t csum;
+
+	ip->src_addr = f->new_src;
+	ip->dst_addr = f->new_dst;
+	ip->hdr_checksum = csum_apply(ip->hdr_checksum, f->l3_delta);
+	memcpy(l4, &f->new_sport, 4);
+	if (f->key.proto == IPPROTO_TCP) {
+		memcpy(&csum, l4 + 16, 2);
+		csum = csum_apply(csum, f->l4_delta);
+		memcpy(l4 + 16, &csum, 2);
+	} else if (f->key.proto == IPPROTO_UDP) {
+		memcpy(&csum, l4 + 6, 2);
+		csum = csum_apply_udp(csum, f->l4_delta);
+		memcpy(l4 + 6, &csum, 2);
+	}
+}
+
+static inline void ttl_decrement(uint8_t *data, bool is_v6)
+{
+	if (is_v6) {
+		data[L3_OFF + 7]--;
+	} else {
+		struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)(data + L3_OFF);
+
+		ip->time_to_live--;
+		ip->hdr_checksum = csum_dec_ttl(ip->hdr_checksum);
+	}
+}
+
+static inline void count(struct worker *w, struct batch *b, uint64_t i, struct flow_prog *p, bool is_v6)
+{
+	/* Stored only when it changes: the line is dirty anyway, but other workers may read it. */
+	if (unlikely(atomic_load_explicit(&p->last_seen_s, memory_order_relaxed) != w->now_s))
+		atomic_store_explicit(&p->last_seen_s, w->now_s, memory_order_relaxed);
+	if (likely(p->owner == w->id))
+		flow_prog_count(p, b->len[i]);
+	else if (b->flow[i] != FLOW_NONE)
+		flowtab_count_foreign(is_v6 ? w->ft6 : w->ft4, w->id, b->flow[i], 1, b->len[i]);
+}
+
+/* What most packets do not need; false: the packet is gone. */
+static bool rewrite_rare(struct worker *w, struct batch *b, uint64_t i, struct flow_prog *p, const struct path *path,
+	uint16_t flags, bool is_v6)
+{
+	if ((flags & FLOW_F_TRACK) != 0 || (b->tcp_flags[i] & TCP_STATE_FLAGS) != 0)
+		track(w, b, i, p, is_v6);
+	if ((flags & FLOW_F_METERED) != 0 && !meters_pass(w, b, i, path)) {
+		batch_kill(w, b, i, DROP_RATE_LIMIT);
+		return false;
+	}
+	if ((flags & FLOW_F_NAT) != 0 && !is_v6)
+		nat4_apply(rte_pktmbuf_mtod(b->m[i], uint8_t *), b->entry[i]);
+	return true;
+}
+
+void stage_rewrite(struct worker *w, struct batch *b)
+{
+	uint64_t v6 = b->v6;
+
+	MASK_FOREACH (i, b->live) {
+		bool is_v6 = (v6 >> i) & 1;
+		struct flow_prog *p = prog_of(b->entry[i], is_v6);
+		uint16_t flags = atomic_load_explicit(&p->flags, memory_order_relaxed);
+		const struct path *path = path_at(atomic_load_explicit(&p->path, memory_order_relaxed));
+		struct rte_mbuf *m = b->m[i];
+
+		if (unlikely(wire_len(m, b->len[i]) > path->mtu) && !slow_oversize(w, b, i, path))
+			continue;
+		if (unlikely(((flags & FLOW_F_RARE) | (b->tcp_flags[i] & TCP_STATE_FLAGS)) != 0) &&
+			!rewrite_rare(w, b, i, p, path, flags, is_v6))
+			continue;
+		count(w, b, i, p, is_v6);
+		if (likely((flags & FLOW_F_KEEP_TTL) == 0))
+			ttl_decrement(rte_pktmbuf_mtod(m, uint8_t *), is_v6);
+		worker_send(w, path, m, is_v6, b->hash[i]);
+	}
+}

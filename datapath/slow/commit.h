@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The only place of the slow path that writes the flow table. Workers. */
+#ifndef LEAT_SLOW_COMMIT_H
+#define LEAT_SLOW_COMMIT_H
+
+#include "datapath/slow/slow.h"
+
+/* Makes (or judges again) the flow of packet i as the context says; the packet goes on with it. */
+void commit_flow(struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx);
+
+/* A program for this packet only. */
+void commit_once(struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx);
+
+/* Counts packet i on its flow (when it does not reach the rewrite stage); the flow's flags. */
+uint16_t commit_count(struct worker *w, struct batch *b, uint64_t i);
+
+/* TTL of an IPv4 fragment behind 14 bytes of Ethernet header. */
+void commit_ttl4(struct rte_mbuf *m);
+
+#endif

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* ICMP that leatd sends or answers, and ICMP errors that pass through. */
+#include <netinet/in.h>
+
+#include <rte_icmp.h>
+#include <rte_ip.h>
+
+#include "datapath/packet/csum.h"
+#include "datapath/slow/slow.h"
+#include "datapath/table/endpoint.h"
+
+#include "datapath/fast/poison.h"
+
+#define L3_OFF 14u
+#define ERROR_INTERVAL_NS 1000000u /* 1000 a second and worker (RFC 4443 s. 2.4 (f)), 50 at once */
+#define ERROR_BURST_NS (50u * ERROR_INTERVAL_NS)
+
+static bool error_limit_pass(struct worker *w)
+{
+	uint64_t next = RTE_MAX(w->icmp_tat_ns, w->now_ns) + ERROR_INTERVAL_NS;
+
+	if (next > w->now_ns + ERROR_BURST_NS)
+		return false;
+	w->icmp_tat_ns = next;
+	return true;
+}
+
+/* The node's own address; without one, the gateway's that pods know. */
+static struct ip_addr error_source(bool is_v6)
+{
+	struct ip_addr src = endpoint_node_addr(is_v6);
+
+	if (!ip_is_zero(&src))
+		return src;
+	if (!is_v6)
+		return ip_from_v4(RTE_BE32(0xa9fe0101)); /* 169.254.1.1 */
+	return (struct ip_addr){ .b = { 0xfe, 0x80, [15] = 1 } };
+}
+
+/* The way back to the packet's sender, as any packet to it would go. */
+static uint32_t way_back(const struct batch *b, uint64_t i, const struct parsed *pkt, const struct ip_addr *src)
+{
+	struct parsed back = { .l3 = pkt->l3, .src = *src, .dst = pkt->src };
+	struct slow_ctx ctx = { .pkt = &back,
+		.port = b->port,
+		.in = b->port->id,
+		.zone = b->zone[i],
+		.src_ep = SLOT_NONE,
+		.dst_ep = SLOT_NONE,
+		.route = SLOT_NONE,
+		.tunnel = SLOT_NONE,
+		.path = PATH_NONE };
+
+	slow_layers_run(&ctx, LAYER_local);
+	return ctx.action == SLOW_FORWARD ? ctx.path : PATH_NONE;
+}
+
+void slow_answer_error(struct worker *w, struct batch *b, uint64_t i, const struct parsed *pkt, enum drop_reason reason,
+	enum icmp_error_kind kind, uint32_t param)
+{
+	bool is_v6 = pkt->l3 == PARSED_IP6;
+	struct ip_addr src = error_source(is_v6);
+	struct rte_mbuf *error;
+	uint32_t path;
+
+	if (kind != ICMP_ERROR_N && error_limit_pass(w)) {
+		path = way_back(b, i, pkt, &src);
+		error = path != PATH_NONE ? icmp_error_create(b->m[i], L3_OFF, kind, param, &src, w->pool) : NULL;
+		if (error != NULL)
+			worker_send(w, path_at(path), error, is_v6, 0);
+	}
+	batch_kill(w, b, i, reason);
+}
+
+/* Echo request → reply, in place: addresses change places, the type's change is brought into the checksum. */
+static bool echo_reply(struct rte_mbuf *m, const struct parsed *pkt)
+{
+	uint8_t *data = rte_pktmbuf_mtod(m, uint8_t *), *icmp = data + pkt->l4_off, old_type = icmp[0];
+	bool is_v6 = pkt->l3 == PARSED_IP6;
+	uint16_t csum, old_word, new_word;
+
+	if (pkt->is_frag || !pkt->has_l4 || pkt->proto != (is_v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP) ||
+		old_type != (is_v6 ? 128 : RTE_IP_ICMP_ECHO_REQUEST) || csum_verify_l4(m, L3_OFF) != CSUM_OK)
+		return false;
+	memcpy(&old_word, icmp, 2);
+	icmp[0] = is_v6 ? 129 : RTE_IP_ICMP_ECHO_REPLY;
+	memcpy(&new_word, icmp, 2);
+	memcpy(&csum, icmp + 2, 2);
+	csum = csum_update16(csum, old_word, new_word);
+	memcpy(icmp + 2, &csum, 2);
+	if (is_v6) {
+		struct rte_ipv6_hdr *ip = (struct rte_ipv6_hdr *)(data + L3_OFF);
+
+		memcpy(ip->src_addr, pkt->dst.b, 16);
+		memcpy(ip->dst_addr, pkt->src.b, 16);
+		ip->hop_limits = 64;
+	} else {
+		struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)(data + L3_OFF);
+
+		ip->src_addr = ip_v4(&pkt->dst);
+		ip->dst_addr = ip_v4(&pkt->src);
+		ip->time_to_live = 64;
+		ip->hdr_checksum = csum_ip4_header(ip, rte_ipv4_hdr_len(ip));
+	}
+	return true;
+}
+
+void slow_self(struct worker *w, struct batch *b, uint64_t i, const struct parsed *pkt)
+{
+	struct rte_ether_hdr *eth = rte_pktmbuf_mtod(b->m[i], struct rte_ether_hdr *);
+	struct rte_ether_addr mac;
+
+	if ((b->in[i] & FLOW_IN_TUNNEL) != 0) {
+		batch_kill(w, b, i, DROP_LOCAL_PROTO);
+		return;
+	}
+	if (!echo_reply(b->m[i], pkt)) {
+		slow_answer_error(w, b, i, pkt, DROP_LOCAL_PROTO,
+			pkt->proto == IPPROTO_UDP ? ICMP_ERROR_PORT_UNREACHABLE : ICMP_ERROR_N, 0);
+		return;
+	}
+	mac = eth->src_addr;
+	eth->src_addr = eth->dst_addr;
+	eth->dst_addr = mac;
+	slow_reflect(w, b, i);
+}
+
+uint32_t slow_quoted_flow(struct worker *w, const struct rte_mbuf *m, const struct parsed *pkt, uint16_t zone)
+{
+	const uint8_t *data = rte_pktmbuf_mtod(m, const uint8_t *);
+	bool is_v6 = pkt->l3 == PARSED_IP6;
+	struct parsed quote;
+	uint8_t kind;
+
+	if (parse_l3(data, m->data_len, m->pkt_len, (uint16_t)(pkt->l4_off + 8), (enum parsed_l3)pkt->l3, true, &quote) !=
+		DROP_NONE)
+		return FLOW_NONE;
+	kind = quote.is_frag ? FLOW_KEY_FRAG : FLOW_KEY_L3;
+	if (!quote.is_frag && quote.has_l4)
+		kind = quote.proto == (is_v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP) ? FLOW_KEY_ECHO : FLOW_KEY_L4;
+	if (!is_v6) {
+		struct flow_key4 key = { ip_v4(&quote.src), ip_v4(&quote.dst), quote.sport, quote.dport, zone, quote.proto, kind };
+
+		return flowtab_find4(w->ft4, &key);
+	}
+	struct flow_key6 key = { .sport = quote.sport, .dport = quote.dport, .zone = zone, .proto = quote.proto, .kind = kind };
+
+	memcpy(key.src, quote.src.b, 16);
+	memcpy(key.dst, quote.dst.b, 16);
+	return flowtab_find6(w->ft6, &key);
+}

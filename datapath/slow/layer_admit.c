@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* May this source send this here? Addresses that no wire carries, spoofed sources, servers that a pod may not play. */
+#include <netinet/in.h>
+
+#include "datapath/slow/slow.h"
+#include "datapath/table/endpoint.h"
+#include "datapath/table/route.h"
+#include "datapath/table/tunnel.h"
+
+#include "datapath/fast/poison.h"
+
+#define DHCP4_SERVER RTE_BE16(67)
+#define DHCP4_CLIENT RTE_BE16(68)
+#define DHCP6_SERVER RTE_BE16(547)
+#define DHCP6_CLIENT RTE_BE16(546)
+
+/* Never a source (RFC 1122 s. 3.2.1.3, RFC 6890, RFC 4291 s. 2.5): this network, loopback, multicast, reserved. */
+static bool src_is_martian(const struct ip_addr *a)
+{
+	if (ip_is_v4(a))
+		return a->b[12] == 0 || a->b[12] == 127 || a->b[12] >= 224;
+	return a->b[0] == 0xff || (a->q[0] == 0 && (a->q[1] == 0 || a->q[1] == RTE_BE64(1)));
+}
+
+static enum drop_reason dst_refused(const struct ip_addr *a)
+{
+	if (ip_is_v4(a)) {
+		if (ip_v4(a) == RTE_BE32(0xffffffff))
+			return DROP_ETH_BROADCAST;
+		if (a->b[12] >= 224 && a->b[12] < 240)
+			return DROP_IP_MULTICAST;
+		return a->b[12] == 0 || a->b[12] == 127 || a->b[12] >= 240 ? DROP_IP_MARTIAN : DROP_NONE;
+	}
+	if (a->b[0] == 0xff)
+		return DROP_IP_MULTICAST;
+	/* link-local does not leave its link */
+	if (a->b[0] == 0xfe && (a->b[1] & 0xc0) == 0x80)
+		return DROP_IP_MARTIAN;
+	return a->q[0] == 0 && (a->q[1] == 0 || a->q[1] == RTE_BE64(1)) ? DROP_IP_MARTIAN : DROP_NONE;
+}
+
+static bool is_dhcp_server(const struct parsed *pkt)
+{
+	return pkt->proto == IPPROTO_UDP &&
+		((pkt->sport == DHCP4_SERVER && pkt->dport == DHCP4_CLIENT) ||
+			(pkt->sport == DHCP6_SERVER && pkt->dport == DHCP6_CLIENT));
+}
+
+/* A pod may not speak to tunnel ends in their own language: what it wraps would escape every check. */
+static bool is_tunnel_packet(const struct slow_ctx *ctx)
+{
+	uint32_t ep;
+
+	if (ctx->pkt->proto != IPPROTO_UDP || !tunnel_listens(rte_be_to_cpu_16(ctx->pkt->dport)))
+		return false;
+	ep = endpoint_by_addr(ctx->zone, &ctx->pkt->dst);
+	return (ep != ENDPOINT_NONE && endpoint_at(ep)->kind != ENDPOINT_POD) || tunnel_remote_known(&ctx->pkt->dst);
+}
+
+static void admit_pod(struct slow_ctx *ctx)
+{
+	uint32_t ep = ctx->port->endpoint_idx;
+
+	if (ep == ENDPOINT_NONE) {
+		slow_drop(ctx, DROP_PORT_NO_ENDPOINT, ICMP_ERROR_N);
+		return;
+	}
+	ctx->src_ep = ep;
+	ctx->is_metered |= endpoint_at(ep)->is_metered[ENDPOINT_FROM];
+	if (!endpoint_owns(endpoint_at(ep), &ctx->pkt->src))
+		slow_drop(ctx, DROP_IP_SRC_SPOOFED, ICMP_ERROR_N);
+	else if (is_dhcp_server(ctx->pkt))
+		slow_drop(ctx, DROP_DHCP_FROM_POD, ICMP_ERROR_N);
+	else if (is_tunnel_packet(ctx))
+		slow_drop(ctx, DROP_TUNNEL_FROM_POD, ICMP_ERROR_N);
+}
+
+/* From a tunnel: the source must be one that the tunnel's far end answers for (strict reverse path, RFC 3704 s. 2.2). */
+static bool tunnel_may_carry(const struct slow_ctx *ctx)
+{
+	const struct route *r = route_at(route_lookup(ctx->zone, &ctx->pkt->src));
+	const struct tunnel *t = tunnel_at(ctx->in & (FLOW_IN_TUNNEL - 1));
+
+	return r->kind == ROUTE_TUNNEL && ip_eq(&tunnel_at(r->tunnel_idx)->remote, &t->remote);
+}
+
+void layer_admit(struct slow_ctx *ctx)
+{
+	enum drop_reason reason = dst_refused(&ctx->pkt->dst);
+
+	if (src_is_martian(&ctx->pkt->src))
+		reason = DROP_IP_MARTIAN;
+	if (reason != DROP_NONE) {
+		slow_drop(ctx, reason, ICMP_ERROR_N);
+		return;
+	}
+	if ((ctx->in & FLOW_IN_TUNNEL) != 0) {
+		if (!tunnel_may_carry(ctx) || endpoint_by_addr(ctx->zone, &ctx->pkt->src) != ENDPOINT_NONE)
+			slow_drop(ctx, DROP_IP_SRC_SPOOFED, ICMP_ERROR_N);
+		return;
+	}
+	switch (ctx->port->role) {
+	case PORT_ROLE_POD:
+		admit_pod(ctx);
+		break;
+	case PORT_ROLE_UPLINK:
+		/* Nobody out there has an address of ours. */
+		if (endpoint_by_addr(ctx->zone, &ctx->pkt->src) != ENDPOINT_NONE)
+			slow_drop(ctx, DROP_IP_SRC_SPOOFED, ICMP_ERROR_N);
+		break;
+	default:
+		/* The node itself: what it sends was not forwarded yet. */
+		ctx->src_ep = ctx->port->endpoint_idx;
+		ctx->keep_ttl = true;
+		break;
+	}
+}

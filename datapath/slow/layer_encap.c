@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Which tunnel? */
+#include "datapath/slow/slow.h"
+#include "datapath/table/tunnel.h"
+
+#include "datapath/fast/poison.h"
+
+void layer_encap(struct slow_ctx *ctx)
+{
+	if (ctx->tunnel == TUNNEL_NONE) {
+		slow_drop(ctx, DROP_NO_ROUTE, ICMP_ERROR_NO_ROUTE);
+		return;
+	}
+	/* From one tunnel into another would make this node a transit that nobody configured, and a loop possible. */
+	if ((ctx->in & FLOW_IN_TUNNEL) != 0) {
+		slow_drop(ctx, DROP_NO_ROUTE, ICMP_ERROR_N);
+		return;
+	}
+	/* acquire: pairs with the release in tunnel_resolve() */
+	ctx->path = atomic_load_explicit(&tunnel_at(ctx->tunnel)->path_idx, memory_order_acquire);
+	ctx->action = ctx->path != PATH_NONE ? SLOW_FORWARD : SLOW_RESOLVE_TUNNEL;
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Connection records: the state that both directions of a flow share. Written when the state changes, so that an
+ * established flow's packets touch only their flow entry. Liberal TCP tracking (flags only): no window, mid-stream pick-up.
+ */
+#ifndef LEAT_TABLE_CONN_H
+#define LEAT_TABLE_CONN_H
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum conn_state {
+	CONN_FREE,
+	CONN_NEW,	  /* one direction seen (UDP, ICMP, other) */
+	CONN_REPLIED,	  /* both directions seen (UDP, ICMP, other) */
+	CONN_SYN_SENT,	  /* SYN */
+	CONN_SYN_RECV,	  /* SYN, SYN+ACK */
+	CONN_ESTABLISHED, /* handshake complete, or picked up mid-stream */
+	CONN_FIN_WAIT,	  /* FIN from one side */
+	CONN_TIME_WAIT,	  /* FIN from both */
+	CONN_CLOSED,	  /* RST */
+	CONN_DEAD,	  /* to be removed by the sweeper as soon as it comes by (flush, endpoint gone) */
+	CONN_STATE_N
+};
+
+enum conn_dir { CONN_ORIG, CONN_REPLY, CONN_DIR_N };
+
+#define CONN_F_FIN_ORIG (1u << 0)
+#define CONN_F_FIN_REPLY (1u << 1)
+
+struct conn {
+	_Atomic uint8_t state; /* enum conn_state */
+	uint8_t proto;
+	_Atomic uint8_t flags;
+	uint8_t pad;
+	_Atomic uint32_t route[CONN_DIR_N];    /* route that decided each direction's way, or SLOT_NONE */
+	_Atomic uint32_t endpoint[CONN_DIR_N]; /* who opened it, whom it reaches; SLOT_NONE: not on this node */
+	uint32_t created_s;
+	uint32_t next; /* list link while free or retired */
+	uint32_t service, backend; /* dependencies of the next layers; SLOT_NONE */
+	uint32_t rule;
+	uint16_t zone;
+	uint16_t pad2;
+};
+static_assert(sizeof(struct conn) <= 48, "a connection of two 64 B flows and 16 B of index stays within 192 B");
+
+#define CONN_TCP_FIN 0x01u
+#define CONN_TCP_SYN 0x02u
+#define CONN_TCP_RST 0x04u
+#define CONN_TCP_ACK 0x10u
+
+/* State of a new connection for its first packet. tcp_flags matter for TCP only. */
+enum conn_state conn_first_state(uint8_t proto, uint8_t tcp_flags);
+
+/* Whether TCP flags are a combination that no stack sends (none, SYN+FIN, SYN+RST …). */
+static inline bool conn_tcp_flags_bad(uint8_t flags)
+{
+	uint8_t f = flags & (CONN_TCP_FIN | CONN_TCP_SYN | CONN_TCP_RST | CONN_TCP_ACK);
+
+	if ((f & CONN_TCP_SYN) != 0)
+		return (f & (CONN_TCP_FIN | CONN_TCP_RST)) != 0;
+	if ((f & CONN_TCP_RST) != 0)
+		return (f & CONN_TCP_FIN) != 0;
+	return (f & CONN_TCP_ACK) == 0;
+}
+
+/* Advances the state for a packet of direction dir. Whether further packets of the flow still need tracking (the handshake is
+ * not over, or no reply was seen). Any worker. */
+bool conn_track(struct conn *c, enum conn_dir dir, uint8_t tcp_flags);
+
+/* Idle seconds after which a connection in that state goes. */
+uint32_t conn_timeout_s(uint8_t proto, enum conn_state state);
+
+/* Process-wide time-outs by state, seconds; [0] for TCP, [1] UDP, [2] ICMP, [3] other. Control thread sets, workers read. */
+enum conn_class { CONN_TCP, CONN_UDP, CONN_ICMP, CONN_OTHER, CONN_CLASS_N };
+extern _Atomic uint32_t conn_timeouts_s[CONN_CLASS_N][CONN_STATE_N];
+
+const char *conn_state_name(enum conn_state state);
+
+#endif

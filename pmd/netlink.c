@@ -141,7 +141,8 @@ static int nl_talk(struct nl *nl, struct nlmsghdr *nlh, mnl_cb_t cb, void *arg)
 	int ret = MNL_CB_OK;
 
 	nl->error[0] = '\0';
-	nlh->nlmsg_flags |= NLM_F_REQUEST | ((nlh->nlmsg_flags & NLM_F_DUMP) == 0 ? NLM_F_ACK : 0);
+	/* of the two bits of NLM_F_DUMP one alone means "exclusive" or "replace" */
+	nlh->nlmsg_flags |= NLM_F_REQUEST | ((nlh->nlmsg_flags & NLM_F_DUMP) != NLM_F_DUMP ? NLM_F_ACK : 0);
 	nlh->nlmsg_seq = ++nl->seq;
 	if (mnl_socket_sendto(nl->sock, nlh, nlh->nlmsg_len) < 0)
 		goto err_errno;

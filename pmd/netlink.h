@@ -45,12 +45,14 @@ struct nl_link {
 	int peer_ifindex;	/* veth: the other end; 0: none */
 	bool is_peer_elsewhere; /* the other end is in another namespace */
 	char kind[16];		/* "tun", "veth" …; "": a device */
+	char alias[128];
 };
 int nl_link_get(struct nl *nl, const char *name, struct nl_link *out);
 int nl_link_get_by_index(struct nl *nl, int ifindex, struct nl_link *out);
 
 struct nl_link_change {
 	const char *name;		  /* NULL: leave */
+	const char *alias;		  /* NULL: leave */
 	const struct rte_ether_addr *mac; /* NULL: leave */
 	uint32_t mtu, txqlen;		  /* 0: leave */
 	uint32_t gso_max_size;		  /* 0: leave */

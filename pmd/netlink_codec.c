@@ -71,6 +71,8 @@ struct nlmsghdr *nlc_link_change(void *buf, int ifindex, const struct nl_link_ch
 	}
 	if (change->name != NULL)
 		mnl_attr_put_strz(nlh, IFLA_IFNAME, change->name);
+	if (change->alias != NULL)
+		mnl_attr_put_strz(nlh, IFLA_IFALIAS, change->alias);
 	if (change->mac != NULL)
 		mnl_attr_put(nlh, IFLA_ADDRESS, sizeof(*change->mac), change->mac);
 	if (change->mtu != 0)
@@ -95,12 +97,20 @@ static void link_info_parse(const struct nlattr *info, struct nl_link *out)
 
 int nlc_link_cb(const struct nlmsghdr *nlh, void *data)
 {
+	if (nlh->nlmsg_type == RTM_NEWLINK)
+		(void)nlc_link_parse(nlh, data);
+	return MNL_CB_OK;
+}
+
+int nlc_link_parse(const struct nlmsghdr *nlh, struct nl_link *out)
+{
 	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
 	struct attrs attrs = { 0 };
-	struct nl_link *out = data;
 
-	if (nlh->nlmsg_type != RTM_NEWLINK)
-		return MNL_CB_OK;
+	if ((nlh->nlmsg_type != RTM_NEWLINK && nlh->nlmsg_type != RTM_DELLINK) ||
+		mnl_nlmsg_get_payload_len(nlh) < sizeof(*ifi))
+		return -EINVAL;
+	*out = (struct nl_link){ 0 };
 	mnl_attr_parse(nlh, sizeof(*ifi), attrs_cb, &attrs);
 	out->ifindex = ifi->ifi_index;
 	out->flags = ifi->ifi_flags;
@@ -108,6 +118,9 @@ int nlc_link_cb(const struct nlmsghdr *nlh, void *data)
 		snprintf(out->name, sizeof(out->name), "%s", mnl_attr_get_str(attrs.v[IFLA_IFNAME]));
 	if (attrs.v[IFLA_ADDRESS] != NULL && mnl_attr_get_payload_len(attrs.v[IFLA_ADDRESS]) == sizeof(out->mac))
 		memcpy(&out->mac, mnl_attr_get_payload(attrs.v[IFLA_ADDRESS]), sizeof(out->mac));
+	if (attrs.v[IFLA_IFALIAS] != NULL)
+		snprintf(out->alias, sizeof(out->alias), "%.*s", (int)mnl_attr_get_payload_len(attrs.v[IFLA_IFALIAS]),
+			mnl_attr_get_str(attrs.v[IFLA_IFALIAS]));
 	out->mtu = attr_u32(attrs.v[IFLA_MTU], 0);
 	out->txqlen = attr_u32(attrs.v[IFLA_TXQLEN], 0);
 	out->n_txq = attr_u32(attrs.v[IFLA_NUM_TX_QUEUES], 1);
@@ -116,7 +129,7 @@ int nlc_link_cb(const struct nlmsghdr *nlh, void *data)
 	out->is_peer_elsewhere = attrs.v[IFLA_LINK_NETNSID] != NULL;
 	if (attrs.v[IFLA_LINKINFO] != NULL)
 		link_info_parse(attrs.v[IFLA_LINKINFO], out);
-	return MNL_CB_OK;
+	return 0;
 }
 
 struct nlmsghdr *nlc_addr(void *buf, uint16_t type, int ifindex, const struct ip_addr *addr, uint8_t len)
@@ -198,6 +211,20 @@ struct nlmsghdr *nlc_route(void *buf, uint16_t type, const struct nl_route *rout
 	return nlh;
 }
 
+/* The first next hop of RTA_MULTIPATH. */
+static void first_hop_parse(const struct nlattr *multipath, uint8_t family, struct nl_route *out)
+{
+	const struct rtnexthop *hop = mnl_attr_get_payload(multipath);
+	size_t len = mnl_attr_get_payload_len(multipath);
+	struct attrs attrs = { 0 };
+
+	if (len < sizeof(*hop) || hop->rtnh_len < sizeof(*hop) || hop->rtnh_len > len)
+		return;
+	out->ifindex = hop->rtnh_ifindex;
+	mnl_attr_parse_payload(RTNH_DATA(hop), hop->rtnh_len - sizeof(*hop), attrs_cb, &attrs);
+	out->has_gw = attr_ip(attrs.v[RTA_GATEWAY], family, &out->gw);
+}
+
 int nlc_route_parse(const struct nlmsghdr *nlh, struct nl_route *out)
 {
 	const struct rtmsg *rtm = mnl_nlmsg_get_payload(nlh);
@@ -226,6 +253,8 @@ int nlc_route_parse(const struct nlmsghdr *nlh, struct nl_route *out)
 	if (attrs.v[RTA_DST] != NULL && !attr_ip(attrs.v[RTA_DST], rtm->rtm_family, &out->dst.addr))
 		return -EINVAL;
 	out->has_gw = attr_ip(attrs.v[RTA_GATEWAY], rtm->rtm_family, &out->gw);
+	if (attrs.v[RTA_MULTIPATH] != NULL)
+		first_hop_parse(attrs.v[RTA_MULTIPATH], rtm->rtm_family, out);
 	(void)attr_ip(attrs.v[RTA_PREFSRC], rtm->rtm_family, &out->src);
 	return 0;
 }

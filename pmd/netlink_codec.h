@@ -15,7 +15,10 @@ void nlc_put_ip(struct nlmsghdr *nlh, uint16_t type, const struct ip_addr *addr)
 
 /* Parsers: 0, or -EINVAL for a message of another kind, family or shape. */
 int nlc_addr_parse(const struct nlmsghdr *nlh, struct nl_addr *out);
+/* Of a route with several next hops the first. */
 int nlc_route_parse(const struct nlmsghdr *nlh, struct nl_route *out);
+/* RTM_NEWLINK or RTM_DELLINK. */
+int nlc_link_parse(const struct nlmsghdr *nlh, struct nl_link *out);
 
 /* libmnl callback: data is a struct nl_link. */
 int nlc_link_cb(const struct nlmsghdr *nlh, void *data);

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Uplinks through net_af_packet on a veth pair whose other end is a kernel."""
+import os
+
+import pytest
+
+from rig import RIG, Netns, Rig, run, wait_for
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root for namespaces and packet sockets"),
+    pytest.mark.skipif(not os.path.exists(RIG), reason="tap_rig is not built"),
+]
+
+
+@pytest.fixture
+def pod():
+    ns = Netns()
+    yield ns
+    ns.delete()
+
+
+@pytest.fixture
+def peer():
+    """A kernel behind a veth pair; the near end is in this namespace, without an address."""
+    ns = Netns()
+    ns.near = "leatu" + ns.name[-6:]
+    run("ip", "link", "add", ns.near, "type", "veth", "peer", "name", "far", "netns", ns.name)
+    ns.run("ethtool", "-K", "far", "tx", "off", "tso", "off", "gso", "off")
+    ns.ip("addr", "add", "10.9.0.99/24", "dev", "far")
+    ns.ip("link", "set", "far", "mtu", "9000", "up")
+    yield ns
+    run("ip", "link", "del", ns.near, check=False)
+    ns.delete()
+
+
+def drop_rules():
+    return run("nft", "list", "tables", "netdev").stdout
+
+
+@pytest.mark.parametrize("mtu", [1500, 9000])
+def test_uplink_full_mtu_packets_pass_both_ways(pod, peer, mtu):
+    with Rig() as rig:
+        rig.add("a", pod, "10.9.0.1/32", mtu=mtu)
+        rig.uplink("up", f"net_af_packet{mtu},iface={peer.near}", "10.9.0.99/32", mtu)
+        peer.ip("link", "set", "far", "mtu", str(mtu))
+        wait_for(lambda: rig.stats("up")["is_up"], "the link is up")
+        done = peer.run("ping", "-c", "3", "-i", "0.05", "-W", "2", "-M", "do", "-s", str(mtu - 28), "10.9.0.1",
+                        check=False)
+        assert done.returncode == 0, done.stdout
+        assert rig.stats("up")["max_len"] == mtu + 14
+        assert "rx_wake=event" in rig.command("describe", "up")
+        in_use = rig.mbufs()[0]
+        rig.command("del", "up")
+        assert rig.mbufs()[0] <= in_use
+        rig.command("del", "a")
+        assert rig.mbufs() == (0, 0)
+
+
+def test_uplink_kernel_does_not_answer_and_rule_goes_with_the_port(pod, peer):
+    # the near kernel would answer ARP for any of its addresses: it must not even see the request
+    with Rig() as rig:
+        rig.uplink("up", f"net_af_packet0,iface={peer.near}", "10.9.0.99/32")
+        assert f"leat-{peer.near}" in drop_rules()
+        peer.ip("route", "add", "127.0.0.0/8", "dev", "far", check=False)
+        run("ip", "addr", "add", "10.9.0.77/32", "dev", "lo")
+        try:
+            peer.ip("neigh", "add", "10.9.0.77", "lladdr",
+                    open(f"/sys/class/net/{peer.near}/address").read().strip(), "dev", "far")
+            done = peer.run("ping", "-c", "2", "-i", "0.05", "-W", "0.3", "10.9.0.77", check=False)
+            assert done.returncode != 0, "the kernel answered"
+        finally:
+            run("ip", "addr", "del", "10.9.0.77/32", "dev", "lo")
+        assert rig.stats("up")["rx_pkts"] >= 2
+        rig.command("del", "up")
+        assert f"leat-{peer.near}" not in drop_rules()
+
+
+def test_uplink_with_an_address_is_refused(peer):
+    run("ip", "addr", "add", "10.9.0.98/24", "dev", peer.near)
+    with Rig() as rig:
+        with pytest.raises(RuntimeError, match=r"carries the address 10\.9\.0\.98/24.*ip address del"):
+            rig.uplink("up", f"net_af_packet0,iface={peer.near}", "10.9.0.99/32")
+        assert f"leat-{peer.near}" not in drop_rules()
+
+
+@pytest.mark.parametrize("device, sentence", [
+    ("net_af_packet0,iface=leat-none", "interface 'leat-none' is not there"),
+    ("net_af_packet0", "names no interface"),
+    ("net_nonsense0", "cannot be opened"),
+    ("0000:7f:1f.7", "cannot be opened"),
+])
+def test_uplink_bad_device_is_a_clear_error(device, sentence):
+    with Rig() as rig:
+        with pytest.raises(RuntimeError, match=sentence):
+            rig.uplink("up", device, "10.9.0.99/32")
+        assert rig.mbufs() == (0, 0)
+
+
+def test_uplink_rule_survives_kill_and_is_taken_over(pod, peer):
+    with Rig() as first:
+        first.uplink("up", f"net_af_packet0,iface={peer.near}", "10.9.0.99/32")
+        first.kill()
+        assert f"leat-{peer.near}" in drop_rules()
+    with Rig() as second:
+        second.add("a", pod, "10.9.0.1/32")
+        second.uplink("up", f"net_af_packet0,iface={peer.near}", "10.9.0.99/32")
+        done = peer.run("ping", "-c", "2", "-i", "0.05", "-W", "2", "10.9.0.1", check=False)
+        assert done.returncode == 0, done.stdout
+    assert f"leat-{peer.near}" not in drop_rules()

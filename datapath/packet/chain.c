@@ -24,6 +24,23 @@ bool chain_write(struct rte_mbuf *m, uint32_t off, const void *buf, uint32_t len
 	return true;
 }
 
+void chain_truncate(struct rte_mbuf *m, uint32_t len)
+{
+	struct rte_mbuf *last = m;
+	uint16_t n = 1;
+
+	m->pkt_len = len;
+	while (len > last->data_len) {
+		len -= last->data_len;
+		last = last->next;
+		n++;
+	}
+	last->data_len = (uint16_t)len;
+	m->nb_segs = n;
+	rte_pktmbuf_free(last->next);
+	last->next = NULL;
+}
+
 bool chain_set(struct rte_mbuf *m, const void *buf, uint16_t len)
 {
 	if (m->buf_len - m->data_off < len)

@@ -27,6 +27,10 @@ static inline bool chain_read(const struct rte_mbuf *m, uint32_t off, void *out,
 /* Overwrites bytes [off, off + len). False, and nothing written: the packet is shorter. */
 bool chain_write(struct rte_mbuf *m, uint32_t off, const void *buf, uint32_t len);
 
+/* Makes the packet len bytes long (≤ pkt_len) from its end; segments that become empty are freed,
+ * never the first. */
+void chain_truncate(struct rte_mbuf *m, uint32_t len);
+
 /* Makes the packet exactly these bytes, in its first segment; further segments are freed, offload
  * metadata is cleared. False, and nothing changed: the first segment's buffer (behind its data
  * start) is too small. */

@@ -64,7 +64,7 @@ static bool allowed4(const struct rte_mbuf *m, uint16_t l3_off, bool is_l2_group
 	dst = rte_be_to_cpu_32(ip.dst_addr);
 	/* 0/8, 127/8, 224/4 and 240/4 (broadcast among them) are no single host. */
 	if (src >> 24 == 0 || src >> 24 == 127 || src >> 28 >= 14 || dst >> 28 == 14 ||
-		dst == RTE_IPV4_BROADCAST)
+		dst == UINT32_MAX) /* DPDK 22.11 has RTE_IPV4_BROADCAST wrong */
 		return false;
 	if ((ip.fragment_offset & RTE_BE16(RTE_IPV4_HDR_OFFSET_MASK)) != 0)
 		return false;

@@ -20,6 +20,7 @@
 
 #include "datapath/base/addr.h"
 #include "datapath/base/drop.h"
+#include "datapath/packet/chain.h"
 #include "datapath/packet/csum.h"
 
 #define VXLAN_FLAG_I RTE_BE32(0x08000000)
@@ -201,12 +202,12 @@ static inline enum drop_reason vxlan_check(
  * m unchanged: the headers span segments in a way that rte_pktmbuf_adj() cannot take off. */
 static inline bool vxlan_decap(struct rte_mbuf *m, const struct vxlan_info *info)
 {
-	uint32_t tail = m->pkt_len - info->inner_off - info->inner_len;
+	const uint32_t end = info->inner_off + info->inner_len;
 
 	if (unlikely(m->data_len < info->inner_off))
 		return false;
-	if (unlikely(tail != 0 && (tail > UINT16_MAX || rte_pktmbuf_trim(m, (uint16_t)tail) != 0)))
-		return false;
+	if (unlikely(m->pkt_len != end))
+		chain_truncate(m, end);
 	rte_pktmbuf_adj(m, (uint16_t)info->inner_off);
 	m->ol_flags &= ~RTE_MBUF_F_TX_OFFLOAD_MASK;
 	m->tx_offload = 0;

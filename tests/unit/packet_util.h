@@ -20,7 +20,7 @@
 #include <rte_errno.h>
 #include <rte_mbuf.h>
 
-#define UTIL_POOL_SIZE 1023
+#define UTIL_POOL_SIZE 8191
 
 static struct rte_mempool *util_pool; /* data room RTE_PKTMBUF_HEADROOM + 2048 */
 

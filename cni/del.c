@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* DEL and GC: giving back. Detach first, then the lease, the record last, so that a second try finds what is left. */
+#include "cni/verbs.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LOCK_WAIT_MS 65000 /* longer than an IPAM plugin of a killed call may take */
+#define PAGE_LEN 1000
+
+struct release {
+	struct cni_store store;
+	struct leat_client *leatd; /* NULL: away */
+	struct cni_ipam ipam;
+	struct cni_error ipam_err; /* why IPAM cannot be called; code 0: it can */
+};
+
+static int release_open(const struct cni_args *args, const struct cni_conf *conf, struct release *r,
+	struct cni_error *err)
+{
+	struct cni_error away;
+
+	memset(r, 0, sizeof(*r));
+	if (cni_store_open(conf->instance, &r->store, err) < 0)
+		return -1;
+	r->leatd = cni_leatd_open(conf->instance, CNI_CALL_TIMEOUT_MS, &away);
+	cni_settle(&r->store, r->leatd);
+	cni_ipam_open(conf, args, &r->ipam, &r->ipam_err); /* pods are detached even if leases cannot be given back */
+	return 0;
+}
+
+static void release_close(struct release *r)
+{
+	cni_ipam_close(&r->ipam);
+	leat_close(r->leatd);
+	cni_store_close(&r->store);
+}
+
+/* The id is locked. */
+static int release_one(struct release *r, const struct cni_conf *conf, const char *id,
+	const struct cni_attachment *who, struct cni_error *err)
+{
+	if (cni_detach_or_journal(&r->store, r->leatd, id, err) < 0)
+		return -1;
+	if (r->ipam_err.code != 0) {
+		*err = r->ipam_err;
+		return -1;
+	}
+	if (cni_ipam_call(&r->ipam, CNI_DEL, conf, who, NULL, err) < 0)
+		return -1;
+	return cni_store_del(&r->store, CNI_STORE_ATTACHED, id, err);
+}
+
+int cni_del(const struct cni_args *args, const struct cni_conf *conf, struct cni_error *err)
+{
+	const struct cni_attachment who = { args->container, args->ifname, args->netns };
+	char id[CNI_ID_LEN];
+	struct release r;
+	int rc;
+
+	cni_endpoint_id(args->container, args->ifname, id);
+	rc = release_open(args, conf, &r, err);
+	if (rc == 0)
+		rc = cni_store_lock(&r.store, id, LOCK_WAIT_MS, err);
+	if (rc == 0)
+		rc = release_one(&r, conf, id, &who, err);
+	if (rc == 0 && conf->mode == CNI_MODE_VHOST_USER && conf->device_info_path != NULL &&
+		unlink(conf->device_info_path) < 0 && errno != ENOENT)
+		rc = cni_fail(err, CNI_ERR_IO, "cannot remove %.256s: %s", conf->device_info_path, strerror(errno));
+	release_close(&r);
+	return rc;
+}
+
+/* Set of endpoint ids that stay: an object with their names. */
+static cJSON *valid_ids(const struct cni_conf *conf)
+{
+	cJSON *set = cJSON_CreateObject();
+	const cJSON *item;
+	char id[CNI_ID_LEN];
+
+	cJSON_ArrayForEach(item, conf->valid_attachments)
+	{
+		cni_endpoint_id(cni_json_string(item, "containerID"), cni_json_string(item, "ifname"), id);
+		cJSON_AddTrueToObject(set, id);
+	}
+	return set;
+}
+
+/* GC goes on after an error and reports the first one and how many there were. */
+struct gc_errors {
+	struct cni_error first;
+	unsigned int n;
+};
+
+static void gc_error(struct gc_errors *errors, const char *what, const struct cni_error *err)
+{
+	fprintf(stderr, "leat-cni: GC: %s: %s\n", what, err->msg);
+	if (errors->n++ == 0)
+		errors->first = *err;
+}
+
+/* Recorded attachments of this network that are not valid any more. */
+static void gc_records(struct release *r, const struct cni_conf *conf, const cJSON *valid, struct gc_errors *errors)
+{
+	struct cni_error err;
+	cJSON *ids = cni_store_list(&r->store, CNI_STORE_ATTACHED, &err);
+	const cJSON *item;
+
+	if (ids == NULL)
+		gc_error(errors, "attachments", &err);
+	cJSON_ArrayForEach(item, ids)
+	{
+		const char *id = item->valuestring;
+		const char *network;
+		cJSON *record;
+
+		if (cJSON_GetObjectItemCaseSensitive(valid, id) != NULL ||
+			cni_store_lock(&r->store, id, 0, &err) < 0)
+			continue; /* a locked one is being added or deleted */
+		record = cni_store_get(&r->store, CNI_STORE_ATTACHED, id);
+		network = cni_json_string(record, "network");
+		if (network != NULL && strcmp(network, conf->name) == 0) {
+			const struct cni_attachment who = { cni_json_string(record, "containerID"),
+				cni_json_string(record, "ifname"), NULL };
+
+			if (release_one(r, conf, id, &who, &err) < 0)
+				gc_error(errors, id, &err);
+		} else if (network == NULL && cni_store_has(&r->store, CNI_STORE_ATTACHED, id)) {
+			cni_fail(&err, CNI_ERR_IO, "record is not readable");
+			gc_error(errors, id, &err);
+		}
+		cJSON_Delete(record);
+		cni_store_unlock(&r->store, id);
+	}
+	cJSON_Delete(ids);
+}
+
+/* An endpoint that a CNI call attached but that no record of any network knows. */
+static void gc_orphan(struct release *r, const char *id, struct gc_errors *errors)
+{
+	struct cni_error err;
+
+	if (cni_store_lock(&r->store, id, 0, &err) < 0)
+		return;
+	if (!cni_store_has(&r->store, CNI_STORE_ATTACHED, id) && cni_leatd_detach(r->leatd, id, &err) != 0)
+		gc_error(errors, id, &err);
+	cni_store_unlock(&r->store, id);
+}
+
+static int list_page(struct release *r, const char *cursor, cJSON **out, struct cni_error *err)
+{
+	cJSON *params = cJSON_CreateObject();
+
+	cJSON_AddNumberToObject(params, "limit", PAGE_LEN);
+	if (cursor[0] != '\0')
+		cJSON_AddStringToObject(params, "cursor", cursor);
+	return cni_leatd_call(r->leatd, "endpoint.list", params, -1, out, err);
+}
+
+static void gc_orphans(struct release *r, const cJSON *valid, struct gc_errors *errors)
+{
+	char cursor[256] = "";
+	const char *next;
+	struct cni_error err;
+
+	do {
+		cJSON *page = NULL;
+		const cJSON *item;
+
+		if (list_page(r, cursor, &page, &err) != 0) {
+			gc_error(errors, "endpoints", &err);
+			return;
+		}
+		cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(page, "items"))
+		{
+			const char *id = cni_json_string(item, "id");
+			const char *container = cni_json_string(item, "container");
+
+			if (id != NULL && strlen(id) < CNI_ID_LEN && container != NULL && container[0] != '\0' &&
+				cJSON_GetObjectItemCaseSensitive(valid, id) == NULL &&
+				!cni_store_has(&r->store, CNI_STORE_ATTACHED, id))
+				gc_orphan(r, id, errors);
+		}
+		next = cni_json_string(page, "next");
+		snprintf(cursor, sizeof(cursor), "%s", next != NULL ? next : "");
+		cJSON_Delete(page);
+	} while (cursor[0] != '\0');
+}
+
+int cni_gc(const struct cni_args *args, const struct cni_conf *conf, struct cni_error *err)
+{
+	struct gc_errors errors = { 0 };
+	cJSON *valid = valid_ids(conf);
+	struct cni_error ipam_err;
+	struct release r;
+	int rc;
+
+	rc = release_open(args, conf, &r, err);
+	if (rc == 0) {
+		if (r.ipam_err.code != 0)
+			gc_error(&errors, "ipam", &r.ipam_err);
+		gc_records(&r, conf, valid, &errors);
+		gc_orphans(&r, valid, &errors);
+		if (cni_ipam_has(&r.ipam, CNI_GC) &&
+			cni_ipam_call(&r.ipam, CNI_GC, conf, NULL, NULL, &ipam_err) < 0)
+			gc_error(&errors, "ipam", &ipam_err);
+	}
+	if (errors.n > 0) {
+		rc = cni_fail(err, errors.first.code, "GC: %u error(s), the first: %.400s", errors.n, errors.first.msg);
+		memcpy(err->details, errors.first.details, sizeof(err->details));
+	}
+	release_close(&r);
+	cJSON_Delete(valid);
+	return rc;
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "cni/leatd.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define RETRY_FIRST_MS 10
+#define RETRY_MAX_MS 160
+#define RETRY_TOTAL_MS 5000
+
+struct leat_client *cni_leatd_open(const char *instance, int timeout_ms, struct cni_error *err)
+{
+	struct leat_client *client = NULL;
+	struct leat_error lerr = { 0 };
+
+	if (leat_open(instance, timeout_ms, &client, &lerr) < 0) {
+		cni_fail(err, CNI_ERR_AGAIN, "leatd '%s' is away: %s", instance, lerr.reason);
+		return NULL;
+	}
+	return client;
+}
+
+static void map_error(const char *method, const struct leat_error *lerr, struct cni_error *err)
+{
+	switch (lerr->code) {
+	case LEAT_ERR_TRANSPORT:
+	case LEAT_ERR_RESOURCES:
+	case LEAT_ERR_BUSY:
+	case LEAT_ERR_LIMIT:
+	case LEAT_ERR_AGAIN:
+		cni_fail(err, CNI_ERR_AGAIN, "leatd: %s: %s", method, lerr->reason);
+		break;
+	case LEAT_ERR_PARAMS:
+		cni_fail(err, CNI_ERR_CONFIG, "leatd: %s: %s: %s", method, lerr->field, lerr->reason);
+		break;
+	default:
+		cni_fail(err, CNI_ERR_LEATD + (lerr->code > 0 && lerr->code < 20 ? lerr->code : LEAT_ERR_INTERNAL),
+			"leatd: %s: %s", method, lerr->reason);
+	}
+}
+
+int cni_leatd_call(struct leat_client *client, const char *method, cJSON *params, int fd, cJSON **out_result,
+	struct cni_error *err)
+{
+	struct leat_error lerr = { .code = LEAT_ERR_TRANSPORT, .reason = "it does not run" };
+	int rc = LEAT_ERR_TRANSPORT;
+	unsigned int waited_ms = 0;
+
+	for (unsigned int pause_ms = RETRY_FIRST_MS; client != NULL;) {
+		rc = leat_call_fds(client, method, params, &fd, fd >= 0 ? 1 : 0, out_result, &lerr);
+		if ((rc != LEAT_ERR_BUSY && rc != LEAT_ERR_AGAIN) || waited_ms >= RETRY_TOTAL_MS)
+			break;
+		nanosleep(&(struct timespec){ .tv_nsec = (long)pause_ms * 1000000 }, NULL);
+		waited_ms += pause_ms;
+		pause_ms = pause_ms < RETRY_MAX_MS ? pause_ms * 2 : RETRY_MAX_MS;
+	}
+	cJSON_Delete(params);
+	if (rc != 0)
+		map_error(method, &lerr, err);
+	return rc;
+}
+
+int cni_leatd_detach(struct leat_client *client, const char *id, struct cni_error *err)
+{
+	cJSON *params = cJSON_CreateObject();
+
+	cJSON_AddStringToObject(params, "id", id);
+	cJSON_AddTrueToObject(params, "missing_ok");
+	return cni_leatd_call(client, "endpoint.detach", params, -1, NULL, err);
+}
+
+int cni_detach_or_journal(struct cni_store *store, struct leat_client *client, const char *id, struct cni_error *err)
+{
+	int rc = cni_leatd_detach(client, id, err);
+	cJSON *entry;
+
+	if (rc == 0)
+		return cni_store_del(store, CNI_STORE_PENDING, id, err);
+	if (rc != LEAT_ERR_TRANSPORT)
+		return -1;
+	fprintf(stderr, "leat-cni: %s; the detach of %s is journalled\n", err->msg, id);
+	entry = cJSON_CreateObject();
+	cJSON_AddNumberToObject(entry, "version", 1);
+	cJSON_AddStringToObject(entry, "method", "endpoint.detach");
+	cJSON_AddStringToObject(entry, "id", id);
+	rc = cni_store_put(store, CNI_STORE_PENDING, id, entry, err);
+	cJSON_Delete(entry);
+	return rc;
+}
+
+int cni_settle_one(struct cni_store *store, struct leat_client *client, const char *id, struct cni_error *err)
+{
+	if (!cni_store_has(store, CNI_STORE_PENDING, id))
+		return 0;
+	if (cni_leatd_detach(client, id, err) != 0)
+		return -1;
+	return cni_store_del(store, CNI_STORE_PENDING, id, err);
+}
+
+void cni_settle(struct cni_store *store, struct leat_client *client)
+{
+	struct cni_error err;
+	cJSON *ids = client != NULL ? cni_store_list(store, CNI_STORE_PENDING, &err) : NULL;
+	const cJSON *item;
+
+	cJSON_ArrayForEach(item, ids)
+	{
+		const char *id = item->valuestring;
+
+		if (cni_store_lock(store, id, 0, &err) < 0)
+			continue; /* whoever works on it settles it */
+		if (cni_settle_one(store, client, id, &err) < 0)
+			fprintf(stderr, "leat-cni: detach of %s stays journalled: %s\n", id, err.msg);
+		cni_store_unlock(store, id);
+	}
+	cJSON_Delete(ids);
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "control/api/api.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/state.h"
+
+void api_add_ip(cJSON *object, const char *name, const struct ip_addr *ip)
+{
+	char text[IP_ADDR_STRLEN];
+
+	cJSON_AddStringToObject(object, name, ip_format(ip, text));
+}
+
+void api_add_prefix(cJSON *object, const char *name, const struct ip_prefix *prefix)
+{
+	char text[IP_PREFIX_STRLEN];
+
+	cJSON_AddStringToObject(object, name, ip_prefix_format(prefix, text));
+}
+
+void api_add_mac(cJSON *object, const char *name, const struct rte_ether_addr *mac)
+{
+	char text[MAC_STRLEN];
+
+	cJSON_AddStringToObject(object, name, mac_format(mac, text));
+}
+
+int api_mode(const char *text, unsigned int def, uint32_t *out_mode)
+{
+	char *end;
+	unsigned long mode;
+
+	*out_mode = def;
+	if (text == NULL)
+		return 0;
+	mode = strtoul(text, &end, 8);
+	if (text[0] < '0' || text[0] > '7' || *end != '\0' || mode > 0777)
+		return -1;
+	*out_mode = (uint32_t)mode;
+	return 0;
+}
+
+void api_page_begin(struct api_page *page, int64_t limit)
+{
+	page->result = cJSON_CreateObject();
+	page->items = cJSON_AddArrayToObject(page->result, "items");
+	page->left = limit;
+}
+
+bool api_page_add(struct api_page *page, cJSON *item)
+{
+	if (page->left == 0) {
+		cJSON_Delete(item);
+		return false;
+	}
+	page->left--;
+	cJSON_AddItemToArray(page->items, item);
+	return true;
+}
+
+void api_page_end(struct call *call, struct api_page *page, const char *cursor)
+{
+	if (cursor != NULL)
+		cJSON_AddStringToObject(page->result, "next", cursor);
+	call_ok(call, page->result);
+}
+
+uint64_t api_cursor_number(const char *cursor)
+{
+	char *end;
+	uint64_t value;
+
+	if (cursor == NULL)
+		return 0;
+	value = strtoull(cursor, &end, 10);
+	return *cursor >= '0' && *cursor <= '9' && *end == '\0' ? value : UINT64_MAX;
+}
+
+int api_compare_stored(const struct call *call, const char **out_field)
+{
+	const struct method *method = call->rpc.method;
+	const struct store_item *item;
+	char key[STORE_KEY_MAX];
+	cJSON *stored;
+	int rc = LEAT_OK;
+
+	*out_field = NULL;
+	if (schema_key(method, call_req(call), key, sizeof(key)) < 0)
+		return LEAT_ERR_NOT_FOUND;
+	item = store_find(state_store(), key);
+	if (item == NULL)
+		return LEAT_ERR_NOT_FOUND;
+	if (item->method != method)
+		return LEAT_ERR_CONFLICT;
+	stored = cJSON_Parse(item->params);
+	/* Only what the call gives is compared: what it leaves out was resolved or defaulted before. */
+	for (const struct field *field = method->fields; field->name != NULL && rc == LEAT_OK; field++) {
+		const cJSON *given = cJSON_GetObjectItemCaseSensitive(call->rpc.params, field->name);
+
+		if (given == NULL || field->flags & FIELD_FLAG)
+			continue;
+		if (!cJSON_Compare(given, cJSON_GetObjectItemCaseSensitive(stored, field->name), true)) {
+			*out_field = field->name;
+			rc = LEAT_ERR_CONFLICT;
+		}
+	}
+	cJSON_Delete(stored);
+	return rc;
+}
+
+bool api_add_may_go_on(struct call *call, bool is_there, bool exist_ok, const char *what, const char *name)
+{
+	const char *field;
+
+	if (!is_there)
+		return true;
+	if (!exist_ok) {
+		call_fail(call, LEAT_ERR_EXISTS, NULL, "%s %s exists already", what, name);
+	} else if (api_compare_stored(call, &field) == LEAT_OK) {
+		call_unchanged(call, NULL);
+	} else {
+		call_fail(call, LEAT_ERR_EXISTS, field, "%s %s exists already and is different", what, name);
+	}
+	return false;
+}
+
+const struct api_handler *const api_tables[] = {
+	api_sys,
+	api_config,
+	api_txn,
+	api_event,
+	api_metrics,
+	NULL,
+};

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Helpers of the handlers in this folder. Control thread only. */
+#ifndef LEAT_API_H
+#define LEAT_API_H
+
+#include "control/call.h"
+#include "control/client/req.h"
+#include "datapath/base/addr.h"
+
+extern const struct api_handler api_sys[], api_config[], api_port[], api_endpoint[], api_attach[], api_zone[], api_route[],
+	api_neigh[], api_tunnel[], api_flow[], api_show[], api_trace[], api_capture[], api_mirror[], api_metrics[];
+extern const struct api_handler api_txn[], api_event[];
+
+static inline struct ip_addr api_ip(const struct schema_ip *ip)
+{
+	struct ip_addr out;
+
+	memcpy(out.b, ip->b, sizeof(out.b));
+	return out;
+}
+
+static inline struct ip_prefix api_prefix(const struct schema_prefix *prefix)
+{
+	struct ip_prefix out = { .len = prefix->len };
+
+	memcpy(out.addr.b, prefix->b, sizeof(out.addr.b));
+	return out;
+}
+
+static inline struct rte_ether_addr api_mac(const struct schema_mac *mac)
+{
+	struct rte_ether_addr out;
+
+	memcpy(out.addr_bytes, mac->b, sizeof(out.addr_bytes));
+	return out;
+}
+
+void api_add_ip(cJSON *object, const char *name, const struct ip_addr *ip);
+void api_add_prefix(cJSON *object, const char *name, const struct ip_prefix *prefix);
+void api_add_mac(cJSON *object, const char *name, const struct rte_ether_addr *mac);
+
+/* "0660" → mode; default for NULL. -1 if it is not octal or above 0777. */
+int api_mode(const char *text, unsigned int def, uint32_t *out_mode);
+
+/* A page of a list: items are added until the limit is reached. */
+struct api_page {
+	cJSON *result, *items;
+	int64_t left;
+};
+void api_page_begin(struct api_page *page, int64_t limit);
+/* Whether it found room; if not, the caller sets the cursor and ends. item is taken in both cases. */
+bool api_page_add(struct api_page *page, cJSON *item);
+/* Ends the call; cursor NULL: this was the last page. */
+void api_page_end(struct call *call, struct api_page *page, const char *cursor);
+
+/* "12" → 12; 0 for NULL; UINT64_MAX if it is no number. */
+uint64_t api_cursor_number(const char *cursor);
+
+/* The configured twin of a call, for exist_ok: LEAT_OK if the object in the store was made with the same params, LEAT_ERR_NOT_FOUND if
+ * there is none, LEAT_ERR_CONFLICT if it differs (*out_field: where, static). */
+int api_compare_stored(const struct call *call, const char **out_field);
+
+/* Common start of an "add": true if the call goes on; else it has been finished (exists: unchanged or failed). */
+bool api_add_may_go_on(struct call *call, bool is_there, bool exist_ok, const char *what, const char *name);
+
+#endif

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* leatd: start, run, stop. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/call.h"
+#include "control/config.h"
+#include "control/dataplane.h"
+#include "control/instance.h"
+#include "control/job.h"
+#include "control/loop.h"
+#include "control/metrics.h"
+#include "control/notify.h"
+#include "control/options.h"
+#include "control/purge.h"
+#include "control/server.h"
+#include "control/state.h"
+#include "control/txn.h"
+#include "datapath/base/log.h"
+
+#define JOB_THREADS 2
+
+static struct options opts;
+static int exit_code;
+static struct event *signal_events[2];
+
+static void fatal(const char *fmt, const char *detail)
+{
+	char text[512];
+
+	snprintf(text, sizeof(text), fmt, detail);
+	log_err("leatd", "%s", text);
+	exit_code = EXIT_FAILURE;
+}
+
+static void on_signal(evutil_socket_t fd, short what, void *arg)
+{
+	(void)what;
+	(void)arg;
+	log_info("leatd", "stopping signal=%s", sigabbrev_np((int)fd));
+	notify_send("STOPPING=1");
+	loop_stop();
+}
+
+static int watch_signals(void)
+{
+	static const int signals[] = { SIGTERM, SIGINT };
+
+	signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < 2; i++) {
+		signal_events[i] = evsignal_new(loop_base, signals[i], on_signal, NULL);
+		if (signal_events[i] == NULL)
+			return -ENOMEM;
+		event_priority_set(signal_events[i], LOOP_PRIO_URGENT);
+		event_add(signal_events[i], NULL);
+	}
+	return 0;
+}
+
+static void serve(void)
+{
+	int rc = server_start(instance.control_path);
+
+	if (rc == 0)
+		rc = metrics_start(instance.metrics_path, opts.metrics_listen);
+	if (rc < 0) {
+		fatal("cannot listen on its sockets: %s", strerror(-rc));
+		loop_stop();
+		return;
+	}
+	instance.is_ready = true;
+	log_info("leatd", "ready instance=%s workers=%u start_ms=%llu", instance.name, opts.n_cores,
+		(unsigned long long)((loop_now_ns() - instance.started_ns) / 1000000));
+	notify_send("READY=1");
+}
+
+static void on_config_done(const struct leat_error *err)
+{
+	if (err->code != LEAT_OK) {
+		log_err("config", "%s: %s: %s", opts.config_file, err->field, err->reason);
+		exit_code = EXIT_FAILURE;
+		loop_stop();
+		return;
+	}
+	serve();
+}
+
+static void on_replayed(void)
+{
+	struct leat_error err;
+	cJSON *calls;
+
+	if (opts.config_file == NULL) {
+		serve();
+		return;
+	}
+	calls = config_read(opts.config_file, &err);
+	if (calls == NULL)
+		on_config_done(&err);
+	else
+		config_apply(calls, on_config_done);
+}
+
+static int check(void)
+{
+	struct leat_error err;
+	cJSON *calls = config_read(opts.config_file, &err);
+	int rc = calls == NULL ? err.code : config_check(calls, &err);
+
+	cJSON_Delete(calls);
+	if (rc != 0)
+		fprintf(stderr, "leatd: %s%s%s\n", err.field, err.field[0] != '\0' ? ": " : "", err.reason);
+	else
+		printf("%s: good\n", opts.config_file);
+	return rc != 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int lock(void)
+{
+	int pid, rc = instance_lock(&pid);
+
+	if (rc == -EBUSY)
+		log_err("leatd", "another leatd runs as instance %s pid=%d", instance.name, pid);
+	else if (rc < 0)
+		log_err("leatd", "cannot use %s and %s: %s", instance.run_dir, instance.state_dir, strerror(-rc));
+	return rc;
+}
+
+static int run(void)
+{
+	char errbuf[400] = "";
+	int rc;
+
+	if (call_bind_handlers() < 0 || loop_init() < 0 || watch_signals() < 0 || txn_init() < 0 ||
+		job_init(JOB_THREADS) < 0) {
+		fatal("%s", "cannot set up the event loop");
+		return exit_code;
+	}
+	rc = state_open(instance.state_dir);
+	if (rc < 0) {
+		fatal("cannot open the state file: %s", strerror(-rc));
+		goto out_loop;
+	}
+	rc = dataplane_start(&opts, errbuf, sizeof(errbuf));
+	if (rc < 0) {
+		fatal("%s", errbuf);
+		goto out_state;
+	}
+	state_replay(on_replayed);
+	loop_run();
+	server_stop();
+	metrics_stop();
+	job_fini();
+	txn_fini();
+	dataplane_stop();
+	log_info("leatd", "stopped instance=%s", instance.name);
+out_state:
+	state_close();
+out_loop:
+	for (size_t i = 0; i < 2; i++)
+		event_free(signal_events[i]);
+	loop_fini();
+	return exit_code;
+}
+
+int main(int argc, char **argv)
+{
+	int rc;
+
+	options_parse(argc, argv, &opts);
+	instance.started_s = time(NULL);
+	instance.started_ns = loop_now_ns();
+	if (instance_set_name(opts.instance) < 0) {
+		fprintf(stderr, "leatd: --instance must be 1 to %d of A-Z a-z 0-9 . _ -\n", INSTANCE_NAME_MAX);
+		return 2;
+	}
+	if (opts.mode == OPTIONS_CHECK)
+		return check();
+	if (lock() < 0)
+		return EXIT_FAILURE;
+	if (opts.mode == OPTIONS_PURGE)
+		rc = purge_all() < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	else
+		rc = run();
+	instance_unlock();
+	return rc;
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the metrics are. Names and units by OpenMetrics: base units, counters end in _total. */
+#include <inttypes.h>
+
+#include "control/loop.h"
+#include "control/instance.h"
+#include "control/metrics.h"
+#include "control/server.h"
+#include "control/state.h"
+#include "datapath/base/drop.h"
+#include "datapath/table/endpoint.h"
+#include "datapath/table/route.h"
+#include "pmd/eal.h"
+#include "pmd/mempool.h"
+#include "pmd/portmgr.h"
+
+static void family(struct evbuffer *out, const char *name, const char *type, const char *help)
+{
+	evbuffer_add_printf(out, "# TYPE %s %s\n# HELP %s %s\n", name, type, name, help);
+}
+
+static void gauge(struct evbuffer *out, const char *name, const char *help, uint64_t value)
+{
+	family(out, name, "gauge", help);
+	evbuffer_add_printf(out, "%s %" PRIu64 "\n", name, value);
+}
+
+static void counter(struct evbuffer *out, const char *name, const char *help, uint64_t value)
+{
+	family(out, name, "counter", help);
+	evbuffer_add_printf(out, "%s_total %" PRIu64 "\n", name, value);
+}
+
+static void write_ports(struct evbuffer *out)
+{
+	static const struct {
+		const char *name, *help;
+		size_t offset;
+	} rows[] = {
+		{ "leat_port_receive_packets", "Packets received.", offsetof(struct port_stats, rx_pkts) },
+		{ "leat_port_receive_bytes", "Bytes received.", offsetof(struct port_stats, rx_bytes) },
+		{ "leat_port_transmit_packets", "Packets sent.", offsetof(struct port_stats, tx_pkts) },
+		{ "leat_port_transmit_bytes", "Bytes sent.", offsetof(struct port_stats, tx_bytes) },
+	};
+	struct port_stats stats;
+
+	for (size_t row = 0; row < sizeof(rows) / sizeof(rows[0]); row++) {
+		family(out, rows[row].name, "counter", rows[row].help);
+		for (const struct port *port = port_next(NULL); port != NULL; port = port_next(port)) {
+			uint64_t value;
+
+			port_stats_sum(port, &stats);
+			memcpy(&value, (const char *)&stats + rows[row].offset, sizeof(value));
+			evbuffer_add_printf(out, "%s_total{port=\"%s\"} %" PRIu64 "\n", rows[row].name, port->name, value);
+		}
+	}
+	family(out, "leat_port_drops", "counter", "Packets discarded, by reason.");
+	for (const struct port *port = port_next(NULL); port != NULL; port = port_next(port)) {
+		port_stats_sum(port, &stats);
+		for (int reason = 1; reason < DROP_N; reason++)
+			if (stats.drops[reason] > 0)
+				evbuffer_add_printf(out, "leat_port_drops_total{port=\"%s\",reason=\"%s\"} %" PRIu64 "\n",
+					port->name, drop_name((enum drop_reason)reason), stats.drops[reason]);
+	}
+	family(out, "leat_port_up", "gauge", "1 if the far side is there.");
+	for (const struct port *port = port_next(NULL); port != NULL; port = port_next(port))
+		evbuffer_add_printf(out, "leat_port_up{port=\"%s\"} %d\n", port->name, port->ops->is_up(port));
+}
+
+static void write_memory(struct evbuffer *out)
+{
+	struct mempool_usage usage;
+	struct eal_hugepages huge;
+
+	mempool_usage_read(&usage);
+	gauge(out, "leat_mbufs", "Packet buffers.", usage.size);
+	gauge(out, "leat_mbufs_in_use", "Packet buffers in use.", usage.in_use);
+	gauge(out, "leat_mbufs_reserved", "Packet buffers that ports may hold.", usage.reserved);
+	if (eal_hugepages_read(&huge) == 0) {
+		gauge(out, "leat_hugepages", "Hugepages of the machine.", huge.n_total);
+		gauge(out, "leat_hugepages_free", "Free hugepages of the machine.", huge.n_free);
+	}
+}
+
+void metrics_write(struct evbuffer *out)
+{
+	struct route_stats routes;
+
+	family(out, "leat_build", "info", "Version of leatd.");
+	evbuffer_add_printf(out, "leat_build_info{version=\"" LEAT_VERSION "\",instance=\"%s\"} 1\n", instance.name);
+	gauge(out, "leat_ready", "1 when everything has been restored.", instance.is_ready);
+	gauge(out, "leat_uptime_seconds", "Time since the start.",
+		(loop_now_ns() - instance.started_ns) / 1000000000ull);
+	route_get_stats(&routes);
+	gauge(out, "leat_endpoints", "Endpoints.", endpoint_count());
+	gauge(out, "leat_routes", "Routes.", routes.n_v4 + routes.n_v6);
+	counter(out, "leat_control_calls", "API calls.", server_stats.n_calls);
+	counter(out, "leat_control_errors", "API calls that failed.", server_stats.n_errors);
+	gauge(out, "leat_control_clients", "Connected clients.", server_stats.n_clients);
+	write_ports(out);
+	write_memory(out);
+	evbuffer_add_printf(out, "# EOF\n");
+}

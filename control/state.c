@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "control/state.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/call.h"
+#include "control/journal.h"
+#include "control/loop.h"
+#include "datapath/base/log.h"
+
+static struct store *store;
+static struct journal *journal;
+static struct state_counts counts;
+static struct event *sync_event;
+static uint64_t synced;
+static void (*on_synced)(int rc);
+
+static struct {
+	struct event *work;
+	enum object_class class;
+	uint64_t seq;
+	unsigned int n_pending;
+	void (*done)(void);
+} replay;
+
+static struct {
+	struct event *work;
+	enum object_class class;
+	uint64_t seq;
+} compaction;
+
+struct store *state_store(void)
+{
+	return store;
+}
+
+const struct state_counts *state_get_counts(void)
+{
+	return &counts;
+}
+
+static void load_call(cJSON *json)
+{
+	struct rpc_request rpc;
+	struct leat_error err = { 0 };
+	char key[STORE_KEY_MAX];
+
+	if (rpc_parse_call(json, &rpc, &err) != 0) {
+		counts.n_bad++;
+		log_warn("state", "saved call not understood: %s", err.reason);
+	} else if (!(rpc.method->flags & (METHOD_SETS | METHOD_REMOVES)) ||
+		schema_key(rpc.method, rpc.req.data, key, sizeof(key)) < 0) {
+		counts.n_bad++;
+		log_warn("state", "saved call is not a change method=%s", rpc.method->name);
+	} else if (rpc.method->flags & METHOD_REMOVES) {
+		store_del(store, key);
+	} else {
+		char *params = cJSON_PrintUnformatted(rpc.params);
+
+		if (params == NULL || store_set(store, key, rpc.method, params) == NULL)
+			counts.n_bad++;
+		cJSON_free(params);
+	}
+	rpc_request_fini(&rpc);
+}
+
+static void load_line(void *arg, char *text, size_t len)
+{
+	cJSON *line = cJSON_ParseWithLength(text, len), *calls, *call;
+
+	(void)arg;
+	calls = cJSON_GetObjectItemCaseSensitive(line, "calls");
+	if (!cJSON_IsArray(calls)) {
+		counts.n_bad++;
+		log_warn("state", "saved line without calls");
+	}
+	cJSON_ArrayForEach(call, calls) load_call(call);
+	cJSON_Delete(line);
+}
+
+static void compact_work(evutil_socket_t fd, short what, void *arg)
+{
+	uint64_t end_ns = loop_now_ns() + LOOP_SLICE_NS;
+	struct store_item *item;
+
+	(void)fd;
+	(void)what;
+	(void)arg;
+	while ((item = store_next(store, compaction.class, compaction.seq)) != NULL) {
+		char *line = NULL;
+		int len = asprintf(&line, "{\"calls\":[{\"method\":\"%s\",\"params\":%s}]}", item->method->name,
+			item->params);
+
+		compaction.class = item->method->class;
+		compaction.seq = item->seq;
+		if (len > 0)
+			journal_compact_add(journal, line, (size_t)len);
+		free(line);
+		if (loop_now_ns() > end_ns) {
+			event_active(compaction.work, EV_TIMEOUT, 0);
+			return;
+		}
+	}
+	if (journal_compact_end(journal) < 0)
+		log_warn("state", "cannot compact the state file");
+}
+
+static void compact_start(void)
+{
+	compaction.class = OBJECT_NONE;
+	compaction.seq = 0;
+	if (journal_compact_begin(journal) == 0)
+		event_active(compaction.work, EV_TIMEOUT, 0);
+}
+
+static void on_sync(evutil_socket_t fd, short what, void *arg)
+{
+	int rc;
+
+	(void)fd;
+	(void)what;
+	(void)arg;
+	synced = journal_synced(journal, &rc);
+	if (rc < 0)
+		log_err("state", "cannot sync the state file: %s", strerror(-rc));
+	if (on_synced != NULL)
+		on_synced(rc);
+}
+
+int state_open_memory(void)
+{
+	memset(&counts, 0, sizeof(counts));
+	store = store_create();
+	return store != NULL ? 0 : -ENOMEM;
+}
+
+int state_open(const char *dir)
+{
+	struct journal_report report;
+	int rc = state_open_memory();
+
+	if (rc < 0)
+		return rc;
+	rc = journal_open(dir, load_line, NULL, &report, &journal);
+	if (rc < 0) {
+		store_destroy(store);
+		store = NULL;
+		return rc;
+	}
+	counts.n_bad += report.n_bad;
+	if (report.n_bad > 0)
+		log_err("state", "damaged lines skipped, the file is kept as %s/state.journal.bad n=%zu", dir,
+			report.n_bad);
+	if (report.is_torn)
+		log_info("state", "the last line was cut off and had not been acknowledged");
+	synced = 0;
+	sync_event = loop_watch(journal_fd(journal), on_sync, NULL);
+	compaction.work = event_new(loop_base, -1, 0, compact_work, NULL);
+	if (sync_event == NULL || compaction.work == NULL)
+		return -ENOMEM;
+	event_priority_set(compaction.work, LOOP_PRIO_HEAVY);
+	if (report.n_lines > 0)
+		compact_start();
+	return 0;
+}
+
+void state_close(void)
+{
+	if (sync_event != NULL)
+		event_free(sync_event);
+	if (compaction.work != NULL)
+		event_free(compaction.work);
+	if (replay.work != NULL)
+		event_free(replay.work);
+	sync_event = compaction.work = replay.work = NULL;
+	journal_close(journal);
+	journal = NULL;
+	store_destroy(store);
+	store = NULL;
+}
+
+int state_append(const char *line, size_t len, uint64_t *out_ticket)
+{
+	int rc;
+
+	*out_ticket = 0;
+	if (journal == NULL)
+		return 0;
+	rc = journal_append(journal, line, len, out_ticket);
+	if (rc == 0 && journal_wants_compaction(journal))
+		compact_start();
+	return rc;
+}
+
+uint64_t state_synced(void)
+{
+	return synced;
+}
+
+void state_on_synced(void (*fn)(int rc))
+{
+	on_synced = fn;
+}
+
+static void replay_done(struct call *call, void *arg)
+{
+	struct store_item *item;
+	char key[STORE_KEY_MAX];
+
+	(void)arg;
+	replay.n_pending--;
+	if (call->err.code == LEAT_OK) {
+		counts.n_restored[call->rpc.method->class]++;
+	} else if (schema_key(call->rpc.method, call_req(call), key, sizeof(key)) == 0) {
+		counts.n_failed++;
+		item = store_find(store, key);
+		if (item != NULL)
+			item->is_failed = true;
+		log_warn("state", "not restored object=\"%s\" reason=\"%s\"", key, call->err.reason);
+	}
+	call_destroy(call);
+	event_active(replay.work, EV_TIMEOUT, 0);
+}
+
+static void replay_item(struct store_item *item)
+{
+	struct rpc_request rpc = { .method = item->method, .params = cJSON_Parse(item->params) };
+	struct leat_error err;
+	struct call *call = NULL;
+
+	replay.class = item->method->class;
+	replay.seq = item->seq;
+	if (schema_decode(item->method, rpc.params, &rpc.req, &err) == 0)
+		call = call_create(&rpc, replay_done, NULL);
+	if (call == NULL) {
+		rpc_request_fini(&rpc);
+		item->is_failed = true;
+		counts.n_failed++;
+		return;
+	}
+	call->is_replay = true;
+	replay.n_pending++;
+	call_start(call);
+}
+
+static void replay_work(evutil_socket_t fd, short what, void *arg)
+{
+	uint64_t end_ns = loop_now_ns() + 10 * LOOP_SLICE_NS;
+	struct store_item *item;
+
+	(void)fd;
+	(void)what;
+	(void)arg;
+	while ((item = store_next(store, replay.class, replay.seq)) != NULL) {
+		/* What the next class stands on must be complete. */
+		if (item->method->class != replay.class && replay.n_pending > 0)
+			return;
+		replay_item(item);
+		if (loop_now_ns() > end_ns) {
+			event_active(replay.work, EV_TIMEOUT, 0);
+			return;
+		}
+	}
+	if (replay.n_pending == 0 && replay.done != NULL) {
+		void (*done)(void) = replay.done;
+
+		replay.done = NULL;
+		done();
+	}
+}
+
+void state_replay(void (*done)(void))
+{
+	replay.class = OBJECT_NONE;
+	replay.seq = 0;
+	replay.n_pending = 0;
+	replay.done = done;
+	replay.work = event_new(loop_base, -1, 0, replay_work, NULL);
+	event_priority_set(replay.work, LOOP_PRIO_LIGHT);
+	event_active(replay.work, EV_TIMEOUT, 0);
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The saved configuration: store + journal. Loaded at start and replayed as calls; every later change is appended before
+ * it is answered. Hostile or damaged files: what is readable is restored, the rest is reported. Control thread only.
+ */
+#ifndef LEAT_STATE_H
+#define LEAT_STATE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "control/store.h"
+
+struct state_counts {
+	size_t n_restored[OBJECT_N];
+	size_t n_failed; /* objects that could not be brought back */
+	size_t n_bad;	 /* unreadable lines and calls */
+};
+
+struct store *state_store(void);
+const struct state_counts *state_get_counts(void);
+
+/* Reads dir (which must exist). The loop must be there. 0 or -errno; -EIO etc. only if the file cannot be opened. */
+int state_open(const char *dir);
+void state_close(void);
+
+/* A store without a file, for --check and tests. */
+int state_open_memory(void);
+
+/* Brings all objects back, class by class, in slices; then done(). */
+void state_replay(void (*done)(void));
+
+/* As journal_append(). */
+int state_append(const char *line, size_t len, uint64_t *out_ticket);
+
+/* What is on disk so far; fn is called whenever it has advanced (rc: -errno of a sync that failed). */
+uint64_t state_synced(void);
+void state_on_synced(void (*fn)(int rc));
+
+#endif

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "control/store.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+RB_HEAD(key_tree, store_item);
+RB_HEAD(order_tree, store_item);
+
+struct store {
+	struct key_tree keys;
+	struct order_tree order;
+	uint64_t next_seq;
+	size_t counts[OBJECT_N];
+};
+
+static int compare_key(struct store_item *a, struct store_item *b)
+{
+	return strcmp(a->key, b->key);
+}
+
+static int compare_order(struct store_item *a, struct store_item *b)
+{
+	if (a->method->class != b->method->class)
+		return a->method->class < b->method->class ? -1 : 1;
+	return a->seq < b->seq ? -1 : a->seq > b->seq;
+}
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-function"
+RB_GENERATE_INTERNAL(key_tree, store_item, by_key, compare_key, static)
+RB_GENERATE_INTERNAL(order_tree, store_item, by_order, compare_order, static)
+#pragma GCC diagnostic pop
+
+struct store *store_create(void)
+{
+	struct store *store = calloc(1, sizeof(*store));
+
+	if (store != NULL)
+		store->next_seq = 1;
+	return store;
+}
+
+static void item_free(struct store *store, struct store_item *item)
+{
+	RB_REMOVE(key_tree, &store->keys, item);
+	RB_REMOVE(order_tree, &store->order, item);
+	store->counts[item->method->class]--;
+	free(item->params);
+	free(item);
+}
+
+void store_destroy(struct store *store)
+{
+	struct store_item *item;
+
+	if (store == NULL)
+		return;
+	while ((item = RB_MIN(key_tree, &store->keys)) != NULL)
+		item_free(store, item);
+	free(store);
+}
+
+struct store_item *store_find(struct store *store, const char *key)
+{
+	struct store_item *item = RB_ROOT(&store->keys);
+
+	while (item != NULL) {
+		int order = strcmp(key, item->key);
+
+		if (order == 0)
+			return item;
+		item = order < 0 ? RB_LEFT(item, by_key) : RB_RIGHT(item, by_key);
+	}
+	return NULL;
+}
+
+struct store_item *store_set(struct store *store, const char *key, const struct method *method, const char *params)
+{
+	struct store_item *item = store_find(store, key);
+	char *copy = strdup(params);
+	size_t len = strlen(key) + 1;
+
+	if (copy == NULL)
+		return NULL;
+	if (item == NULL) {
+		item = calloc(1, sizeof(*item) + len);
+		if (item == NULL) {
+			free(copy);
+			return NULL;
+		}
+		memcpy(item->key, key, len);
+		item->method = method;
+		item->seq = store->next_seq++;
+		RB_INSERT(key_tree, &store->keys, item);
+		RB_INSERT(order_tree, &store->order, item);
+		store->counts[method->class]++;
+	}
+	free(item->params);
+	item->params = copy;
+	item->method = method; /* same class: the key begins with it */
+	item->is_failed = false;
+	return item;
+}
+
+bool store_del(struct store *store, const char *key)
+{
+	struct store_item *item = store_find(store, key);
+
+	if (item == NULL)
+		return false;
+	item_free(store, item);
+	return true;
+}
+
+size_t store_count(const struct store *store, enum object_class class)
+{
+	return store->counts[class];
+}
+
+struct store_item *store_next(struct store *store, enum object_class class, uint64_t seq)
+{
+	struct store_item *item = RB_ROOT(&store->order), *best = NULL;
+
+	while (item != NULL) {
+		bool is_after = item->method->class > class || (item->method->class == class && item->seq > seq);
+
+		if (is_after)
+			best = item;
+		item = is_after ? RB_LEFT(item, by_order) : RB_RIGHT(item, by_order);
+	}
+	return best;
+}

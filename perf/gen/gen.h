@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * leat-gen: traffic source and sink for measurements. Two guests in one process, side A and side B, each a
+ * virtio-user port; both send the two directions of the same N flows and check what arrives. One thread, one core.
+ *
+ * A frame's first bytes come from a precomputed template per flow and direction; only a sequence number is written
+ * into the copy. Layout of the inner frame: Ethernet 14, IPv4 20, UDP 8 + 12 free or TCP 20, then struct gen_mark at
+ * byte 54, so that a 64-byte frame is one cache line. A sequence number and its complement add up to zero in the
+ * one's-complement sum: the TCP checksum stays right without being touched.
+ */
+#ifndef LEAT_PERF_GEN_H
+#define LEAT_PERF_GEN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <rte_byteorder.h>
+#include <rte_ether.h>
+#include <rte_mbuf.h>
+
+#define GEN_SIDES 2
+#define GEN_BURST 32
+#define GEN_FLOWS_MAX (1u << 24)
+#define GEN_MARK_OFFSET 54
+#define GEN_STAMP_OFFSET 42 /* UDP only: scheduled send time, TSC */
+#define GEN_FRAME_MIN 64
+#define GEN_FRAME_MAX 1518
+#define GEN_VXLAN_OVERHEAD 50
+#define GEN_CLASSES 12 /* frame lengths go round in twelve: IMIX is 7 × 64, 4 × 594, 1 × 1518 */
+#define GEN_ORDER_LEN (1u << 20)
+
+struct gen_mark {
+	uint16_t tag; /* trial << 1 | sending side */
+	uint32_t flow;
+	rte_be16_t seq;
+	rte_be16_t seq_inv; /* ~seq */
+} __attribute__((packed));
+
+/* FULL judges every packet (mark, tuple, sequence); COUNT does not look into packets: a fifth cheaper, for a switch
+ * that is faster than the full check. Sampling would see holes in every sequence, so there is no middle. */
+enum gen_check { GEN_CHECK_FULL, GEN_CHECK_COUNT };
+
+/* What a receiver knows of a flow. */
+struct gen_flow {
+	uint32_t window; /* bit i: next - 1 - i arrived */
+	uint16_t next;	 /* sequence number expected */
+	uint16_t lost;	 /* holes not filled yet, saturating */
+};
+
+/* Patch for one frame length. */
+struct gen_class {
+	uint16_t frame_len; /* of the inner frame, without FCS */
+	uint16_t wire_len;  /* of the mbuf: with encapsulation where the side has it */
+	rte_be16_t ip_len, udp_len;
+	rte_be16_t outer_ip_len, outer_udp_len, outer_ip_csum;
+};
+
+struct gen_counts {
+	uint64_t offered, accepted;	     /* packets handed to tx, packets it took */
+	uint64_t received, received_bytes;   /* of this trial */
+	uint64_t checked, lost, reordered, duplicate, misdelivered, corrupt, stale, alien;
+	uint64_t tx_cycles, rx_cycles, rx_polls;
+};
+
+struct gen_side {
+	uint16_t port_id;
+	bool is_vxlan; /* frames of this side are encapsulated */
+	struct rte_ether_addr mac, gw_mac;
+	rte_be32_t ip;	 /* the guest's */
+	rte_be32_t vtep; /* outer source of what this side sends */
+	struct rte_mempool *tx_pool, *rx_pool;
+	uint8_t *tmpl;	 /* n_flows × stride */
+	uint32_t stride; /* 64 or 128 */
+	uint16_t *tx_seq;
+	struct gen_flow *rx_flow; /* of what the other side sends */
+	struct gen_class classes[GEN_CLASSES];
+	uint32_t class_pos, flow_pos;
+	struct rte_mbuf *ready[GEN_BURST * 2]; /* built; refused ones stay here */
+	unsigned int n_ready;
+	struct rte_mbuf *spare[GEN_BURST]; /* allocated and being fetched for the next build */
+	unsigned int n_spare;
+	uint8_t rx_ttl;
+	/* pacing of the polls: see gen_run() */
+	uint64_t tx_not_before, rx_not_before, tx_wait;
+	uint32_t since_refused;
+	bool is_refused; /* the last burst, in part or whole */
+	struct gen_counts count;
+};
+
+struct gen {
+	struct gen_side side[GEN_SIDES];
+	uint32_t n_flows;
+	uint32_t frame_bytes; /* 0: IMIX */
+	bool is_tcp, is_zipf, has_trial;
+	double zipf_s;
+	uint32_t *order; /* GEN_ORDER_LEN flow indexes, zipf only */
+	rte_be32_t vtep_far;
+	uint32_t vni;
+	struct rte_ether_addr inner_dst_mac; /* of encapsulated frames sent */
+	enum gen_check check;
+	uint16_t trial;
+	uint64_t tsc_hz;
+};
+
+/* flows.c: (re)builds templates and per-flow state for g's parameters. 0 or -ENOMEM. */
+int gen_flows_build(struct gen *g);
+void gen_flows_free(struct gen *g);
+/* New trial: tags, sequence numbers and receiver state start over. TCP templates get `tcp_flags`. */
+void gen_flows_reset(struct gen *g, uint8_t tcp_flags);
+/* Ports of a flow as side A sends it; side B's are swapped. */
+static inline uint16_t gen_flow_sport(uint32_t flow)
+{
+	return (uint16_t)(0x4000 + (flow & 0x3fff));
+}
+static inline uint16_t gen_flow_dport(uint32_t flow)
+{
+	return (uint16_t)(0x2000 + (flow >> 14));
+}
+
+/* Writes what depends on the length into a frame that is a copy of a template. */
+void gen_frame_finish(const struct gen *g, const struct gen_class *c, bool is_vxlan, uint8_t *frame);
+
+/* traffic.c */
+/* Throws away what is in the rings, until nothing came for 10 ms. */
+void gen_drain(struct gen *g);
+/* Both directions as fast as the rings take them (or `pps` in total, evenly scheduled) for `seconds`. */
+void gen_run(struct gen *g, double seconds, double pps, FILE *out);
+/* As gen_run() at a rate, with the latency from the scheduled send time. UDP only. */
+void gen_latency(struct gen *g, double seconds, double pps, FILE *out);
+/* Sends every flow once from `s` at `pps`; number of distinct flows that arrived on the other side. */
+uint32_t gen_warm(struct gen *g, unsigned int s, double pps, uint8_t tcp_flags);
+/* ARP for `target` from side s; true and gw_mac set when answered within a second. */
+bool gen_arp(struct gen *g, unsigned int s, rte_be32_t target);
+
+#endif

@@ -111,14 +111,15 @@ static void path_find(const struct lpm *lpm, const struct ip_prefix *prefix, str
 	path->pos = lpm_own_pos(path->chunk[path->level], lpm_rel_len(prefix->len));
 }
 
-static const struct lpm_node *path_node(const struct lpm *lpm, const struct lpm_path *path, unsigned int level)
+static const struct lpm_node *path_node(
+	const struct lpm *lpm, const struct lpm_path *path, unsigned int level)
 {
 	return path->idx[level] == 0 ? NULL : lpm_node_at(lpm->base, path->idx[level]);
 }
 
 /* A copy of old with the edit, in *out; 0 there if nothing would be left in it. 0 or -ENOMEM. */
-static int node_copy(
-	struct lpm_arena *arena, const struct lpm_node *old, const struct node_edit *e, bool is_del, uint32_t *out)
+static int node_copy(struct lpm_arena *arena, const struct lpm_node *old, const struct node_edit *e,
+	bool is_del, uint32_t *out)
 {
 	unsigned int n_old = old == NULL ? 0 : lpm_node_slots(old);
 	unsigned int n_new = n_old - e->is_removed + e->is_inserted;
@@ -144,10 +145,13 @@ static int node_copy(
 }
 
 /* The edit of the prefix's own node. */
-static struct node_edit value_edit(const struct lpm_node *old, unsigned int pos, enum lpm_op op, uint32_t value)
+static struct node_edit value_edit(
+	const struct lpm_node *old, unsigned int pos, enum lpm_op op, uint32_t value)
 {
 	uint64_t bit = UINT64_C(1) << pos;
-	struct node_edit e = { .is_removed = op != LPM_OP_ADD, .is_inserted = op != LPM_OP_DEL, .slot = value };
+	struct node_edit e = {
+		.is_removed = op != LPM_OP_ADD, .is_inserted = op != LPM_OP_DEL, .slot = value
+	};
 
 	if (old != NULL) {
 		e.own = old->own;
@@ -175,7 +179,8 @@ static struct node_edit child_edit(const struct lpm_node *old, unsigned int chun
 }
 
 /* Copies the path with the change and publishes it. 0, or -ENOMEM with nothing changed. */
-static int path_publish(struct lpm *lpm, const struct lpm_path *path, enum lpm_op op, uint32_t value)
+static int path_publish(
+	struct lpm *lpm, const struct lpm_path *path, enum lpm_op op, uint32_t value)
 {
 	struct lpm_arena *arena = lpm->arena;
 	uint32_t fresh[LPM_LEVELS_MAX];
@@ -198,7 +203,8 @@ static int path_publish(struct lpm *lpm, const struct lpm_path *path, enum lpm_o
 		}
 		fresh[k] = idx;
 	}
-	/* release: a reader that sees the root sees the nodes; pairs with the acquire in lpm_lookup*() */
+	/* release: a reader that sees the root sees the nodes; pairs with the acquire in
+	 * lpm_lookup*() */
 	atomic_store_explicit(&lpm->root, idx, memory_order_release);
 	for (unsigned int k = 0; k <= path->level && path->idx[k] != 0; k++)
 		lpm_node_retire(arena, path->idx[k]);
@@ -213,7 +219,8 @@ static uint32_t path_value(const struct lpm *lpm, const struct lpm_path *path)
 	return n != NULL && (n->own >> path->pos & 1) != 0 ? lpm_value_at(n, path->pos) : LPM_NONE;
 }
 
-static int update(struct lpm *lpm, const struct ip_prefix *prefix, enum lpm_op op, uint32_t value, uint32_t *out_old)
+static int update(struct lpm *lpm, const struct ip_prefix *prefix, enum lpm_op op, uint32_t value,
+	uint32_t *out_old)
 {
 	struct lpm_path path;
 	uint32_t old;

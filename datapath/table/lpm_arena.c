@@ -9,19 +9,21 @@
 
 #define ARENA_BYTES_MIN ((size_t)1 << 20)
 #define ARENA_BYTES_MAX ((size_t)32 << 30) /* 2^32 granules */
-/* One control-loop turn: nodes recycled (a cache miss each), and steps of pages given back (about 0.1 ms each). */
+/* One control-loop turn: nodes recycled (a cache miss each), and steps of pages given back
+ * (about 0.1 ms each). */
 #define POLL_NODES_MAX 4096
 #define POLL_STEPS_MAX 2
 /* Kept for deletes, which copy nodes too: a full table must be able to shrink. */
 #define DEL_BYTES ((size_t)512 << 10)
-/* Lasting need of one update: a node that outgrows its size and a chain from it down to a host route. What an update
- * copies besides comes back with the next grace period; COPIES_BYTES is for those that have not come back yet. */
+/* Lasting need of one update: a node that outgrows its size and a chain from it down to a host
+ * route. What an update copies besides comes back with the next grace period; COPIES_BYTES is
+ * for those that have not come back yet. */
 #define UPDATE_BYTES_MAX ((size_t)LPM_NODE_BYTES_MAX + (size_t)24 * LPM_LEVELS_MAX)
 #define COPIES_BYTES ((size_t)16 << 20)
 
 /* Node sizes: at most an eighth to a fifth is lost to rounding. */
-static const uint16_t class_bytes[LPM_N_CLASSES] = { 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320,
-	384, 448, LPM_NODE_BYTES_MAX };
+static const uint16_t class_bytes[LPM_N_CLASSES] = { 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160,
+	192, 224, 256, 320, 384, 448, LPM_NODE_BYTES_MAX };
 
 static unsigned int class_of_bytes(size_t bytes)
 {
@@ -95,8 +97,8 @@ void lpm_arena_destroy(struct lpm_arena *arena)
 	free(arena);
 }
 
-/* When the region is full: cuts a node out of the smallest free one that leaves a usable rest. Up to 16 bytes of an odd
- * rest are lost until the arena is empty. */
+/* When the region is full: cuts a node out of the smallest free one that leaves a usable rest.
+ * Up to 16 bytes of an odd rest are lost until the arena is empty. */
 static uint32_t node_split(struct lpm_arena *arena, unsigned int class)
 {
 	for (unsigned int c = class + 1; c < LPM_N_CLASSES; c++) {
@@ -204,7 +206,8 @@ int lpm_arena_reserve(struct lpm_arena *arena, size_t n_updates)
 
 	if (n_updates > ARENA_BYTES_MAX / UPDATE_BYTES_MAX)
 		return -ENOMEM;
-	bytes = arena->bump * LPM_GRANULE_BYTES + n_updates * UPDATE_BYTES_MAX + COPIES_BYTES + DEL_BYTES;
+	bytes = arena->bump * LPM_GRANULE_BYTES + n_updates * UPDATE_BYTES_MAX + COPIES_BYTES +
+		DEL_BYTES;
 	if (region_grow(&arena->region, RTE_MIN(bytes, arena->region.max_bytes)) != 0)
 		return -ENOMEM;
 	if (bytes > arena->region.max_bytes && bytes - arena->free_bytes > arena->region.max_bytes)

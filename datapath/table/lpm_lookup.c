@@ -18,7 +18,8 @@ static uint32_t match_value(const struct match *m)
 }
 
 /* One level: notes a match and returns the child to go on with, or 0. */
-static inline uint32_t lookup_step(const uint8_t *base, uint32_t idx, unsigned int chunk, struct match *m)
+static inline uint32_t lookup_step(
+	const uint8_t *base, uint32_t idx, unsigned int chunk, struct match *m)
 {
 	const struct lpm_node *n = lpm_node_at(base, idx);
 	uint64_t own = n->own & lpm_cover_mask(chunk);
@@ -76,8 +77,8 @@ static void lookup_bulk(const struct lpm *lpm, lpm_key *keys, unsigned int n, ui
 		for (unsigned int i = 0; i < n; i++) {
 			if (idx[i] == 0)
 				continue;
-			idx[i] = lookup_step(
-				lpm->base, idx[i], (unsigned int)(keys[i] >> (128 - n_bits)), &matches[i]);
+			idx[i] = lookup_step(lpm->base, idx[i],
+				(unsigned int)(keys[i] >> (128 - n_bits)), &matches[i]);
 			keys[i] <<= n_bits;
 			if (idx[i] != 0) {
 				rte_prefetch0(lpm_node_at(lpm->base, idx[i]));
@@ -89,7 +90,8 @@ static void lookup_bulk(const struct lpm *lpm, lpm_key *keys, unsigned int n, ui
 		out_values[i] = match_value(&matches[i]);
 }
 
-void lpm_lookup4_bulk(const struct lpm *lpm, const rte_be32_t *addrs, unsigned int n, uint32_t *out_values)
+void lpm_lookup4_bulk(
+	const struct lpm *lpm, const rte_be32_t *addrs, unsigned int n, uint32_t *out_values)
 {
 	lpm_key keys[LPM_BULK_MAX];
 
@@ -98,7 +100,8 @@ void lpm_lookup4_bulk(const struct lpm *lpm, const rte_be32_t *addrs, unsigned i
 	lookup_bulk(lpm, keys, n, out_values);
 }
 
-void lpm_lookup6_bulk(const struct lpm *lpm, const struct ip_addr *const *addrs, unsigned int n, uint32_t *out_values)
+void lpm_lookup6_bulk(const struct lpm *lpm, const struct ip_addr *const *addrs, unsigned int n,
+	uint32_t *out_values)
 {
 	lpm_key keys[LPM_BULK_MAX];
 
@@ -156,8 +159,9 @@ uint32_t lpm_covering(const struct lpm *lpm, const struct ip_prefix *prefix)
 /* A place in the walk in order of address and length. */
 struct walk {
 	unsigned int level;
-	unsigned int chunk;   /* first chunk not yet done */
-	unsigned int rel_len; /* own prefixes of that chunk from this length on; LPM_STRIDE: its child is next */
+	unsigned int chunk; /* first chunk not yet done */
+	/* own prefixes of that chunk from this length on; LPM_STRIDE: its child is next */
+	unsigned int rel_len;
 	unsigned int path_chunk[LPM_LEVELS_MAX];
 	uint32_t path_idx[LPM_LEVELS_MAX];
 };
@@ -184,18 +188,19 @@ static void walk_start_after(const struct lpm *lpm, const struct ip_prefix *afte
 	}
 }
 
-static void walk_result(
-	const struct lpm *lpm, const struct walk *w, unsigned int rel_len, struct ip_prefix *out_prefix, uint32_t *out_value)
+static void walk_result(const struct lpm *lpm, const struct walk *w, unsigned int rel_len,
+	struct ip_prefix *out_prefix, uint32_t *out_value)
 {
 	lpm_key key = (lpm_key)(w->level == 0 ? w->chunk : w->path_chunk[0]) << 127;
 
 	if (out_value != NULL)
-		*out_value = lpm_value_at(
-			lpm_node_at(lpm->base, w->path_idx[w->level]), lpm_own_pos(w->chunk, rel_len));
+		*out_value = lpm_value_at(lpm_node_at(lpm->base, w->path_idx[w->level]),
+			lpm_own_pos(w->chunk, rel_len));
 	if (out_prefix == NULL)
 		return;
 	for (unsigned int k = 1; k <= w->level; k++)
-		key |= (lpm_key)(k == w->level ? w->chunk : w->path_chunk[k]) << 122 >> (LPM_STRIDE * k - 5);
+		key |= (lpm_key)(k == w->level ? w->chunk : w->path_chunk[k]) << 122 >>
+			(LPM_STRIDE * k - 5);
 	out_prefix->len = (uint8_t)(LPM_STRIDE * w->level + rel_len - 5);
 	if (lpm->is_v6) {
 		out_prefix->addr.q[0] = rte_cpu_to_be_64((uint64_t)(key >> 64));
@@ -205,7 +210,8 @@ static void walk_result(
 	}
 }
 
-/* The shortest own prefix of at least w->rel_len bits that starts exactly at w->chunk, or LPM_STRIDE. */
+/* The shortest own prefix of at least w->rel_len bits that starts exactly at w->chunk, or
+ * LPM_STRIDE. */
 static unsigned int walk_own(const struct lpm_node *n, const struct walk *w)
 {
 	unsigned int rel_len = w->rel_len;
@@ -217,7 +223,8 @@ static unsigned int walk_own(const struct lpm_node *n, const struct walk *w)
 	return rel_len;
 }
 
-bool lpm_next(const struct lpm *lpm, const struct ip_prefix *after, struct ip_prefix *out_prefix, uint32_t *out_value)
+bool lpm_next(const struct lpm *lpm, const struct ip_prefix *after, struct ip_prefix *out_prefix,
+	uint32_t *out_value)
 {
 	struct walk w = { .level = 0 };
 

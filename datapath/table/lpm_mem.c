@@ -17,8 +17,8 @@ int region_init(struct region *r, size_t max_bytes)
 {
 	size_t size = RTE_ALIGN_CEIL(max_bytes, REGION_STEP_BYTES);
 	/* one step more, to align the start for huge pages */
-	uint8_t *raw = mmap(NULL, size + REGION_STEP_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-		-1, 0);
+	uint8_t *raw = mmap(NULL, size + REGION_STEP_BYTES, PROT_NONE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	uint8_t *base;
 
 	if (raw == MAP_FAILED)
@@ -47,7 +47,8 @@ int region_grow(struct region *r, size_t bytes)
 		return 0;
 	if (size > r->max_bytes)
 		return -ENOMEM;
-	if (mprotect(r->base + r->mapped_bytes, size - r->mapped_bytes, PROT_READ | PROT_WRITE) != 0)
+	if (mprotect(r->base + r->mapped_bytes, size - r->mapped_bytes, PROT_READ | PROT_WRITE) !=
+		0)
 		return -ENOMEM;
 	/* a hint; small pages do as well */
 	(void)madvise(r->base + r->mapped_bytes, size - r->mapped_bytes, MADV_HUGEPAGE);
@@ -62,7 +63,8 @@ bool region_shrink(struct region *r, size_t bytes, unsigned int max_steps)
 
 	if (r->mapped_bytes <= keep)
 		return false;
-	to = RTE_MAX(keep, r->mapped_bytes - RTE_MIN(r->mapped_bytes, max_steps * REGION_STEP_BYTES));
+	to = RTE_MAX(
+		keep, r->mapped_bytes - RTE_MIN(r->mapped_bytes, max_steps * REGION_STEP_BYTES));
 	/* a fresh mapping over the old one frees the pages and their commit charge in one step */
 	if (mmap(r->base + to, r->mapped_bytes - to, PROT_NONE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)

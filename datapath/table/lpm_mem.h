@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Memory of the route tables: an address range that grows without moving, and a queue of indexes that wait for a
- * grace period in batches. Control thread only; both are private to lpm.c and route.c.
+ * Memory of the route tables: an address range that grows without moving, and a queue of indexes
+ * that wait for a grace period in batches. Control thread only; both are private to lpm.c and
+ * route.c.
  */
 #ifndef LEAT_TABLE_LPM_MEM_H
 #define LEAT_TABLE_LPM_MEM_H
@@ -51,7 +52,8 @@ void grace_fini(struct grace_queue *q);
 /* Makes sure that the next n pushes find room. 0 or -ENOMEM. */
 int grace_reserve(struct grace_queue *q, size_t n);
 
-/* Queues an index that readers may still hold but can no longer find. Room must have been reserved. */
+/* Queues an index that readers may still hold but can no longer find. Room must have been
+ * reserved. */
 void grace_push(struct grace_queue *q, uint32_t idx);
 
 /* Starts the grace period of a batch that is not full. */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Inside of the LPM trie: node format, keys and arena, shared by lpm.c, lpm_arena.c and lpm_lookup.c only.
+ * Inside of the LPM trie: node format, keys and arena, shared by lpm.c, lpm_arena.c and
+ * lpm_lookup.c only.
  *
- * Level 0 covers the first bit of the address, level k ≥ 1 the six bits from bit 6k-5 on. A node of level k holds the
- * prefixes of 6k-5 … 6k bits (level 0: only length 0), so the lengths that tables are full of, /24 and /48, are the last of
- * their node and need no node of their own.
+ * Level 0 covers the first bit of the address, level k ≥ 1 the six bits from bit 6k-5 on. A node of
+ * level k holds the prefixes of 6k-5 … 6k bits (level 0: only length 0), so the lengths that tables
+ * are full of, /24 and /48, are the last of their node and need no node of their own.
  */
 #ifndef LEAT_TABLE_LPM_NODE_H
 #define LEAT_TABLE_LPM_NODE_H
@@ -22,10 +23,10 @@
 #define LPM_NODE_BYTES_MAX 528
 
 /*
- * own: one bit per prefix that ends here, numbered like a heap: bit (1 << l) | v is the prefix of l ≤ 5 bits with
- * value v, so that of two that cover an address the longer has the higher number. child: one bit per next six bits.
- * slot: an index for each child in bit order, then a value for each own prefix in bit order.
- * Immutable once reachable from a root.
+ * own: one bit per prefix that ends here, numbered like a heap: bit (1 << l) | v is the prefix of l
+ * ≤ 5 bits with value v, so that of two that cover an address the longer has the higher number.
+ * child: one bit per next six bits. slot: an index for each child in bit order, then a value for
+ * each own prefix in bit order. Immutable once reachable from a root.
  */
 struct lpm_node {
 	uint64_t own;
@@ -37,8 +38,9 @@ static_assert(sizeof(struct lpm_node) == 16, "two maps, then the slots");
 struct lpm_arena {
 	struct region region;
 	struct grace_queue grace;
-	uint64_t bump;			    /* first granule never used */
-	uint32_t free_head[LPM_N_CLASSES]; /* 0: none; a free node starts with the next one's index */
+	uint64_t bump; /* first granule never used */
+	/* 0: none; a free node starts with the next one's index */
+	uint32_t free_head[LPM_N_CLASSES];
 	size_t free_bytes, used_bytes, pending_bytes;
 	size_t n_nodes;
 	size_t n_tries;
@@ -89,9 +91,9 @@ static inline uint32_t lpm_value_at(const struct lpm_node *n, unsigned int pos)
 /* Bits of `own` whose prefixes cover the six bits: one per length 0…5. */
 static inline uint64_t lpm_cover_mask(unsigned int chunk)
 {
-	return UINT64_C(1) << 1 | UINT64_C(1) << (2 | chunk >> 5) | UINT64_C(1) << (4 | chunk >> 4) |
-		UINT64_C(1) << (8 | chunk >> 3) | UINT64_C(1) << (16 | chunk >> 2) |
-		UINT64_C(1) << (32 | chunk >> 1);
+	return UINT64_C(1) << 1 | UINT64_C(1) << (2 | chunk >> 5) |
+		UINT64_C(1) << (4 | chunk >> 4) | UINT64_C(1) << (8 | chunk >> 3) |
+		UINT64_C(1) << (16 | chunk >> 2) | UINT64_C(1) << (32 | chunk >> 1);
 }
 
 /* Six bits of the key at this level; bits behind the address are zero. */
@@ -129,13 +131,16 @@ static inline lpm_key lpm_key_of(const struct ip_addr *a, bool is_v6)
 /* Whether the prefix is of the trie's family and canonical. */
 bool lpm_prefix_is_valid(const struct lpm *lpm, const struct ip_prefix *prefix);
 
-/* A node for n_slots slots, contents undefined; 0 when the arena is full (for a delete: to the last byte). */
+/* A node for n_slots slots, contents undefined; 0 when the arena is full (for a delete: to the
+ * last byte). */
 uint32_t lpm_node_alloc(struct lpm_arena *arena, unsigned int n_slots, bool is_del);
 
-/* Back to the free list: never published, or its grace period is over. Takes the size from the node's maps. */
+/* Back to the free list: never published, or its grace period is over. Takes the size from the
+ * node's maps. */
 void lpm_node_free(struct lpm_arena *arena, uint32_t idx);
 
-/* Unreachable from now on; free after a grace period. Room in arena->grace must have been reserved. */
+/* Unreachable from now on; free after a grace period. Room in arena->grace must have been
+ * reserved. */
 void lpm_node_retire(struct lpm_arena *arena, uint32_t idx);
 
 /* Frees up to max retired nodes. */

@@ -36,7 +36,8 @@ static _Atomic(struct zone *) zones[N_ZONES];
 static struct lpm_arena *arena;
 static struct region slot_region;
 static struct grace_queue slot_grace;
-static uint32_t slot_max, slot_bump, slot_free_head, n_slots_free; /* free objects are chained by tunnel_idx */
+static uint32_t slot_max, slot_bump, slot_free_head,
+	n_slots_free; /* free objects are chained by tunnel_idx */
 static uint32_t n_zones;
 static size_t n_routes[FAMILY_N];
 
@@ -73,7 +74,8 @@ static uint32_t slot_alloc(const struct route_config *cfg)
 		n_slots_free--;
 	} else {
 		if (slot_bump == slot_max ||
-			region_grow(&slot_region, ((size_t)slot_bump + 1) * sizeof(struct route)) != 0)
+			region_grow(&slot_region, ((size_t)slot_bump + 1) * sizeof(struct route)) !=
+				0)
 			return ROUTE_IDX_NONE;
 		idx = slot_bump++;
 	}
@@ -124,11 +126,13 @@ static struct zone *zone_create(uint16_t id)
 		return NULL;
 	z->id = id;
 	for (int f = 0; f < FAMILY_N; f++) {
-		none.prefix.addr = f == FAMILY_V4 ? ip_from_v4(0) : (struct ip_addr){ .q = { 0, 0 } };
+		none.prefix.addr = f == FAMILY_V4 ? ip_from_v4(0)
+						  : (struct ip_addr){ .q = { 0, 0 } };
 		z->none_idx[f] = slot_alloc(&none);
 		z->lpm[f] = lpm_create(arena, f == FAMILY_V6);
 	}
-	if (z->lpm[FAMILY_V4] != NULL && z->lpm[FAMILY_V6] != NULL && z->none_idx[FAMILY_V4] != ROUTE_IDX_NONE &&
+	if (z->lpm[FAMILY_V4] != NULL && z->lpm[FAMILY_V6] != NULL &&
+		z->none_idx[FAMILY_V4] != ROUTE_IDX_NONE &&
 		z->none_idx[FAMILY_V6] != ROUTE_IDX_NONE)
 		return z;
 	for (int f = 0; f < FAMILY_N; f++)
@@ -378,7 +382,8 @@ uint32_t route_lookup(uint16_t zone, const struct ip_addr *addr)
 	return idx == LPM_NONE ? z->none_idx[f] : idx;
 }
 
-void route_lookup_bulk(uint16_t zone, const struct ip_addr *const *addrs, unsigned int n, uint32_t *out_idxs)
+void route_lookup_bulk(
+	uint16_t zone, const struct ip_addr *const *addrs, unsigned int n, uint32_t *out_idxs)
 {
 	const struct zone *z = zone_get(zone);
 	rte_be32_t v4[LPM_BULK_MAX];

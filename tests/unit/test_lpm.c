@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The trie against a plain list: every answer is what a linear search for the longest prefix finds. */
+/* The trie against a plain list: every answer is what a linear search for the longest prefix
+ * finds. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -65,7 +66,8 @@ static int oracle_find(const struct oracle *o, const struct ip_prefix *p)
 }
 
 /* Longest prefix of less than below_len bits that covers the address. */
-static uint32_t oracle_lookup(const struct oracle *o, const struct ip_addr *a, unsigned int below_len)
+static uint32_t oracle_lookup(
+	const struct oracle *o, const struct ip_addr *a, unsigned int below_len)
 {
 	int best = -1;
 
@@ -100,7 +102,8 @@ static struct ip_addr random_addr(bool is_v6)
 
 static struct ip_prefix random_prefix(bool is_v6)
 {
-	struct ip_prefix p = { .addr = random_addr(is_v6), .len = (uint8_t)(rnd() % (is_v6 ? 129 : 33)) };
+	struct ip_prefix p = { .addr = random_addr(is_v6),
+		.len = (uint8_t)(rnd() % (is_v6 ? 129 : 33)) };
 
 	ip_prefix_mask(&p);
 	return p;
@@ -245,7 +248,8 @@ static void check_nested(const char *host, unsigned int max_len, bool is_ascendi
 		ip_prefix_mask(&p);
 		assert_int_equal(lpm_add(lpm, &p, len), 0);
 		assert_int_equal(lookup(lpm, &full.addr), is_ascending ? len : max_len);
-		assert_int_equal(lpm_covering(lpm, &p), is_ascending && len > 0 ? len - 1 : LPM_NONE);
+		assert_int_equal(
+			lpm_covering(lpm, &p), is_ascending && len > 0 ? len - 1 : LPM_NONE);
 	}
 	/* an address that leaves the way at bit `len` matches exactly that length */
 	for (unsigned int len = 0; len < max_len; len++) {
@@ -299,7 +303,8 @@ static void test_lpm_bad_prefix_is_refused(void **state)
 {
 	struct lpm_arena *arena = lpm_arena_create(ARENA_BYTES);
 	struct lpm *lpm4 = lpm_create(arena, false), *lpm6 = lpm_create(arena, true);
-	struct ip_prefix host_bits = parse("10.0.0.0/24"), long4 = parse("10.0.0.0/24"), v6 = parse("2001:db8::/32");
+	struct ip_prefix host_bits = parse("10.0.0.0/24"), long4 = parse("10.0.0.0/24"),
+			 v6 = parse("2001:db8::/32");
 	struct ip_prefix long6 = v6, ok = parse("10.0.0.0/24");
 
 	(void)state;
@@ -380,7 +385,8 @@ static struct ip_prefix numbered_prefix(uint32_t i, bool is_v6)
 	struct ip_prefix p;
 
 	if (is_v6) {
-		p.addr = (struct ip_addr){ .w = { RTE_BE32(0x20010000), rte_cpu_to_be_32(h), 0, rte_cpu_to_be_32(i) } };
+		p.addr = (struct ip_addr){ .w = { RTE_BE32(0x20010000), rte_cpu_to_be_32(h), 0,
+						   rte_cpu_to_be_32(i) } };
 		p.len = i % 3 == 0 ? 128 : (uint8_t)(40 + h % 25);
 	} else {
 		p.addr = ip_from_v4(rte_cpu_to_be_32(h));
@@ -437,7 +443,8 @@ static void test_lpm_full_arena_changes_nothing_and_recovers(void **state)
 	int rc;
 
 	(void)state;
-	while ((rc = lpm_add(lpm, &(struct ip_prefix){ numbered_prefix(n * 3, true).addr, 128 }, n)) == 0)
+	while ((rc = lpm_add(lpm, &(struct ip_prefix){ numbered_prefix(n * 3, true).addr, 128 },
+			n)) == 0)
 		n++;
 	assert_int_equal(rc, -ENOMEM);
 	assert_true(n > 1000);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Lookups while the writer works: a registered reader checks that every answer is one that the table gave at some
- * moment of the lookup. Run under thread and address sanitizers as well.
+ * Lookups while the writer works: a registered reader checks that every answer is one that the
+ * table gave at some moment of the lookup. Run under thread and address sanitizers as well.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -38,7 +38,8 @@ struct rig {
 	_Atomic bool is_stopping;
 	_Atomic uint64_t n_lookups;
 	_Atomic uint64_t n_wrong;
-	_Atomic uint64_t n_seen[2]; /* answers of either kind: both must occur, or nothing was tested */
+	_Atomic uint64_t
+		n_seen[2]; /* answers of either kind: both must occur, or nothing was tested */
 };
 
 static void *reader_main(void *arg)
@@ -151,7 +152,9 @@ static struct check check_of(const char *addr, uint32_t a, uint32_t b)
 
 static void toggle4(struct rig *rig, uint32_t i)
 {
-	struct ip_prefix churn = { .addr = ip_from_v4(rte_cpu_to_be_32(0x0a010000 | (i * 2654435761u >> 16))), .len = 32 };
+	struct ip_prefix churn = { .addr = ip_from_v4(
+					   rte_cpu_to_be_32(0x0a010000 | (i * 2654435761u >> 16))),
+		.len = 32 };
 	int rc;
 
 	if (i % 2 == 0)
@@ -169,8 +172,9 @@ static void toggle4(struct rig *rig, uint32_t i)
 static void test_lpm_toggled_prefix_reader_sees_old_or_new(void **state)
 {
 	struct check checks[] = { check_of("10.1.2.3", 1, 2), check_of("10.1.2.255", 1, 2),
-		check_of("10.1.3.0", 1, 1), check_of("10.1.1.255", 1, 1), check_of("10.2.0.0", 3, 3),
-		check_of("11.0.0.1", 0, 0), check_of("10.1.4.4", 4, 4) };
+		check_of("10.1.3.0", 1, 1), check_of("10.1.1.255", 1, 1),
+		check_of("10.2.0.0", 3, 3), check_of("11.0.0.1", 0, 0),
+		check_of("10.1.4.4", 4, 4) };
 	struct rig rig;
 
 	(void)state;
@@ -206,8 +210,8 @@ static void toggle6(struct rig *rig, uint32_t i)
 
 static void test_lpm_toggled_host_route_v6_neighbours_stay(void **state)
 {
-	struct check checks[] = { check_of("2001:db8:1:2:3:4:5:7", 0, 1), check_of("2001:db8:2::", 0, 0),
-		check_of("2001:db9::", LPM_NONE, LPM_NONE) };
+	struct check checks[] = { check_of("2001:db8:1:2:3:4:5:7", 0, 1),
+		check_of("2001:db8:2::", 0, 0), check_of("2001:db9::", LPM_NONE, LPM_NONE) };
 	struct rig rig;
 
 	(void)state;
@@ -220,8 +224,9 @@ static void test_lpm_toggled_host_route_v6_neighbours_stay(void **state)
 }
 
 /*
- * Make before break, over prefixes that lie in three nodes: at every moment the address is covered by value 1 or
- * 2, never by the default route alone. A reader that mixed two states of the table would see it.
+ * Make before break, over prefixes that lie in three nodes: at every moment the address is covered
+ * by value 1 or 2, never by the default route alone. A reader that mixed two states of the table
+ * would see it.
  */
 static void make_before_break(struct rig *rig, uint32_t i)
 {

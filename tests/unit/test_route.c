@@ -21,7 +21,8 @@ static struct route_config blackhole(uint16_t zone, const char *prefix)
 	return cfg;
 }
 
-static struct route_config via(uint16_t zone, const char *prefix, const char *gateway, uint16_t port_id)
+static struct route_config via(
+	uint16_t zone, const char *prefix, const char *gateway, uint16_t port_id)
 {
 	struct route_config cfg = blackhole(zone, prefix);
 
@@ -62,7 +63,9 @@ static uint32_t settle(void)
 static void test_route_lookup_returns_what_was_configured(void **state)
 {
 	struct route_config cfg = via(7, "10.1.0.0/16", "192.0.2.1", 3);
-	struct route_config tunnel = { .zone = 7, .kind = ROUTE_TUNNEL, .tunnel_idx = 11, .mtu = 1450 };
+	struct route_config tunnel = {
+		.zone = 7, .kind = ROUTE_TUNNEL, .tunnel_idx = 11, .mtu = 1450
+	};
 	const struct route *r;
 
 	(void)state;
@@ -120,7 +123,8 @@ static void test_route_add_touches_only_the_covering_route(void **state)
 
 static void test_route_add_without_cover_touches_only_that_none(void **state)
 {
-	struct route_config a = blackhole(0, "10.0.0.0/8"), b = blackhole(5, "10.0.0.0/8"), add4 = blackhole(0, "11.0.0.0/8");
+	struct route_config a = blackhole(0, "10.0.0.0/8"), b = blackhole(5, "10.0.0.0/8"),
+			    add4 = blackhole(0, "11.0.0.0/8");
 	uint32_t a_idx = add(&a), none4, none6, none_other, epoch;
 
 	(void)state;
@@ -172,7 +176,8 @@ static void test_route_del_touches_the_deleted_only(void **state)
 
 static void test_route_replace_is_a_new_object_and_touches_the_old(void **state)
 {
-	struct route_config cfg = via(0, "10.1.0.0/16", "192.0.2.1", 1), top = blackhole(0, "0.0.0.0/0");
+	struct route_config cfg = via(0, "10.1.0.0/16", "192.0.2.1", 1),
+			    top = blackhole(0, "0.0.0.0/0");
 	uint32_t top_idx = add(&top), old = add(&cfg), idx, epoch = settle();
 
 	(void)state;
@@ -200,7 +205,8 @@ static void test_route_replace_of_equal_content_changes_nothing(void **state)
 
 static void test_route_replace_of_nothing_adds(void **state)
 {
-	struct route_config top = blackhole(0, "10.0.0.0/8"), cfg = via(0, "10.1.0.0/16", "192.0.2.1", 1);
+	struct route_config top = blackhole(0, "10.0.0.0/8"),
+			    cfg = via(0, "10.1.0.0/16", "192.0.2.1", 1);
 	uint32_t top_idx = add(&top), idx, epoch = settle();
 
 	(void)state;
@@ -250,7 +256,8 @@ static void test_route_bad_config_is_refused_and_leaves_no_zone(void **state)
 
 static void test_route_zones_do_not_see_each_other(void **state)
 {
-	struct route_config a = via(1, "10.0.0.0/8", "192.0.2.1", 1), b = via(65535, "10.0.0.0/8", "192.0.2.2", 2);
+	struct route_config a = via(1, "10.0.0.0/8", "192.0.2.1", 1),
+			    b = via(65535, "10.0.0.0/8", "192.0.2.2", 2);
 
 	(void)state;
 	add(&a);
@@ -264,7 +271,8 @@ static void test_route_zones_do_not_see_each_other(void **state)
 
 static void test_route_object_is_reused_only_after_a_grace_period(void **state)
 {
-	struct route_config cfg = via(0, "10.1.0.0/16", "192.0.2.1", 1), keep = blackhole(0, "11.0.0.0/8");
+	struct route_config cfg = via(0, "10.1.0.0/16", "192.0.2.1", 1),
+			    keep = blackhole(0, "11.0.0.0/8");
 	struct route_stats stats;
 	uint32_t idx, gen;
 
@@ -331,7 +339,9 @@ static void test_route_next_pages_in_order_over_zones_and_families(void **state)
 	assert_int_equal(route_next(&one), ROUTE_IDX_NONE);
 	/* resumes after a route that is gone meanwhile */
 	cfg = blackhole(0, "10.0.0.0/8");
-	one = (struct route_cursor){ .prefix = cfg.prefix, .is_started = true, .is_one_zone = true };
+	one = (struct route_cursor){
+		.prefix = cfg.prefix, .is_started = true, .is_one_zone = true
+	};
 	assert_int_equal(route_del(0, &cfg.prefix), 0);
 	assert_int_equal(route_at(route_next(&one))->prefix.len, 24);
 }
@@ -339,7 +349,8 @@ static void test_route_next_pages_in_order_over_zones_and_families(void **state)
 static void test_route_lookup_bulk_agrees_with_single(void **state)
 {
 	static const char *const texts[] = { "10.0.0.1", "10.1.0.1", "192.0.2.1", "10.1.1.1" };
-	struct route_config a = blackhole(0, "10.0.0.0/8"), b = blackhole(0, "10.1.0.0/16"), c = blackhole(0, "fd00::/8");
+	struct route_config a = blackhole(0, "10.0.0.0/8"), b = blackhole(0, "10.1.0.0/16"),
+			    c = blackhole(0, "fd00::/8");
 	struct ip_addr addrs[4], v6;
 	const struct ip_addr *ptrs[4];
 	uint32_t idxs[4];
@@ -436,6 +447,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
+	rcu_reader_unregister(1); /* a failed test may have left it */
 	route_fini();
 	rcu_fini();
 	return 0;

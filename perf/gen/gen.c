@@ -195,23 +195,30 @@ static void cmd_arp(struct gen *g, const struct words *w)
 		answer_error("arp: no answer");
 }
 
+static int compare_u64(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
 /* A loop with a fixed count of dependent operations: its time tells whether the core was ours and at its speed. */
 static void cmd_canary(const struct gen *g)
 {
-	uint64_t best = UINT64_MAX, total = 0, x = 1;
+	uint64_t took[15], x = 1;
 
-	for (unsigned int k = 0; k < 10; k++) {
+	for (unsigned int k = 0; k < RTE_DIM(took); k++) {
 		uint64_t t = rte_rdtsc();
-		for (unsigned int i = 0; i < 2000000; i++) {
+		for (unsigned int i = 0; i < 1000000; i++) {
 			x = x * 6364136223846793005ull + 1442695040888963407ull;
 			__asm__ volatile("" : "+r"(x));
 		}
-		t = rte_rdtsc() - t;
-		total += t;
-		best = RTE_MIN(best, t);
+		took[k] = rte_rdtsc() - t;
 	}
-	printf("{\"event\":\"canary\",\"best_us\":%.2f,\"mean_us\":%.2f}\n",
-		(double)best * 1e6 / (double)g->tsc_hz, (double)total * 1e5 / (double)g->tsc_hz);
+	qsort(took, RTE_DIM(took), sizeof(took[0]), compare_u64);
+	double us = 1e6 / (double)g->tsc_hz;
+	printf("{\"event\":\"canary\",\"best_us\":%.2f,\"median_us\":%.2f}\n", (double)took[0] * us,
+		(double)took[RTE_DIM(took) / 2] * us);
 }
 
 static bool needs_flows(const struct gen *g)

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Rows for a person: one line each as they come, medians and spread at the end."""
+from statistics import median
+
+
+def key(row):
+    return tuple(row.get(k) for k in ("scenario", "peer", "frame_bytes", "flows", "proto", "mtu", "load", "zipf"))
+
+
+def line(row):
+    head = f"{row['scenario']:10} {row['peer']:8} round {row['round']}"
+    if "error" in row:
+        return f"{head}  ERROR {row['error']}"
+    text = head
+    if "frame_bytes" in row and row["frame_bytes"] is not None:
+        text += f"  {row['frame_bytes']!s:>5} B {row.get('flows', ''):>8} flows"
+    if "mtu" in row:
+        text += f"  mtu {row['mtu']}"
+    if "gbps" in row and "mpps" not in row:
+        text += f"  {row['gbps']:7.2f} Gb/s"
+    if "mpps" in row:
+        text += f"  {row['mpps']:8.3f} Mpps"
+    if "p99_ns" in row:
+        return text + (f"  at {row['load']:.0%} load: p50 {row['p50_ns'] / 1e3:.1f}  p99 {row['p99_ns'] / 1e3:.1f}"
+                       f"  p99.9 {row['p999_ns'] / 1e3:.1f} us" + noise(row))
+    if row.get("cycles_per_packet"):
+        text += f"  {row['cycles_per_packet']:7.1f} cycles/packet"
+    if "refused_share" in row:
+        text += f"  refused {row['refused_share']:4.0%}  loss {row['loss_share']:.4%}"
+        if row["generator_limited"]:
+            text += "  GENERATOR WAS THE LIMIT"
+        if row["reordered"] or row["duplicate"] or row["misdelivered"] or row["corrupt"]:
+            text += (f"  REORDERED {row['reordered']} DUPLICATE {row['duplicate']}"
+                     f" MISDELIVERED {row['misdelivered']} CORRUPT {row['corrupt']}")
+    return text + noise(row)
+
+
+def noise(row):
+    return f"  NOISY: {'; '.join(row['noisy'])}" if row.get("noisy") else ""
+
+
+def spread(values):
+    return f"{median(values):9.3f} ({min(values):.3f} … {max(values):.3f})" if values else "-"
+
+
+def summary(rows):
+    """Medians by row and peer. A row with quiet rounds uses only those; else all, and says so."""
+    groups = {}
+    for r in rows:
+        if "error" not in r:
+            groups.setdefault(key(r), []).append(r)
+    out = ["", "median (lowest … highest) of the rounds"]
+    for k, all_rounds in groups.items():
+        quiet = [r for r in all_rounds if not r.get("noisy")]
+        used = quiet or all_rounds
+        name = " ".join(str(x) for x in k if x is not None)
+        unit = "mpps" if "mpps" in used[0] else "gbps"
+        text = f"{name:44} {spread([r[unit] for r in used])} {unit}"
+        cycles = [r["cycles_per_packet"] for r in used if r.get("cycles_per_packet")]
+        if cycles:
+            text += f"  {median(cycles):7.1f} cycles/packet"
+        if "p99_ns" in used[0]:
+            text += f"  p99 {median([r['p99_ns'] for r in used]) / 1e3:.1f} us"
+        limited = sum(1 for r in used if r.get("generator_limited"))
+        text += f"  {len(used)} of {len(all_rounds)} rounds"
+        text += "" if quiet else ", NONE QUIET"
+        text += f", generator the limit in {limited}" if limited else ""
+        out.append(text)
+    return "\n".join(out)

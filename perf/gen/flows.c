@@ -121,13 +121,16 @@ static void fill_template(
 		.dst_addr = far->ip };
 	ip->hdr_checksum = fold(raw_sum(ip, sizeof(*ip)));
 	struct gen_mark *mark = (struct gen_mark *)(p + GEN_MARK_OFFSET);
-	*mark = (struct gen_mark){ .tag = (uint16_t)(g->trial << 1 | sender), .flow = flow, .seq_inv = 0xffff };
+	*mark = (struct gen_mark){
+		.tag = (uint16_t)(g->trial << 1 | sender), .flow = flow, .seq_inv = 0xffff
+	};
 	fill_l4(g, sender, flow, tcp_flags, ip);
 	if (g->frame_bytes)
 		gen_frame_finish(g, &s->classes[0], s->is_vxlan, frame);
 }
 
-static void fill_class(const struct gen *g, const struct gen_side *s, struct gen_class *c, uint16_t len)
+static void fill_class(
+	const struct gen *g, const struct gen_side *s, struct gen_class *c, uint16_t len)
 {
 	uint16_t ip_len = (uint16_t)(len - sizeof(struct rte_ether_hdr));
 

@@ -71,16 +71,17 @@ static int port_start(struct gen_side *s, unsigned int side, uint16_t n_desc)
 	int ret;
 
 	snprintf(name, sizeof(name), "tx%u", side);
-	s->tx_pool = rte_pktmbuf_pool_create(
-		name, TX_POOL_LEN, POOL_CACHE_LEN, 0, RTE_MBUF_DEFAULT_BUF_SIZE, (int)rte_socket_id());
+	s->tx_pool = rte_pktmbuf_pool_create(name, TX_POOL_LEN, POOL_CACHE_LEN, 0,
+		RTE_MBUF_DEFAULT_BUF_SIZE, (int)rte_socket_id());
 	snprintf(name, sizeof(name), "rx%u", side);
-	s->rx_pool = rte_pktmbuf_pool_create(
-		name, RX_POOL_LEN, POOL_CACHE_LEN, 0, RTE_MBUF_DEFAULT_BUF_SIZE, (int)rte_socket_id());
+	s->rx_pool = rte_pktmbuf_pool_create(name, RX_POOL_LEN, POOL_CACHE_LEN, 0,
+		RTE_MBUF_DEFAULT_BUF_SIZE, (int)rte_socket_id());
 	if (!s->tx_pool || !s->rx_pool)
 		return -ENOMEM;
 	ret = rte_eth_dev_configure(s->port_id, 1, 1, &conf);
 	if (!ret)
-		ret = rte_eth_rx_queue_setup(s->port_id, 0, n_desc, SOCKET_ID_ANY, NULL, s->rx_pool);
+		ret = rte_eth_rx_queue_setup(
+			s->port_id, 0, n_desc, SOCKET_ID_ANY, NULL, s->rx_pool);
 	if (!ret)
 		ret = rte_eth_tx_queue_setup(s->port_id, 0, n_desc, SOCKET_ID_ANY, NULL);
 	if (!ret)
@@ -144,7 +145,8 @@ static void cmd_flows(struct gen *g, const struct words *w)
 	const char *f = word(w, "frame"), *proto = word(w, "proto");
 
 	frame = f && !strcmp(f, "imix") ? 0 : word_number(w, "frame", 64);
-	if (n < 1 || n > GEN_FLOWS_MAX || (frame != 0 && (frame < GEN_FRAME_MIN || frame > GEN_FRAME_MAX))) {
+	if (n < 1 || n > GEN_FLOWS_MAX ||
+		(frame != 0 && (frame < GEN_FRAME_MIN || frame > GEN_FRAME_MAX))) {
 		answer_error("flows: n or frame out of range");
 		return;
 	}
@@ -161,7 +163,8 @@ static void cmd_flows(struct gen *g, const struct words *w)
 		return;
 	}
 	gen_flows_reset(g, RTE_TCP_ACK_FLAG);
-	printf("{\"event\":\"flows\",\"flows\":%u,\"frame_bytes\":%u}\n", g->n_flows, g->frame_bytes);
+	printf("{\"event\":\"flows\",\"flows\":%u,\"frame_bytes\":%u}\n", g->n_flows,
+		g->frame_bytes);
 }
 
 static void cmd_warm(struct gen *g, const struct words *w)
@@ -174,7 +177,8 @@ static void cmd_warm(struct gen *g, const struct words *w)
 	seen[1] = gen_warm(g, 1, pps, RTE_TCP_SYN_FLAG | RTE_TCP_ACK_FLAG);
 	if (g->is_tcp)
 		seen[2] = gen_warm(g, 0, pps, RTE_TCP_ACK_FLAG);
-	printf("{\"event\":\"warm\",\"a_to_b\":%u,\"b_to_a\":%u,\"ack\":%u}\n", seen[0], seen[1], seen[2]);
+	printf("{\"event\":\"warm\",\"a_to_b\":%u,\"b_to_a\":%u,\"ack\":%u}\n", seen[0], seen[1],
+		seen[2]);
 }
 
 static void cmd_arp(struct gen *g, const struct words *w)
@@ -258,7 +262,8 @@ static bool command(struct gen *g, struct words *w)
 		} else if (needs_flows(g)) {
 			gen_drain(g);
 			gen_flows_reset(g, RTE_TCP_ACK_FLAG);
-			gen_latency(g, word_number(w, "seconds", 1), word_number(w, "pps", 1e5), stdout);
+			gen_latency(g, word_number(w, "seconds", 1), word_number(w, "pps", 1e5),
+				stdout);
 		}
 	} else {
 		answer_error("unknown command");

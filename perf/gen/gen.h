@@ -57,8 +57,8 @@ struct gen_class {
 };
 
 struct gen_counts {
-	uint64_t offered, accepted;	     /* packets handed to tx, packets it took */
-	uint64_t received, received_bytes;   /* of this trial */
+	uint64_t offered, accepted;	   /* packets handed to tx, packets it took */
+	uint64_t received, received_bytes; /* of this trial */
 	uint64_t checked, lost, reordered, duplicate, misdelivered, corrupt, stale, alien;
 	uint64_t tx_cycles, rx_cycles, rx_polls;
 };
@@ -119,7 +119,8 @@ static inline uint16_t gen_flow_dport(uint32_t flow)
 }
 
 /* Writes what depends on the length into a frame that is a copy of a template. */
-void gen_frame_finish(const struct gen *g, const struct gen_class *c, bool is_vxlan, uint8_t *frame);
+void gen_frame_finish(
+	const struct gen *g, const struct gen_class *c, bool is_vxlan, uint8_t *frame);
 
 /* traffic.c */
 /* Throws away what is in the rings, until nothing came for 10 ms. */

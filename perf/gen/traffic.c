@@ -20,12 +20,14 @@ static inline uint32_t next_flow(struct gen *g, struct gen_side *s)
 	uint32_t pos = s->flow_pos++;
 
 	if (g->is_zipf) {
-		rte_prefetch0(s->tmpl + (size_t)g->order[(pos + 16) & (GEN_ORDER_LEN - 1)] * s->stride);
+		rte_prefetch0(
+			s->tmpl + (size_t)g->order[(pos + 16) & (GEN_ORDER_LEN - 1)] * s->stride);
 		return g->order[pos & (GEN_ORDER_LEN - 1)];
 	}
 	if (s->flow_pos == g->n_flows)
 		s->flow_pos = 0;
-	rte_prefetch0(s->tmpl + (size_t)(pos + 16) * s->stride); /* may run past the end: harmless */
+	rte_prefetch0(
+		s->tmpl + (size_t)(pos + 16) * s->stride); /* may run past the end: harmless */
 	return pos;
 }
 
@@ -137,7 +139,8 @@ static inline void judge_seq(struct gen_side *s, struct gen_flow *f, uint16_t se
 }
 
 /* Whether the frame of `flow`, sent by the other side, still has its addresses and ports. */
-static inline bool tuple_matches(const struct gen *g, unsigned int rx_side, const uint8_t *p, uint32_t flow)
+static inline bool tuple_matches(
+	const struct gen *g, unsigned int rx_side, const uint8_t *p, uint32_t flow)
 {
 	const struct gen_side *s = &g->side[rx_side], *far = &g->side[!rx_side];
 	uint16_t sport = gen_flow_sport(flow), dport = gen_flow_dport(flow);
@@ -151,8 +154,8 @@ static inline bool tuple_matches(const struct gen *g, unsigned int rx_side, cons
 	return ips[0] == far->ip && ips[1] == s->ip && ports == rte_cpu_to_be_32(want_ports);
 }
 
-static void judge(struct gen *g, unsigned int rx_side, struct rte_mbuf **m, unsigned int n, uint64_t now,
-	struct hist *hist)
+static void judge(struct gen *g, unsigned int rx_side, struct rte_mbuf **m, unsigned int n,
+	uint64_t now, struct hist *hist)
 {
 	struct gen_side *s = &g->side[rx_side];
 	uint32_t off = s->is_vxlan ? GEN_VXLAN_OVERHEAD : 0;
@@ -268,7 +271,8 @@ static void print_side(FILE *out, const char *name, const struct gen_side *s)
 		",\"reordered\":%" PRIu64 ",\"duplicate\":%" PRIu64 ",\"misdelivered\":%" PRIu64
 		",\"corrupt\":%" PRIu64 ",\"stale\":%" PRIu64 ",\"alien\":%" PRIu64 ",\"ttl\":%u}",
 		name, c->offered, c->accepted, c->received, c->received_bytes, c->checked, c->lost,
-		c->reordered, c->duplicate, c->misdelivered, c->corrupt, c->stale, c->alien, s->rx_ttl);
+		c->reordered, c->duplicate, c->misdelivered, c->corrupt, c->stale, c->alien,
+		s->rx_ttl);
 }
 
 static uint32_t flows_with_loss(const struct gen *g)
@@ -308,7 +312,8 @@ static void settle(struct gen *g, struct hist *hist)
 
 static void back_off(const struct gen *g, struct gen_side *s, uint64_t now)
 {
-	uint64_t least = TX_WAIT_MIN_NS * g->tsc_hz / 1000000000, most = TX_WAIT_MAX_NS * g->tsc_hz / 1000000000;
+	uint64_t least = TX_WAIT_MIN_NS * g->tsc_hz / 1000000000,
+		 most = TX_WAIT_MAX_NS * g->tsc_hz / 1000000000;
 
 	if (s->since_refused < TX_GAP_PKTS)
 		s->tx_wait = RTE_MIN(RTE_MAX(s->tx_wait, least) * 2, most);
@@ -333,7 +338,8 @@ void gen_run(struct gen *g, double seconds, double pps, FILE *out)
 			if (now < s->tx_not_before)
 				continue;
 			if (pps > 0) {
-				int64_t due = (int64_t)((double)(now - start) * per_tick) - (int64_t)sent[i];
+				int64_t due = (int64_t)((double)(now - start) * per_tick) -
+					(int64_t)sent[i];
 				max = (unsigned int)RTE_MIN(RTE_MAX(due, 0), GEN_BURST);
 			}
 			unsigned int n = tx_burst(g, s, max, 0, 0);
@@ -378,14 +384,16 @@ void gen_run(struct gen *g, double seconds, double pps, FILE *out)
 	uint64_t total_sent = g->side[0].count.accepted + g->side[1].count.accepted;
 	uint64_t total_received = g->side[0].count.received + g->side[1].count.received;
 	fprintf(out,
-		"{\"event\":\"run\",\"seconds\":%.4f,\"flows\":%u,\"frame_bytes\":%u,\"capable_mpps\":%.4f,"
-		"\"sent_mpps\":%.4f,\"mpps\":%.4f,\"gbps\":%.4f,\"refused_share\":%.4f,\"sent\":%" PRIu64
-		",\"arrived\":%" PRIu64 ",\"not_arrived\":%" PRId64 ",\"flows_with_loss\":%" PRId64
+		"{\"event\":\"run\",\"seconds\":%.4f,\"flows\":%u,\"frame_bytes\":%u,\"capable_"
+		"mpps\":%.4f,"
+		"\"sent_mpps\":%.4f,\"mpps\":%.4f,\"gbps\":%.4f,\"refused_share\":%.4f,\"sent\":"
+		"%" PRIu64 ",\"arrived\":%" PRIu64 ",\"not_arrived\":%" PRId64
+		",\"flows_with_loss\":%" PRId64
 		",\"gen_tx_cycles\":%.1f,\"gen_rx_cycles\":%.1f,\"idle_share\":%.3f",
 		secs, g->n_flows, g->frame_bytes, ((double)accepted + refused) / secs / 1e6,
 		(double)accepted / secs / 1e6, (double)received / secs / 1e6,
-		(double)(a.received_bytes + b.received_bytes) * 8 / secs / 1e9, refused_share, total_sent,
-		total_received, (int64_t)(total_sent - total_received),
+		(double)(a.received_bytes + b.received_bytes) * 8 / secs / 1e9, refused_share,
+		total_sent, total_received, (int64_t)(total_sent - total_received),
 		g->check == GEN_CHECK_FULL ? (int64_t)flows_with_loss(g) : -1, tx_cost, rx_cost,
 		(double)idle_cycles / (double)(now - start));
 	print_side(out, "a", &g->side[0]);
@@ -408,8 +416,10 @@ void gen_latency(struct gen *g, double seconds, double pps, FILE *out)
 	while (now - start < span) {
 		for (unsigned int i = 0; i < GEN_SIDES; i++) {
 			now = rte_rdtsc();
-			unsigned int due = now < next[i] ? 0 :
-				(unsigned int)RTE_MIN((now - next[i]) / step + 1, (uint64_t)GEN_BURST);
+			unsigned int due = now < next[i]
+				? 0
+				: (unsigned int)RTE_MIN(
+					  (now - next[i]) / step + 1, (uint64_t)GEN_BURST);
 			struct gen_side *s = &g->side[i];
 			unsigned int waiting = s->n_ready;
 			tx_burst(g, s, due, next[i], step);
@@ -424,8 +434,9 @@ void gen_latency(struct gen *g, double seconds, double pps, FILE *out)
 	double ns = 1e9 / (double)g->tsc_hz;
 	uint64_t sent = g->side[0].count.accepted + g->side[1].count.accepted;
 	fprintf(out,
-		"{\"event\":\"latency\",\"seconds\":%.4f,\"flows\":%u,\"frame_bytes\":%u,\"pps\":%.0f,\"sent\":%" PRIu64
-		",\"arrived\":%" PRIu64 ",\"p50_ns\":%.0f,\"p90_ns\":%.0f,\"p99_ns\":%.0f,\"p999_ns\":%.0f,"
+		"{\"event\":\"latency\",\"seconds\":%.4f,\"flows\":%u,\"frame_bytes\":%u,\"pps\":%."
+		"0f,\"sent\":%" PRIu64 ",\"arrived\":%" PRIu64
+		",\"p50_ns\":%.0f,\"p90_ns\":%.0f,\"p99_ns\":%.0f,\"p999_ns\":%.0f,"
 		"\"max_ns\":%.0f}\n",
 		seconds, g->n_flows, g->frame_bytes, pps, sent, hist->n,
 		(double)hist_quantile(hist, 0.5) * ns, (double)hist_quantile(hist, 0.9) * ns,
@@ -451,7 +462,9 @@ uint32_t gen_warm(struct gen *g, unsigned int from, double pps, uint8_t tcp_flag
 		uint64_t due = (uint64_t)((double)(rte_rdtsc() - start) * per_tick) + 1;
 		due = RTE_MIN(due, (uint64_t)g->n_flows);
 		unsigned int waiting = s->n_ready;
-		unsigned int max = due > built ? (unsigned int)RTE_MIN(due - built, (uint64_t)GEN_BURST) : 0;
+		unsigned int max = due > built
+			? (unsigned int)RTE_MIN(due - built, (uint64_t)GEN_BURST)
+			: 0;
 		unsigned int sent = tx_burst(g, s, max, 0, 0);
 		built += s->n_ready + sent - waiting;
 		rx_burst(g, 0, NULL);
@@ -521,7 +534,8 @@ bool gen_arp(struct gen *g, unsigned int side, rte_be32_t target)
 		bool is_found = false;
 		for (unsigned int i = 0; i < n; i++) {
 			if (!is_found && arp_is_reply(s, m[i], target)) {
-				s->gw_mac = rte_pktmbuf_mtod(m[i], struct rte_ether_hdr *)->src_addr;
+				s->gw_mac =
+					rte_pktmbuf_mtod(m[i], struct rte_ether_hdr *)->src_addr;
 				is_found = true;
 			}
 			rte_pktmbuf_free(m[i]);

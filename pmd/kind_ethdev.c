@@ -202,7 +202,8 @@ static int configure(struct port *p, struct eth_port *e, const struct port_confi
 	if (ret < 0)
 		return ret;
 	pick_tx_offloads(p, e, &info, &conf);
-	conf.rxmode.mtu = p->mtu;
+	/* af_packet says 1518 whatever its ring's frames hold; the kernel device gets the MTU from uplink_netdev.c. */
+	conf.rxmode.mtu = e->netdev != NULL ? RTE_MIN(p->mtu, RTE_ETHER_MTU) : p->mtu;
 	if (p->n_rxq > 1 && (info.flow_type_rss_offloads & RTE_ETH_RSS_IP) != 0) {
 		conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
 		conf.rx_adv_conf.rss_conf.rss_hf = info.flow_type_rss_offloads &

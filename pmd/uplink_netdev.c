@@ -172,8 +172,8 @@ static void peer_check(struct nl *nl, const struct nl_link *link)
 static int devargs_complete(const struct uplink_netdev *u, const char *device, uint16_t n_desc, char *devargs,
 	size_t size, char *errbuf, size_t errlen)
 {
-	uint32_t frame = u->mtu + FRAME_EXTRA <= 2048 ? 2048 : ((u->mtu + FRAME_EXTRA + 1023u) & ~1023u);
-	uint32_t block = (frame * 2 + 4095u) & ~4095u;
+	/* Blocks are whole pages, and the driver takes frames to be contiguous across them. */
+	uint32_t frame = RTE_ALIGN_CEIL(u->mtu + FRAME_EXTRA, 2048u), block = frame * 2;
 	uint32_t n_frames = n_desc != 0 ? n_desc : DEFAULT_FRAMES;
 	char ignored[64];
 	int n;

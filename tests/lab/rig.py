@@ -70,6 +70,9 @@ class Rig:
     def add(self, name, netns, addr, ifname="eth0", mtu=1500, queues=1):
         return self.command("add", name, netns.path if netns else "-", ifname, addr, mtu, queues)
 
+    def uplink(self, name, device, addr, mtu=1500):
+        return self.command("uplink", name, device, addr, mtu)
+
     def stats(self, name):
         keys = ("rx_pkts", "rx_bytes", "tx_pkts", "max_len", "drops", "is_up")
         return dict(zip(keys, map(int, self.command("stats", name).split())))

@@ -4,6 +4,7 @@
  * that has the destination address, ARP requests are answered with the gateway's MAC. Commands on standard input,
  * one answer line each:
  *   add NAME NETNS-PATH|- IFNAME ADDR/LEN MTU QUEUES   → ok IFINDEX-FREE TEXT | error SENTENCE
+ *   uplink NAME DEVICE ADDR/LEN MTU (ADDR: whose packets go out here) → as add
  *   del NAME | keep NAME (leaves the device)            → ok
  *   stats NAME → ok rx_pkts rx_bytes tx_pkts max_pkt_len drops up      describe NAME → ok key=value…
  *   monitor IFNAME → ok (follows the kernel's routes through it)   routes → ok PREFIX,GATEWAY|- …
@@ -76,6 +77,8 @@ static struct port *route(struct port *in, struct rte_mbuf *m)
 		if (p != NULL && p->n_addrs != 0 && ip_v4(&p->addrs[0].addr) == ip->dst_addr) {
 			eth->dst_addr = p->mac;
 			eth->src_addr = p->gw_mac;
+			if (p->role == PORT_ROLE_UPLINK)
+				memset(&eth->dst_addr, 0xff, sizeof(eth->dst_addr));
 			return p;
 		}
 	}
@@ -177,30 +180,55 @@ static int worker(void *arg)
 	return 0;
 }
 
-static void cmd_add(char *args)
+static void create(struct port_config *cfg)
 {
-	struct port_config cfg = { .kind = "tap", .netns_fd = -1, .tap_fd = -1, .is_gateway_default = true, .n_addrs = 1 };
-	char name[64], netns[256], ifname[32], addr[64], err[256] = "", *slash;
-	unsigned int mtu, n_queues;
+	char err[256] = "";
 	struct port *p;
-	int ret;
 
-	if (sscanf(args, "%63s %255s %31s %63s %u %u", name, netns, ifname, addr, &mtu, &n_queues) != 6) {
+	if (port_create(cfg, &p, err, sizeof(err)) < 0)
+		printf("error %s\n", err);
+	else
+		printf("ok %u\n", p->id);
+}
+
+static bool parse_addr(char *addr, struct port_config *cfg)
+{
+	char *slash = strchr(addr, '/');
+
+	cfg->n_addrs = 1;
+	if (slash == NULL)
+		return false;
+	*slash = '\0';
+	cfg->addrs[0].len = (uint8_t)atoi(slash + 1);
+	return ip_parse(addr, &cfg->addrs[0].addr) == 0;
+}
+
+static void cmd_uplink(char *args)
+{
+	struct port_config cfg = { .kind = "ethdev", .netns_fd = -1, .tap_fd = -1, .role = PORT_ROLE_UPLINK };
+	char device[256], addr[64];
+	unsigned int mtu;
+
+	if (sscanf(args, "%63s %255s %63s %u", cfg.name, device, addr, &mtu) != 4 || !parse_addr(addr, &cfg)) {
 		puts("error usage");
 		return;
 	}
-	slash = strchr(addr, '/');
-	if (slash == NULL) {
-		puts("error address");
+	cfg.device = device;
+	cfg.mtu = (uint16_t)mtu;
+	create(&cfg);
+}
+
+static void cmd_add(char *args)
+{
+	struct port_config cfg = { .kind = "tap", .netns_fd = -1, .tap_fd = -1, .is_gateway_default = true };
+	char netns[256], ifname[32], addr[64];
+	unsigned int mtu, n_queues;
+
+	if (sscanf(args, "%63s %255s %31s %63s %u %u", cfg.name, netns, ifname, addr, &mtu, &n_queues) != 6 ||
+		!parse_addr(addr, &cfg)) {
+		puts("error usage");
 		return;
 	}
-	*slash = '\0';
-	cfg.addrs[0].len = (uint8_t)atoi(slash + 1);
-	if (ip_parse(addr, &cfg.addrs[0].addr) < 0) {
-		puts("error address");
-		return;
-	}
-	snprintf(cfg.name, sizeof(cfg.name), "%s", name);
 	cfg.ifname = ifname;
 	cfg.mtu = (uint16_t)mtu;
 	cfg.n_queues = (uint16_t)n_queues;
@@ -210,13 +238,9 @@ static void cmd_add(char *args)
 	} else {
 		cfg.netns_fd = open(netns, O_RDONLY | O_CLOEXEC);
 	}
-	ret = port_create(&cfg, &p, err, sizeof(err));
+	create(&cfg);
 	if (cfg.netns_fd >= 0)
 		close(cfg.netns_fd);
-	if (ret < 0)
-		printf("error %s\n", err);
-	else
-		printf("ok %u\n", p->id);
 }
 
 #define ROUTES_MAX 256
@@ -316,6 +340,8 @@ static void command(char *line)
 		cmd_monitor(args);
 	} else if (strcmp(line, "add") == 0) {
 		cmd_add(args);
+	} else if (strcmp(line, "uplink") == 0) {
+		cmd_uplink(args);
 	} else {
 		cmd_port(line, args);
 	}

@@ -40,7 +40,7 @@ struct lpm *lpm_create(struct lpm_arena *arena, bool is_v6)
 		return NULL;
 	lpm->is_v6 = is_v6;
 	lpm->arena = arena;
-	lpm->base = arena->region.base;
+	lpm->base = arena->vmem.base;
 	arena->n_tries++;
 	return lpm;
 }
@@ -55,7 +55,7 @@ static void nodes_free(struct lpm_arena *arena, uint32_t root)
 	stack[0] = root;
 	next[0] = 0;
 	while (depth >= 0) {
-		const struct lpm_node *n = lpm_node_at(arena->region.base, stack[depth]);
+		const struct lpm_node *n = lpm_node_at(arena->vmem.base, stack[depth]);
 
 		if (next[depth] < lpm_node_children(n)) {
 			uint32_t child = n->slot[next[depth]++];
@@ -132,7 +132,7 @@ static int node_copy(struct lpm_arena *arena, const struct lpm_node *old, const 
 	*out = lpm_node_alloc(arena, n_new, is_del);
 	if (*out == 0)
 		return -ENOMEM;
-	n = (struct lpm_node *)(arena->region.base + (size_t)*out * LPM_GRANULE_BYTES);
+	n = (struct lpm_node *)(arena->vmem.base + (size_t)*out * LPM_GRANULE_BYTES);
 	n->own = e->own;
 	n->child = e->child;
 	if (old != NULL)

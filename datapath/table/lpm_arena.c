@@ -43,7 +43,7 @@ static unsigned int class_of_slots(unsigned int n_slots)
 
 static void *granule_at(const struct lpm_arena *arena, uint32_t idx)
 {
-	return arena->region.base + (size_t)idx * LPM_GRANULE_BYTES;
+	return arena->vmem.base + (size_t)idx * LPM_GRANULE_BYTES;
 }
 
 static void free_list_push(struct lpm_arena *arena, unsigned int class, uint32_t idx)
@@ -78,7 +78,7 @@ struct lpm_arena *lpm_arena_create(size_t max_bytes)
 	arena = calloc(1, sizeof(*arena));
 	if (arena == NULL)
 		return NULL;
-	if (region_init(&arena->region, max_bytes) != 0) {
+	if (vmem_init(&arena->vmem, max_bytes) != 0) {
 		free(arena);
 		return NULL;
 	}
@@ -93,11 +93,11 @@ void lpm_arena_destroy(struct lpm_arena *arena)
 		return;
 	assert(arena->n_tries == 0);
 	grace_fini(&arena->grace);
-	region_fini(&arena->region);
+	vmem_fini(&arena->vmem);
 	free(arena);
 }
 
-/* When the region is full: cuts a node out of the smallest free one that leaves a usable rest.
+/* When the arena is full: cuts a node out of the smallest free one that leaves a usable rest.
  * Up to 16 bytes of an odd rest are lost until the arena is empty. */
 static uint32_t node_split(struct lpm_arena *arena, unsigned int class)
 {
@@ -129,8 +129,8 @@ static uint32_t node_bump(struct lpm_arena *arena, unsigned int class, size_t sp
 	uint64_t end = arena->bump + class_bytes[class] / LPM_GRANULE_BYTES;
 	uint32_t idx = (uint32_t)arena->bump;
 
-	if (end * LPM_GRANULE_BYTES + spare > arena->region.max_bytes ||
-		region_grow(&arena->region, end * LPM_GRANULE_BYTES) != 0)
+	if (end * LPM_GRANULE_BYTES + spare > arena->vmem.max_bytes ||
+		vmem_grow(&arena->vmem, end * LPM_GRANULE_BYTES) != 0)
 		return 0;
 	arena->bump = end;
 	return idx;
@@ -196,8 +196,8 @@ void lpm_arena_poll(struct lpm_arena *arena)
 		arena->is_trimming = true;
 	}
 	if (arena->is_trimming)
-		arena->is_trimming = region_shrink(
-			&arena->region, arena->bump * LPM_GRANULE_BYTES, POLL_STEPS_MAX);
+		arena->is_trimming = vmem_shrink(
+			&arena->vmem, arena->bump * LPM_GRANULE_BYTES, POLL_STEPS_MAX);
 }
 
 int lpm_arena_reserve(struct lpm_arena *arena, size_t n_updates)
@@ -208,9 +208,9 @@ int lpm_arena_reserve(struct lpm_arena *arena, size_t n_updates)
 		return -ENOMEM;
 	bytes = arena->bump * LPM_GRANULE_BYTES + n_updates * UPDATE_BYTES_MAX + COPIES_BYTES +
 		DEL_BYTES;
-	if (region_grow(&arena->region, RTE_MIN(bytes, arena->region.max_bytes)) != 0)
+	if (vmem_grow(&arena->vmem, RTE_MIN(bytes, arena->vmem.max_bytes)) != 0)
 		return -ENOMEM;
-	if (bytes > arena->region.max_bytes && bytes - arena->free_bytes > arena->region.max_bytes)
+	if (bytes > arena->vmem.max_bytes && bytes - arena->free_bytes > arena->vmem.max_bytes)
 		return -ENOMEM;
 	arena->is_trimming = false;
 	return 0;
@@ -219,8 +219,8 @@ int lpm_arena_reserve(struct lpm_arena *arena, size_t n_updates)
 void lpm_arena_get_stats(const struct lpm_arena *arena, struct lpm_arena_stats *out)
 {
 	*out = (struct lpm_arena_stats){
-		.max_bytes = arena->region.max_bytes,
-		.mapped_bytes = arena->region.mapped_bytes,
+		.max_bytes = arena->vmem.max_bytes,
+		.mapped_bytes = arena->vmem.mapped_bytes,
 		.used_bytes = arena->used_bytes,
 		.free_bytes = arena->free_bytes,
 		.pending_bytes = arena->pending_bytes,

@@ -13,35 +13,35 @@
 /* Empty batches kept for reuse beyond those reserved. */
 #define GRACE_SPARE_MAX 64
 
-int region_init(struct region *r, size_t max_bytes)
+int vmem_init(struct vmem *r, size_t max_bytes)
 {
-	size_t size = RTE_ALIGN_CEIL(max_bytes, REGION_STEP_BYTES);
+	size_t size = RTE_ALIGN_CEIL(max_bytes, VMEM_STEP_BYTES);
 	/* one step more, to align the start for huge pages */
-	uint8_t *raw = mmap(NULL, size + REGION_STEP_BYTES, PROT_NONE,
+	uint8_t *raw = mmap(NULL, size + VMEM_STEP_BYTES, PROT_NONE,
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	uint8_t *base;
 
 	if (raw == MAP_FAILED)
 		return -ENOMEM;
-	base = RTE_PTR_ALIGN_CEIL(raw, REGION_STEP_BYTES);
+	base = RTE_PTR_ALIGN_CEIL(raw, VMEM_STEP_BYTES);
 	if (base > raw)
 		munmap(raw, (size_t)(base - raw));
-	if (raw + REGION_STEP_BYTES > base)
-		munmap(base + size, (size_t)(raw + REGION_STEP_BYTES - base));
-	*r = (struct region){ .base = base, .max_bytes = size };
+	if (raw + VMEM_STEP_BYTES > base)
+		munmap(base + size, (size_t)(raw + VMEM_STEP_BYTES - base));
+	*r = (struct vmem){ .base = base, .max_bytes = size };
 	return 0;
 }
 
-void region_fini(struct region *r)
+void vmem_fini(struct vmem *r)
 {
 	if (r->base != NULL)
 		munmap(r->base, r->max_bytes);
-	*r = (struct region){ 0 };
+	*r = (struct vmem){ 0 };
 }
 
-int region_grow(struct region *r, size_t bytes)
+int vmem_grow(struct vmem *r, size_t bytes)
 {
-	size_t size = RTE_ALIGN_CEIL(bytes, REGION_STEP_BYTES);
+	size_t size = RTE_ALIGN_CEIL(bytes, VMEM_STEP_BYTES);
 
 	if (size <= r->mapped_bytes)
 		return 0;
@@ -56,15 +56,14 @@ int region_grow(struct region *r, size_t bytes)
 	return 0;
 }
 
-bool region_shrink(struct region *r, size_t bytes, unsigned int max_steps)
+bool vmem_shrink(struct vmem *r, size_t bytes, unsigned int max_steps)
 {
-	size_t keep = RTE_ALIGN_CEIL(bytes, REGION_STEP_BYTES);
+	size_t keep = RTE_ALIGN_CEIL(bytes, VMEM_STEP_BYTES);
 	size_t to;
 
 	if (r->mapped_bytes <= keep)
 		return false;
-	to = RTE_MAX(
-		keep, r->mapped_bytes - RTE_MIN(r->mapped_bytes, max_steps * REGION_STEP_BYTES));
+	to = RTE_MAX(keep, r->mapped_bytes - RTE_MIN(r->mapped_bytes, max_steps * VMEM_STEP_BYTES));
 	/* a fresh mapping over the old one frees the pages and their commit charge in one step */
 	if (mmap(r->base + to, r->mapped_bytes - to, PROT_NONE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)

@@ -12,23 +12,23 @@
 #include <stdint.h>
 
 /* Pages are taken from and given back to the kernel in steps of this size. */
-#define REGION_STEP_BYTES ((size_t)2 << 20)
+#define VMEM_STEP_BYTES ((size_t)2 << 20)
 
-struct region {
+struct vmem {
 	uint8_t *base;	     /* never moves */
 	size_t max_bytes;    /* reserved address space, a multiple of the step */
 	size_t mapped_bytes; /* readable and writable from base on, zero-filled when new */
 };
 
 /* Reserves address space only. 0 or -ENOMEM. */
-int region_init(struct region *r, size_t max_bytes);
-void region_fini(struct region *r);
+int vmem_init(struct vmem *r, size_t max_bytes);
+void vmem_fini(struct vmem *r);
 
 /* At least `bytes` usable from the start on. 0 or -ENOMEM with nothing changed. */
-int region_grow(struct region *r, size_t bytes);
+int vmem_grow(struct vmem *r, size_t bytes);
 
 /* Gives at most max_steps steps behind `bytes` back. Whether there are more. */
-bool region_shrink(struct region *r, size_t bytes, unsigned int max_steps);
+bool vmem_shrink(struct vmem *r, size_t bytes, unsigned int max_steps);
 
 #define GRACE_BATCH_LEN 500
 

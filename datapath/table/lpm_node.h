@@ -36,7 +36,7 @@ struct lpm_node {
 static_assert(sizeof(struct lpm_node) == 16, "two maps, then the slots");
 
 struct lpm_arena {
-	struct region region;
+	struct vmem vmem;
 	struct grace_queue grace;
 	uint64_t bump; /* first granule never used */
 	/* 0: none; a free node starts with the next one's index */

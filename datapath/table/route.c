@@ -34,7 +34,7 @@ struct route *route_base;
 
 static _Atomic(struct zone *) zones[N_ZONES];
 static struct lpm_arena *arena;
-static struct region slot_region;
+static struct vmem slot_vmem;
 static struct grace_queue slot_grace;
 static uint32_t slot_max, slot_bump, slot_free_head,
 	n_slots_free; /* free objects are chained by tunnel_idx */
@@ -74,8 +74,7 @@ static uint32_t slot_alloc(const struct route_config *cfg)
 		n_slots_free--;
 	} else {
 		if (slot_bump == slot_max ||
-			region_grow(&slot_region, ((size_t)slot_bump + 1) * sizeof(struct route)) !=
-				0)
+			vmem_grow(&slot_vmem, ((size_t)slot_bump + 1) * sizeof(struct route)) != 0)
 			return ROUTE_IDX_NONE;
 		idx = slot_bump++;
 	}
@@ -168,17 +167,17 @@ int route_init(uint32_t max_routes, size_t lpm_max_bytes)
 	arena = lpm_arena_create(lpm_max_bytes == 0 ? ROUTE_LPM_BYTES_DEFAULT : lpm_max_bytes);
 	if (arena == NULL)
 		return -ENOMEM;
-	if (region_init(&slot_region, (size_t)slot_max * sizeof(struct route)) != 0)
+	if (vmem_init(&slot_vmem, (size_t)slot_max * sizeof(struct route)) != 0)
 		goto err_arena;
-	route_base = (struct route *)slot_region.base;
+	route_base = (struct route *)slot_vmem.base;
 	grace_init(&slot_grace);
 	slot_bump = IDX_NO_ZONE;
 	slot_free_head = n_slots_free = 0;
 	if (slot_alloc(&none) != IDX_NO_ZONE)
-		goto err_region;
+		goto err_vmem;
 	return 0;
-err_region:
-	region_fini(&slot_region);
+err_vmem:
+	vmem_fini(&slot_vmem);
 	route_base = NULL;
 err_arena:
 	lpm_arena_destroy(arena);
@@ -200,7 +199,7 @@ void route_fini(void)
 		zone_free(z);
 	}
 	grace_fini(&slot_grace);
-	region_fini(&slot_region);
+	vmem_fini(&slot_vmem);
 	route_base = NULL;
 	lpm_arena_destroy(arena);
 	arena = NULL;
@@ -356,7 +355,7 @@ int route_reserve(uint32_t n)
 
 	if (end > slot_max)
 		return -ENOMEM;
-	rc = region_grow(&slot_region, end * sizeof(struct route));
+	rc = vmem_grow(&slot_vmem, end * sizeof(struct route));
 	if (rc == 0)
 		rc = grace_reserve(&slot_grace, slots);
 	return rc == 0 ? lpm_arena_reserve(arena, n) : rc;
@@ -456,7 +455,7 @@ void route_get_stats(struct route_stats *out)
 		.n_zones = n_zones,
 		.n_pending = (uint32_t)slot_grace.n_waiting,
 		.max_routes = slot_max,
-		.object_bytes = slot_region.mapped_bytes,
+		.object_bytes = slot_vmem.mapped_bytes,
 		.lpm_bytes = lpm.mapped_bytes,
 		.lpm_used_bytes = lpm.used_bytes,
 		.lpm_max_bytes = lpm.max_bytes,

@@ -413,7 +413,7 @@ static void test_lpm_memory_returns_to_baseline_when_all_is_deleted(void **state
 			assert_true(rc == 0 || rc == -EEXIST);
 		}
 		lpm_arena_get_stats(arena, &full);
-		assert_true(full.used_bytes > 0 && full.mapped_bytes > REGION_STEP_BYTES);
+		assert_true(full.used_bytes > 0 && full.mapped_bytes > VMEM_STEP_BYTES);
 		for (uint32_t i = 0; i < 100000; i++) {
 			struct ip_prefix p = numbered_prefix(i, is_v6);
 			int rc = lpm_del(lpm, &p, NULL);
@@ -428,7 +428,7 @@ static void test_lpm_memory_returns_to_baseline_when_all_is_deleted(void **state
 		assert_int_equal(after.pending_bytes, 0);
 		assert_int_equal(after.free_bytes, 0);
 		assert_int_equal(after.n_nodes, 0);
-		assert_true(after.mapped_bytes <= REGION_STEP_BYTES);
+		assert_true(after.mapped_bytes <= VMEM_STEP_BYTES);
 		lpm_destroy(lpm);
 	}
 	lpm_arena_destroy(arena);

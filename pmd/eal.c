@@ -119,7 +119,8 @@ static bool name_is_valid(const char *name)
 	size_t n = name != NULL ? strlen(name) : 0;
 
 	return n > 0 && n <= 32 && name[0] != '.' &&
-		strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == n;
+		strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
+		n;
 }
 
 static int core_check(unsigned int core, const cpu_set_t *allowed, char *errbuf, size_t errlen)
@@ -127,23 +128,27 @@ static int core_check(unsigned int core, const cpu_set_t *allowed, char *errbuf,
 	long n_configured = sysconf(_SC_NPROCESSORS_CONF);
 
 	if (n_configured > 0 && core >= (unsigned long)n_configured)
-		return err_set(errbuf, errlen, -EINVAL, "core %u does not exist: this machine has cores 0 to %ld",
-			core, n_configured - 1);
+		return err_set(errbuf, errlen, -EINVAL,
+			"core %u does not exist: this machine has cores 0 to %ld", core,
+			n_configured - 1);
 	if (core >= CPU_SETSIZE || !CPU_ISSET(core, allowed))
 		return err_set(errbuf, errlen, -EINVAL,
-			"core %u may not be used by this process: it is offline or outside the CPU affinity "
+			"core %u may not be used by this process: it is offline or outside the CPU "
+			"affinity "
 			"(see taskset -p, the cpuset of the cgroup, CPUAffinity= of the unit)",
 			core);
 	return 0;
 }
 
-static int cores_check(const struct eal_config *cfg, const cpu_set_t *allowed, char *errbuf, size_t errlen)
+static int cores_check(
+	const struct eal_config *cfg, const cpu_set_t *allowed, char *errbuf, size_t errlen)
 {
 	int ret = 0;
 
 	if (cfg->n_workers > EAL_WORKERS_MAX)
-		return err_set(errbuf, errlen, -EINVAL, "%u workers asked for: at most %d are possible",
-			cfg->n_workers, EAL_WORKERS_MAX);
+		return err_set(errbuf, errlen, -EINVAL,
+			"%u workers asked for: at most %d are possible", cfg->n_workers,
+			EAL_WORKERS_MAX);
 	for (unsigned int i = 0; ret == 0 && i < cfg->n_workers; i++)
 		ret = core_check(cfg->worker_cores[i], allowed, errbuf, errlen);
 	for (unsigned int i = 0; ret == 0 && i < cfg->n_control_cores; i++)
@@ -160,20 +165,24 @@ static int memory_check(const struct eal_config *cfg, char *errbuf, size_t errle
 		return 0;
 	if (eal_hugepages_read(&huge) < 0 || huge.n_total == 0)
 		return err_set(errbuf, errlen, -ENOMEM,
-			"this machine has no hugepages: set vm.nr_hugepages (sysctl), for example 512 pages of 2 MiB");
+			"this machine has no hugepages: set vm.nr_hugepages (sysctl), for example "
+			"512 pages of 2 MiB");
 	have = huge.n_free * huge.page_size_bytes >> 20;
 	need = cfg->mem_mb != 0 ? cfg->mem_mb : 64;
 	if (have < need)
 		return err_set(errbuf, errlen, -ENOMEM,
-			"%lu MiB of hugepages are needed and %lu MiB are free (%lu of %lu pages): raise vm.nr_hugepages "
+			"%lu MiB of hugepages are needed and %lu MiB are free (%lu of %lu pages): "
+			"raise vm.nr_hugepages "
 			"or stop what holds them",
 			need, have, huge.n_free, huge.n_total);
 	if (geteuid() != 0 && access("/dev/hugepages", W_OK) != 0)
-		return err_set(errbuf, errlen, -EPERM, "no permission to use hugepages: run as root");
+		return err_set(
+			errbuf, errlen, -EPERM, "no permission to use hugepages: run as root");
 	return 0;
 }
 
-static void args_add_lcores(struct args *args, const struct eal_config *cfg, const cpu_set_t *allowed)
+static void args_add_lcores(
+	struct args *args, const struct eal_config *cfg, const cpu_set_t *allowed)
 {
 	char text[CPU_SETSIZE * 5 + EAL_WORKERS_MAX * 10 + 16];
 	size_t n = (size_t)snprintf(text, sizeof(text), "0@(");
@@ -181,7 +190,8 @@ static void args_add_lcores(struct args *args, const struct eal_config *cfg, con
 
 	if (cfg->n_control_cores != 0) {
 		for (unsigned int i = 0; i < cfg->n_control_cores; i++, sep = ",")
-			n += (size_t)snprintf(&text[n], sizeof(text) - n, "%s%u", sep, cfg->control_cores[i]);
+			n += (size_t)snprintf(
+				&text[n], sizeof(text) - n, "%s%u", sep, cfg->control_cores[i]);
 	} else {
 		for (unsigned int cpu = 0; cpu < CPU_SETSIZE; cpu++)
 			if (CPU_ISSET(cpu, allowed)) {
@@ -191,7 +201,8 @@ static void args_add_lcores(struct args *args, const struct eal_config *cfg, con
 	}
 	n += (size_t)snprintf(&text[n], sizeof(text) - n, ")");
 	for (unsigned int i = 0; i < cfg->n_workers; i++)
-		n += (size_t)snprintf(&text[n], sizeof(text) - n, ",%u@%u", i + 1, cfg->worker_cores[i]);
+		n += (size_t)snprintf(
+			&text[n], sizeof(text) - n, ",%u@%u", i + 1, cfg->worker_cores[i]);
 	args_add(args, "--lcores=%s", text);
 }
 
@@ -252,10 +263,12 @@ int eal_start(const struct eal_config *cfg, char *errbuf, size_t errlen)
 		return err_set(errbuf, errlen, -EALREADY, "DPDK is started already");
 	if (!name_is_valid(cfg->instance))
 		return err_set(errbuf, errlen, -EINVAL,
-			"instance name '%s' is not valid: 1 to 32 of A-Z a-z 0-9 . _ -, no leading dot",
+			"instance name '%s' is not valid: 1 to 32 of A-Z a-z 0-9 . _ -, no leading "
+			"dot",
 			cfg->instance != NULL ? cfg->instance : "");
 	if (sched_getaffinity(0, sizeof(allowed), &allowed) < 0)
-		return err_set(errbuf, errlen, -errno, "cannot read the CPU affinity: %s", strerror(errno));
+		return err_set(errbuf, errlen, -errno, "cannot read the CPU affinity: %s",
+			strerror(errno));
 	ret = cores_check(cfg, &allowed, errbuf, errlen);
 	if (ret == 0)
 		ret = memory_check(cfg, errbuf, errlen);
@@ -267,7 +280,8 @@ int eal_start(const struct eal_config *cfg, char *errbuf, size_t errlen)
 	args_build(&args, cfg, &allowed);
 	if (args.is_full) {
 		args_free(&args);
-		return err_set(errbuf, errlen, -EINVAL, "too many EAL arguments (at most %d)", ARGS_MAX);
+		return err_set(
+			errbuf, errlen, -EINVAL, "too many EAL arguments (at most %d)", ARGS_MAX);
 	}
 	memcpy(argv, args.v, sizeof(argv)); /* EAL permutes its argv */
 	eal.last_error[0] = '\0';

@@ -14,14 +14,16 @@
 #define EAL_WORKERS_MAX 63
 
 struct eal_config {
-	const char *instance;	       /* [A-Za-z0-9._-]{1,32} */
-	const unsigned int *worker_cores; /* CPU numbers, one a worker; the same may come twice (tests) */
-	unsigned int n_workers;	       /* 0…EAL_WORKERS_MAX */
+	const char *instance; /* [A-Za-z0-9._-]{1,32} */
+	const unsigned int
+		*worker_cores;	/* CPU numbers, one a worker; the same may come twice (tests) */
+	unsigned int n_workers; /* 0…EAL_WORKERS_MAX */
 	const unsigned int *control_cores; /* NULL: every CPU that the process may use */
 	unsigned int n_control_cores;
 	uint32_t mem_mb; /* taken at start on each node that has a worker; 0: as needed */
 	bool no_huge;	 /* ordinary pages (tests); mem_mb is then all there is, 0: 256 */
-	const char *const *pci_devices; /* PCI addresses that ports may use; none: PCI is not looked at */
+	const char *const
+		*pci_devices; /* PCI addresses that ports may use; none: PCI is not looked at */
 	unsigned int n_pci_devices;
 	const char *const *extra_args; /* appended as they are */
 	unsigned int n_extra_args;

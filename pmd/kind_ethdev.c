@@ -37,7 +37,7 @@ struct eth_port {
 	/* read by workers */
 	uint16_t port_id;
 	uint16_t n_txq;
-	bool has_shared_txq;  /* more workers than queues: take the lock */
+	bool has_shared_txq; /* more workers than queues: take the lock */
 	bool has_multi_segs;
 	bool has_rx_interrupts;
 	int rx_fds[PORT_QUEUES_MAX]; /* readable when packets are there; -1: none */
@@ -87,16 +87,18 @@ static int probe(struct eth_port *e, const char *devargs, char *errbuf, size_t e
 	ret = rte_dev_probe(devargs);
 	if (ret < 0)
 		return err_set(errbuf, errlen, ret == -1 ? -ENODEV : ret,
-			"device '%s' cannot be opened: %s (is the driver's string right, is a PCI device bound to "
+			"device '%s' cannot be opened: %s (is the driver's string right, is a PCI "
+			"device bound to "
 			"vfio-pci and named at start?)",
 			devargs, rte_strerror(ret == -1 ? ENODEV : -ret));
 	if (find_port_id(devargs, &e->port_id) < 0)
-		return err_set(errbuf, errlen, -ENODEV, "device '%s' has no Ethernet port", devargs);
+		return err_set(
+			errbuf, errlen, -ENODEV, "device '%s' has no Ethernet port", devargs);
 	return 0;
 }
 
-static int pick_pool(struct port *p, struct eth_port *e, const struct rte_eth_dev_info *info, uint32_t n_desc,
-	struct rte_eth_conf *conf, char *errbuf, size_t errlen)
+static int pick_pool(struct port *p, struct eth_port *e, const struct rte_eth_dev_info *info,
+	uint32_t n_desc, struct rte_eth_conf *conf, char *errbuf, size_t errlen)
 {
 	int ret;
 
@@ -108,7 +110,8 @@ static int pick_pool(struct port *p, struct eth_port *e, const struct rte_eth_de
 	}
 	e->jumbo_pool = mempool_get_jumbo(0);
 	if (e->jumbo_pool == NULL)
-		return err_set(errbuf, errlen, -ENOBUFS, "no memory for packet buffers of %u bytes", p->mtu);
+		return err_set(errbuf, errlen, -ENOBUFS, "no memory for packet buffers of %u bytes",
+			p->mtu);
 	/* af_packet copies into fresh buffers: only a burst at a time, whatever the size of its ring. */
 	e->n_jumbos_reserved = e->netdev != NULL ? p->n_rxq * PORT_BURST_MAX : p->n_rxq * n_desc;
 	ret = mempool_reserve(e->jumbo_pool, e->n_jumbos_reserved, errbuf, errlen);
@@ -120,8 +123,8 @@ static int pick_pool(struct port *p, struct eth_port *e, const struct rte_eth_de
 	return 0;
 }
 
-static void pick_tx_offloads(struct port *p, struct eth_port *e, const struct rte_eth_dev_info *info,
-	struct rte_eth_conf *conf)
+static void pick_tx_offloads(struct port *p, struct eth_port *e,
+	const struct rte_eth_dev_info *info, struct rte_eth_conf *conf)
 {
 	const uint64_t csum = RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
 	const uint64_t tso = RTE_ETH_TX_OFFLOAD_TCP_TSO | RTE_ETH_TX_OFFLOAD_IPV4_CKSUM |
@@ -140,7 +143,8 @@ static void pick_tx_offloads(struct port *p, struct eth_port *e, const struct rt
 		}
 	}
 	if ((capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE) != 0)
-		conf->txmode.offloads &= ~RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE; /* several pools, references */
+		conf->txmode.offloads &=
+			~RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE; /* several pools, references */
 	atomic_store_explicit(&p->tx_offloads, flags, memory_order_relaxed);
 }
 
@@ -154,28 +158,30 @@ static int queues_setup(struct port *p, struct eth_port *e, const struct rte_eth
 
 	ret = rte_eth_dev_adjust_nb_rx_tx_desc(e->port_id, &n_rxd, &n_txd);
 	if (ret < 0 && ret != -ENOTSUP)
-		return err_set(errbuf, errlen, ret, "rings of %u descriptors are not possible", n_desc);
+		return err_set(
+			errbuf, errlen, ret, "rings of %u descriptors are not possible", n_desc);
 	rxconf.offloads = conf->rxmode.offloads;
 	txconf.offloads = conf->txmode.offloads;
 	for (uint16_t q = 0; q < p->n_rxq; q++) {
-		ret = rte_eth_rx_queue_setup(e->port_id, q, n_rxd, (unsigned int)rte_eth_dev_socket_id(e->port_id),
-			&rxconf, p->pool);
+		ret = rte_eth_rx_queue_setup(e->port_id, q, n_rxd,
+			(unsigned int)rte_eth_dev_socket_id(e->port_id), &rxconf, p->pool);
 		if (ret < 0)
-			return err_set(errbuf, errlen, ret, "receive queue %u cannot be set up: %s", q,
-				rte_strerror(-ret));
+			return err_set(errbuf, errlen, ret, "receive queue %u cannot be set up: %s",
+				q, rte_strerror(-ret));
 	}
 	for (uint16_t q = 0; q < e->n_txq; q++) {
 		rte_spinlock_init(&e->txqs[q].lock);
-		ret = rte_eth_tx_queue_setup(e->port_id, q, n_txd, (unsigned int)rte_eth_dev_socket_id(e->port_id),
-			&txconf);
+		ret = rte_eth_tx_queue_setup(e->port_id, q, n_txd,
+			(unsigned int)rte_eth_dev_socket_id(e->port_id), &txconf);
 		if (ret < 0)
-			return err_set(errbuf, errlen, ret, "transmit queue %u cannot be set up: %s", q,
-				rte_strerror(-ret));
+			return err_set(errbuf, errlen, ret,
+				"transmit queue %u cannot be set up: %s", q, rte_strerror(-ret));
 	}
 	return 0;
 }
 
-static int configure(struct port *p, struct eth_port *e, const struct port_config *cfg, char *errbuf, size_t errlen)
+static int configure(struct port *p, struct eth_port *e, const struct port_config *cfg,
+	char *errbuf, size_t errlen)
 {
 	uint16_t n_desc = cfg->n_desc != 0 ? cfg->n_desc : DEFAULT_DESC;
 	struct rte_eth_conf conf = { 0 };
@@ -184,19 +190,21 @@ static int configure(struct port *p, struct eth_port *e, const struct port_confi
 
 	ret = rte_eth_dev_info_get(e->port_id, &info);
 	if (ret < 0)
-		return err_set(errbuf, errlen, ret, "the device tells nothing about itself: %s", rte_strerror(-ret));
+		return err_set(errbuf, errlen, ret, "the device tells nothing about itself: %s",
+			rte_strerror(-ret));
 	e->device = info.device;
 	snprintf(e->driver, sizeof(e->driver), "%s", info.driver_name);
 	p->n_rxq = RTE_MIN(p->n_rxq, info.max_rx_queues);
-	e->n_txq = RTE_MIN(RTE_MIN((uint16_t)portmgr_n_workers(), info.max_tx_queues), PORT_QUEUES_MAX);
+	e->n_txq = RTE_MIN(
+		RTE_MIN((uint16_t)portmgr_n_workers(), info.max_tx_queues), PORT_QUEUES_MAX);
 	if (strcmp(info.driver_name, "net_af_packet") == 0)
 		e->n_txq = p->n_rxq = RTE_MIN(p->n_rxq, e->n_txq != 0 ? info.max_tx_queues : 0);
 	if (p->n_rxq == 0 || e->n_txq == 0)
 		return err_set(errbuf, errlen, -ENODEV, "the device has no queues");
 	e->has_shared_txq = e->n_txq < portmgr_n_workers();
 	if (info.max_mtu != 0 && info.max_mtu < p->mtu)
-		return err_set(errbuf, errlen, -EINVAL, "MTU %u is more than the device can do (%u)", p->mtu,
-			info.max_mtu);
+		return err_set(errbuf, errlen, -EINVAL,
+			"MTU %u is more than the device can do (%u)", p->mtu, info.max_mtu);
 
 	ret = pick_pool(p, e, &info, n_desc, &conf, errbuf, errlen);
 	if (ret < 0)
@@ -209,7 +217,8 @@ static int configure(struct port *p, struct eth_port *e, const struct port_confi
 		conf.rx_adv_conf.rss_conf.rss_hf = info.flow_type_rss_offloads &
 			(RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP);
 	}
-	e->has_rx_interrupts = info.device != NULL && strcmp(rte_bus_name(rte_dev_bus(info.device)), "pci") == 0;
+	e->has_rx_interrupts = info.device != NULL &&
+		strcmp(rte_bus_name(rte_dev_bus(info.device)), "pci") == 0;
 	conf.intr_conf.rxq = e->has_rx_interrupts;
 	ret = rte_eth_dev_configure(e->port_id, p->n_rxq, e->n_txq, &conf);
 	if (ret < 0 && e->has_rx_interrupts) {
@@ -218,8 +227,9 @@ static int configure(struct port *p, struct eth_port *e, const struct port_confi
 		ret = rte_eth_dev_configure(e->port_id, p->n_rxq, e->n_txq, &conf);
 	}
 	if (ret < 0)
-		return err_set(errbuf, errlen, ret, "the device cannot be configured with MTU %u and %u queues: %s",
-			p->mtu, p->n_rxq, rte_strerror(-ret));
+		return err_set(errbuf, errlen, ret,
+			"the device cannot be configured with MTU %u and %u queues: %s", p->mtu,
+			p->n_rxq, rte_strerror(-ret));
 	e->is_configured = true;
 	return queues_setup(p, e, &info, &conf, n_desc, errbuf, errlen);
 }
@@ -232,7 +242,8 @@ static int mac_setup(struct port *p, struct eth_port *e, char *errbuf, size_t er
 
 	ret = rte_eth_macaddr_get(e->port_id, &mac);
 	if (ret < 0)
-		return err_set(errbuf, errlen, ret, "the device's MAC address cannot be read: %s", rte_strerror(-ret));
+		return err_set(errbuf, errlen, ret, "the device's MAC address cannot be read: %s",
+			rte_strerror(-ret));
 	if (rte_is_zero_ether_addr(&p->mac)) {
 		p->mac = mac;
 		return 0;
@@ -244,7 +255,8 @@ static int mac_setup(struct port *p, struct eth_port *e, char *errbuf, size_t er
 	ret = rte_eth_promiscuous_enable(e->port_id);
 	if (ret < 0)
 		return err_set(errbuf, errlen, ret,
-			"the device takes neither another MAC address nor promiscuous mode: %s", rte_strerror(-ret));
+			"the device takes neither another MAC address nor promiscuous mode: %s",
+			rte_strerror(-ret));
 	return 0;
 }
 
@@ -295,8 +307,8 @@ static int eth_open(struct port *p, const struct port_config *cfg, char *errbuf,
 	for (int q = 0; q < PORT_QUEUES_MAX; q++)
 		e->rx_fds[q] = -1;
 	e->fd_gen = ++next_fd_gen;
-	ret = uplink_netdev_open(cfg->device, p->mtu, p->n_rxq, cfg->n_desc, devargs, sizeof(devargs), &e->netdev,
-		errbuf, errlen);
+	ret = uplink_netdev_open(cfg->device, p->mtu, p->n_rxq, cfg->n_desc, devargs,
+		sizeof(devargs), &e->netdev, errbuf, errlen);
 	if (ret == 0)
 		ret = probe(e, devargs, errbuf, errlen);
 	if (ret == 0)
@@ -308,7 +320,8 @@ static int eth_open(struct port *p, const struct port_config *cfg, char *errbuf,
 	if (ret == 0) {
 		ret = rte_eth_dev_start(e->port_id);
 		if (ret < 0)
-			err_set(errbuf, errlen, ret, "the device does not start: %s", rte_strerror(-ret));
+			err_set(errbuf, errlen, ret, "the device does not start: %s",
+				rte_strerror(-ret));
 	}
 	if (ret < 0) {
 		eth_close(p, false);
@@ -319,7 +332,8 @@ static int eth_open(struct port *p, const struct port_config *cfg, char *errbuf,
 	return 0;
 }
 
-static uint16_t eth_rx(struct port *p, uint16_t queue, unsigned int worker, struct rte_mbuf **pkts, uint16_t max)
+static uint16_t eth_rx(
+	struct port *p, uint16_t queue, unsigned int worker, struct rte_mbuf **pkts, uint16_t max)
 {
 	struct eth_port *e = p->priv;
 
@@ -410,8 +424,8 @@ static bool eth_is_up(const struct port *p)
 		rte_get_tsc_hz() / 1000 * LINK_CACHE_MS) {
 		atomic_store_explicit(&e->link_checked_tsc, now, memory_order_relaxed);
 		if (rte_eth_link_get_nowait(e->port_id, &link) == 0)
-			atomic_store_explicit(
-				&e->is_link_up, link.link_status == RTE_ETH_LINK_UP, memory_order_relaxed);
+			atomic_store_explicit(&e->is_link_up, link.link_status == RTE_ETH_LINK_UP,
+				memory_order_relaxed);
 	}
 	return atomic_load_explicit(&e->is_link_up, memory_order_relaxed);
 }
@@ -427,12 +441,13 @@ static size_t eth_describe(const struct port *p, char *buf, size_t size)
 	rte_eth_link_get_nowait(e->port_id, &link);
 	rte_eth_stats_get(e->port_id, &stats);
 	n = snprintf(buf, size,
-		"driver=%s rxq=%u txq=%u link=%s speed_mbps=%u tx_csum=%s tso=%s rx_wake=%s device_missed=%lu "
+		"driver=%s rxq=%u txq=%u link=%s speed_mbps=%u tx_csum=%s tso=%s rx_wake=%s "
+		"device_missed=%lu "
 		"device_tx_errors=%lu",
-		e->driver, p->n_rxq, e->n_txq, link.link_status == RTE_ETH_LINK_UP ? "up" : "down", link.link_speed,
-		(offloads & PORT_TX_CSUM) != 0 ? "device" : "software",
-		(offloads & PORT_TX_TSO4) != 0 ? "device" : "software", e->rx_fds[0] >= 0 ? "event" : "poll",
-		stats.imissed, stats.oerrors);
+		e->driver, p->n_rxq, e->n_txq, link.link_status == RTE_ETH_LINK_UP ? "up" : "down",
+		link.link_speed, (offloads & PORT_TX_CSUM) != 0 ? "device" : "software",
+		(offloads & PORT_TX_TSO4) != 0 ? "device" : "software",
+		e->rx_fds[0] >= 0 ? "event" : "poll", stats.imissed, stats.oerrors);
 	return n < 0 ? 0 : RTE_MIN((size_t)n, size > 0 ? size - 1 : 0);
 }
 

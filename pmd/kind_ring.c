@@ -35,7 +35,8 @@ static struct rte_ring *ring_new(unsigned int n_desc, unsigned int flags)
 
 	if (bytes < 0)
 		return NULL;
-	ring = aligned_alloc(RTE_CACHE_LINE_SIZE, RTE_ALIGN_CEIL((size_t)bytes, RTE_CACHE_LINE_SIZE));
+	ring = aligned_alloc(
+		RTE_CACHE_LINE_SIZE, RTE_ALIGN_CEIL((size_t)bytes, RTE_CACHE_LINE_SIZE));
 	if (ring != NULL && rte_ring_init(ring, "port", size, flags) != 0) {
 		free(ring);
 		ring = NULL;
@@ -88,7 +89,8 @@ static int ring_open(struct port *p, const struct port_config *cfg, char *errbuf
 	for (unsigned int q = 0; q < r->n_queues; q++) {
 		if (r->tx == NULL || r->queues[q].ring == NULL || r->queues[q].event_fd < 0) {
 			ring_close(p, false);
-			return err_set(errbuf, errlen, -ENOMEM, "no memory or descriptors for a ring port");
+			return err_set(errbuf, errlen, -ENOMEM,
+				"no memory or descriptors for a ring port");
 		}
 	}
 	if (rte_is_zero_ether_addr(&p->mac))
@@ -96,7 +98,8 @@ static int ring_open(struct port *p, const struct port_config *cfg, char *errbuf
 	return 0;
 }
 
-static uint16_t ring_rx(struct port *p, uint16_t queue, unsigned int worker, struct rte_mbuf **pkts, uint16_t max)
+static uint16_t ring_rx(
+	struct port *p, uint16_t queue, unsigned int worker, struct rte_mbuf **pkts, uint16_t max)
 {
 	struct ring_port *r = p->priv;
 
@@ -146,7 +149,8 @@ static bool ring_is_up(const struct port *p)
 	return atomic_load_explicit(&r->is_up, memory_order_relaxed);
 }
 
-unsigned int ring_port_inject(struct port *p, uint16_t queue, struct rte_mbuf **pkts, unsigned int n)
+unsigned int ring_port_inject(
+	struct port *p, uint16_t queue, struct rte_mbuf **pkts, unsigned int n)
 {
 	struct ring_port *r = p->priv;
 	struct ring_queue *q = &r->queues[queue];

@@ -9,7 +9,8 @@
 #include "datapath/pipeline/port.h"
 
 /* Hands packets to the port's receive queue; the first `return value` are the port's, the rest stay the caller's. */
-unsigned int ring_port_inject(struct port *p, uint16_t queue, struct rte_mbuf **pkts, unsigned int n);
+unsigned int ring_port_inject(
+	struct port *p, uint16_t queue, struct rte_mbuf **pkts, unsigned int n);
 
 /* Takes up to n packets that the port has sent; they are the caller's. */
 unsigned int ring_port_drain(struct port *p, struct rte_mbuf **pkts, unsigned int n);

@@ -52,8 +52,8 @@
 
 struct tap_queue {
 	int fd;
-	_Atomic bool is_ready; /* may have packets: read until EAGAIN */
-	int worker;	       /* whose epoll has it; -1: none */
+	_Atomic bool is_ready;	       /* may have packets: read until EAGAIN */
+	int worker;		       /* whose epoll has it; -1: none */
 	struct rte_mbuf *first, *rest; /* buffers of the next read */
 	uint32_t fd_gen;
 } __rte_cache_aligned;
@@ -113,18 +113,17 @@ static int queues_open(struct tap_port *t, uint16_t n, char name[IFNAMSIZ])
 
 static int queues_setup(struct tap_port *t, char *errbuf, size_t errlen)
 {
-	static const uint32_t sets[] = {
-		TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN | TUN_F_USO4 | TUN_F_USO6,
-		TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN, TUN_F_CSUM, 0
-	};
+	static const uint32_t sets[] = { TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN |
+			TUN_F_USO4 | TUN_F_USO6,
+		TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN, TUN_F_CSUM, 0 };
 	int hdr_len = HDR_LEN, is_le = 1;
 
 	for (uint16_t q = 0; q < t->n_queues; q++) {
 		int fd = t->queues[q].fd;
 
 		if (ioctl(fd, TUNSETVNETHDRSZ, &hdr_len) < 0 || ioctl(fd, TUNSETVNETLE, &is_le) < 0)
-			return err_set(errbuf, errlen, -errno, "the tap takes no virtio-net headers: %s",
-				strerror(errno));
+			return err_set(errbuf, errlen, -errno,
+				"the tap takes no virtio-net headers: %s", strerror(errno));
 	}
 	for (size_t i = 0; i < RTE_DIM(sets); i++) {
 		if (ioctl(t->queues[0].fd, TUNSETOFFLOAD, sets[i]) == 0) {
@@ -133,26 +132,31 @@ static int queues_setup(struct tap_port *t, char *errbuf, size_t errlen)
 		}
 	}
 	if (ioctl(t->queues[0].fd, TUNSETPERSIST, 1) < 0)
-		return err_set(errbuf, errlen, -errno, "the tap cannot be made persistent: %s", strerror(errno));
+		return err_set(errbuf, errlen, -errno, "the tap cannot be made persistent: %s",
+			strerror(errno));
 	return 0;
 }
 
 static int open_error(int ret, const char *ifname, char *errbuf, size_t errlen)
 {
 	if (ret == -ENOENT || ret == -ENXIO || ret == -ENODEV)
-		return err_set(errbuf, errlen, ret, "/dev/net/tun is not there: load the module tun");
+		return err_set(
+			errbuf, errlen, ret, "/dev/net/tun is not there: load the module tun");
 	if (ret == -EPERM || ret == -EACCES)
-		return err_set(errbuf, errlen, ret, "no permission for /dev/net/tun: CAP_NET_ADMIN is needed");
+		return err_set(errbuf, errlen, ret,
+			"no permission for /dev/net/tun: CAP_NET_ADMIN is needed");
 	if (ret == -EBUSY)
-		return err_set(errbuf, errlen, ret, "tap '%s' is in use by another process", ifname);
+		return err_set(
+			errbuf, errlen, ret, "tap '%s' is in use by another process", ifname);
 	if (ret == -EMFILE || ret == -ENFILE)
 		return err_set(errbuf, errlen, ret, "out of file descriptors: raise LimitNOFILE");
-	return err_set(errbuf, errlen, ret, "tap '%s' cannot be opened: %s", ifname, strerror(-ret));
+	return err_set(
+		errbuf, errlen, ret, "tap '%s' cannot be opened: %s", ifname, strerror(-ret));
 }
 
 /* Whether the namespace has the device already: 0 no, 1 yes and it is to be attached to, -errno. */
-static int is_there(const struct port *p, const struct port_config *cfg, const char *ifname, char *errbuf,
-	size_t errlen)
+static int is_there(const struct port *p, const struct port_config *cfg, const char *ifname,
+	char *errbuf, size_t errlen)
 {
 	char alias[PORT_NAME_LEN + 8];
 	struct nl_link link;
@@ -161,21 +165,24 @@ static int is_there(const struct port *p, const struct port_config *cfg, const c
 
 	nl = nl_open(cfg->netns_fd, &ret);
 	if (nl == NULL)
-		return err_set(errbuf, errlen, ret, "the network namespace cannot be entered: %s", strerror(-ret));
+		return err_set(errbuf, errlen, ret, "the network namespace cannot be entered: %s",
+			strerror(-ret));
 	ret = nl_link_get(nl, ifname, &link);
 	nl_close(nl);
 	if (ret == -ENODEV)
 		return 0;
 	if (ret < 0)
-		return err_set(errbuf, errlen, ret, "interface '%s' cannot be looked up: %s", ifname, strerror(-ret));
+		return err_set(errbuf, errlen, ret, "interface '%s' cannot be looked up: %s",
+			ifname, strerror(-ret));
 	snprintf(alias, sizeof(alias), "leat:%s", p->name);
 	if (strcmp(link.kind, "tun") == 0 && (cfg->tap_fd >= 0 || strcmp(link.alias, alias) == 0))
 		return 1;
-	return err_set(errbuf, errlen, -EEXIST, "the namespace has an interface '%s' already", ifname);
+	return err_set(
+		errbuf, errlen, -EEXIST, "the namespace has an interface '%s' already", ifname);
 }
 
-static int attach(struct port *p, struct tap_port *t, const struct port_config *cfg, const char *ifname, char *errbuf,
-	size_t errlen)
+static int attach(struct port *p, struct tap_port *t, const struct port_config *cfg,
+	const char *ifname, char *errbuf, size_t errlen)
 {
 	char name[IFNAMSIZ];
 	int saved, ret;
@@ -183,11 +190,13 @@ static int attach(struct port *p, struct tap_port *t, const struct port_config *
 	snprintf(name, sizeof(name), "%s", ifname);
 	saved = netns_enter(cfg->netns_fd);
 	if (saved < 0)
-		return err_set(errbuf, errlen, saved, "the network namespace cannot be entered: %s", strerror(-saved));
+		return err_set(errbuf, errlen, saved, "the network namespace cannot be entered: %s",
+			strerror(-saved));
 	ret = queues_open(t, p->n_rxq, name);
 	netns_leave(saved);
 	if (ret == -EINVAL)
-		return err_set(errbuf, errlen, ret, "tap '%s' was made with another number of queues or as another kind",
+		return err_set(errbuf, errlen, ret,
+			"tap '%s' was made with another number of queues or as another kind",
 			ifname);
 	if (ret < 0)
 		return open_error(ret, ifname, errbuf, errlen);
@@ -197,7 +206,9 @@ static int attach(struct port *p, struct tap_port *t, const struct port_config *
 
 static int move(const char *name, int netns_fd, const char *ifname, char *errbuf, size_t errlen)
 {
-	struct nl_link_change change = { .name = ifname, .up = -1, .has_netns = true, .netns_fd = netns_fd };
+	struct nl_link_change change = {
+		.name = ifname, .up = -1, .has_netns = true, .netns_fd = netns_fd
+	};
 	struct nl_link link;
 	struct nl *nl;
 	int ret;
@@ -209,14 +220,15 @@ static int move(const char *name, int netns_fd, const char *ifname, char *errbuf
 	if (ret == 0)
 		ret = nl_link_change(nl, link.ifindex, &change);
 	if (ret < 0)
-		err_set(errbuf, errlen, ret, "the tap cannot be moved into the pod's namespace as '%s': %s", ifname,
+		err_set(errbuf, errlen, ret,
+			"the tap cannot be moved into the pod's namespace as '%s': %s", ifname,
 			nl_error(nl));
 	nl_close(nl);
 	return ret;
 }
 
-static int create(struct port *p, struct tap_port *t, const struct port_config *cfg, const char *ifname, char *errbuf,
-	size_t errlen)
+static int create(struct port *p, struct tap_port *t, const struct port_config *cfg,
+	const char *ifname, char *errbuf, size_t errlen)
 {
 	char name[IFNAMSIZ];
 	int ret;
@@ -231,7 +243,8 @@ static int create(struct port *p, struct tap_port *t, const struct port_config *
 	return ret;
 }
 
-static int configure(struct port *p, const struct port_config *cfg, const char *ifname, char *errbuf, size_t errlen)
+static int configure(struct port *p, const struct port_config *cfg, const char *ifname,
+	char *errbuf, size_t errlen)
 {
 	char alias[PORT_NAME_LEN + 8];
 	struct pod_net net = {
@@ -267,7 +280,8 @@ static void tap_close(struct port *p, bool keep)
 	if (t == NULL)
 		return;
 	if (!keep && t->n_queues != 0)
-		(void)ioctl(t->queues[0].fd, TUNSETPERSIST, 0); /* fails when the device is gone: just as well */
+		(void)ioctl(t->queues[0].fd, TUNSETPERSIST,
+			0); /* fails when the device is gone: just as well */
 	for (uint16_t q = 0; q < t->n_queues; q++) {
 		close(t->queues[q].fd); /* leaves its epoll with it */
 		rte_pktmbuf_free(t->queues[q].first);
@@ -289,12 +303,15 @@ static void offloads_set(struct port *p, const struct tap_port *t)
 
 static int tap_open(struct port *p, const struct port_config *cfg, char *errbuf, size_t errlen)
 {
-	const char *ifname = cfg->ifname != NULL ? cfg->ifname : cfg->role == PORT_ROLE_HOST ? "leat0" : "eth0";
+	const char *ifname = cfg->ifname != NULL ? cfg->ifname
+		: cfg->role == PORT_ROLE_HOST	 ? "leat0"
+						 : "eth0";
 	struct tap_port *t;
 	int ret;
 
 	if (ifname[0] == '\0' || strlen(ifname) >= IFNAMSIZ || strpbrk(ifname, "/%: \t\n") != NULL)
-		return err_set(errbuf, errlen, -EINVAL, "interface name '%s' is not valid (1 to 15 characters)", ifname);
+		return err_set(errbuf, errlen, -EINVAL,
+			"interface name '%s' is not valid (1 to 15 characters)", ifname);
 	t = aligned_alloc(RTE_CACHE_LINE_SIZE, sizeof(*t));
 	if (t == NULL)
 		return err_set(errbuf, errlen, -ENOMEM, "no memory for a tap port");
@@ -307,8 +324,8 @@ static int tap_open(struct port *p, const struct port_config *cfg, char *errbuf,
 	}
 	ret = is_there(p, cfg, ifname, errbuf, errlen);
 	if (ret >= 0)
-		ret = ret == 1 ? attach(p, t, cfg, ifname, errbuf, errlen) :
-				 create(p, t, cfg, ifname, errbuf, errlen);
+		ret = ret == 1 ? attach(p, t, cfg, ifname, errbuf, errlen)
+			       : create(p, t, cfg, ifname, errbuf, errlen);
 	if (ret == 0)
 		ret = configure(p, cfg, ifname, errbuf, errlen);
 	if (ret < 0)
@@ -367,7 +384,8 @@ static bool poller_look(struct tap_queue *q, unsigned int worker)
 }
 
 /* Cuts the buffers of a read of len bytes (header included) into a packet; NULL: dropped. */
-static struct rte_mbuf *packet_take(struct port *p, struct tap_queue *q, unsigned int worker, size_t len)
+static struct rte_mbuf *packet_take(
+	struct port *p, struct tap_queue *q, unsigned int worker, size_t len)
 {
 	struct rte_mbuf *m = q->first, *rest = q->rest;
 	size_t room = MEMPOOL_DATA_ROOM_BYTES;
@@ -400,7 +418,8 @@ static struct rte_mbuf *packet_take(struct port *p, struct tap_queue *q, unsigne
 	return m;
 }
 
-static uint16_t tap_rx(struct port *p, uint16_t queue, unsigned int worker, struct rte_mbuf **pkts, uint16_t max)
+static uint16_t tap_rx(
+	struct port *p, uint16_t queue, unsigned int worker, struct rte_mbuf **pkts, uint16_t max)
 {
 	struct tap_port *t = p->priv;
 	struct tap_queue *q = &t->queues[queue];
@@ -448,7 +467,8 @@ static int packet_write(int fd, struct rte_mbuf *m)
 	if (unlikely(m->nb_segs > IOV_SEGS_MAX))
 		return -EMSGSIZE;
 	vnet_hdr_from_mbuf(m, &hdr);
-	if (likely(rte_pktmbuf_headroom(m) >= HDR_LEN && RTE_MBUF_DIRECT(m) && rte_mbuf_refcnt_read(m) == 1)) {
+	if (likely(rte_pktmbuf_headroom(m) >= HDR_LEN && RTE_MBUF_DIRECT(m) &&
+		    rte_mbuf_refcnt_read(m) == 1)) {
 		iov[0].iov_base = rte_pktmbuf_mtod(m, uint8_t *) - HDR_LEN;
 		iov[0].iov_len = m->data_len + HDR_LEN;
 		memcpy(iov[0].iov_base, &hdr, HDR_LEN);
@@ -529,10 +549,11 @@ static bool tap_is_up(const struct port *p)
 static size_t tap_describe(const struct port *p, char *buf, size_t size)
 {
 	const struct tap_port *t = p->priv;
-	int n = snprintf(buf, size, "ifname=%s queues=%u csum=%s tso=%s uso=%s adopted=%s link=%s", p->ifname,
-		t->n_queues, (t->features & TUN_F_CSUM) != 0 ? "on" : "off",
-		(t->features & TUN_F_TSO4) != 0 ? "on" : "off", (t->features & TUN_F_USO4) != 0 ? "on" : "off",
-		t->is_adopted ? "yes" : "no", tap_is_up(p) ? "up" : "gone");
+	int n = snprintf(buf, size, "ifname=%s queues=%u csum=%s tso=%s uso=%s adopted=%s link=%s",
+		p->ifname, t->n_queues, (t->features & TUN_F_CSUM) != 0 ? "on" : "off",
+		(t->features & TUN_F_TSO4) != 0 ? "on" : "off",
+		(t->features & TUN_F_USO4) != 0 ? "on" : "off", t->is_adopted ? "yes" : "no",
+		tap_is_up(p) ? "up" : "gone");
 
 	return n < 0 ? 0 : RTE_MIN((size_t)n, size > 0 ? size - 1 : 0);
 }

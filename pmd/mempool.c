@@ -94,8 +94,10 @@ int mempool_init(const struct mempool_config *cfg, char *errbuf, size_t errlen)
 		if (ret < 0) {
 			mempool_fini();
 			return err_set(errbuf, errlen, -ENOMEM,
-				"no memory for %u packet buffers (%lu MiB of hugepages) on node %u: %s", n,
-				((uint64_t)n * (kind_room(POOL_NORMAL) + 192)) >> 20, node, rte_strerror(-ret));
+				"no memory for %u packet buffers (%lu MiB of hugepages) on node "
+				"%u: %s",
+				n, ((uint64_t)n * (kind_room(POOL_NORMAL) + 192)) >> 20, node,
+				rte_strerror(-ret));
 		}
 		has_any = true;
 	}
@@ -137,15 +139,16 @@ static struct rte_mempool *get_lazily(unsigned int node, enum pool_kind kind, ui
 			n /= 8; /* tests run in little memory */
 		ret = pool_create(node, kind, n);
 		if (ret < 0)
-			log_err("mempool", "cannot make the %s pool node=%u n=%u: %s", kind_names[kind], node, n,
-				rte_strerror(-ret));
+			log_err("mempool", "cannot make the %s pool node=%u n=%u: %s",
+				kind_names[kind], node, n, rte_strerror(-ret));
 	}
 	return pools[node][kind].mp;
 }
 
 struct rte_mempool *mempool_get_jumbo(unsigned int node)
 {
-	return get_lazily(node, POOL_JUMBO, config.n_jumbos != 0 ? config.n_jumbos : DEFAULT_JUMBOS);
+	return get_lazily(
+		node, POOL_JUMBO, config.n_jumbos != 0 ? config.n_jumbos : DEFAULT_JUMBOS);
 }
 
 struct rte_mempool *mempool_get_huge(unsigned int node)
@@ -173,7 +176,8 @@ int mempool_reserve(struct rte_mempool *mp, uint32_t n, char *errbuf, size_t err
 	budget = mp->size - mp->size / 8;
 	if (n > budget || pool->n_reserved > budget - n)
 		return err_set(errbuf, errlen, -ENOBUFS,
-			"%u packet buffers are needed and %u of %u are not promised to other ports: remove ports, "
+			"%u packet buffers are needed and %u of %u are not promised to other "
+			"ports: remove ports, "
 			"use smaller rings, or raise the number of buffers",
 			n, budget - pool->n_reserved, mp->size);
 	pool->n_reserved += n;

@@ -16,7 +16,8 @@
 #define MEMPOOL_NODES_MAX 8
 #define MEMPOOL_DATA_ROOM_BYTES 2048 /* behind the headroom */
 #define MEMPOOL_JUMBO_ROOM_BYTES 10240
-#define MEMPOOL_HUGE_ROOM_BYTES 65472 /* headroom included: the most that an mbuf of whole cache lines can have */
+#define MEMPOOL_HUGE_ROOM_BYTES                                                                    \
+	65472 /* headroom included: the most that an mbuf of whole cache lines can have */
 
 struct mempool_config {
 	uint32_t n_mbufs;     /* per node; 0: 65536, fewer if hugepages are short (at least 8192) */

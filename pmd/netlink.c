@@ -113,7 +113,8 @@ const char *nl_error(const struct nl *nl)
 
 static int ack_attr_cb(const struct nlattr *attr, void *data)
 {
-	if (mnl_attr_get_type(attr) == NLMSGERR_ATTR_MSG && mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) == 0)
+	if (mnl_attr_get_type(attr) == NLMSGERR_ATTR_MSG &&
+		mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) == 0)
 		*(const char **)data = mnl_attr_get_str(attr);
 	return MNL_CB_OK;
 }
@@ -142,7 +143,8 @@ static int nl_talk(struct nl *nl, struct nlmsghdr *nlh, mnl_cb_t cb, void *arg)
 
 	nl->error[0] = '\0';
 	/* of the two bits of NLM_F_DUMP one alone means "exclusive" or "replace" */
-	nlh->nlmsg_flags |= NLM_F_REQUEST | ((nlh->nlmsg_flags & NLM_F_DUMP) != NLM_F_DUMP ? NLM_F_ACK : 0);
+	nlh->nlmsg_flags |= NLM_F_REQUEST |
+		((nlh->nlmsg_flags & NLM_F_DUMP) != NLM_F_DUMP ? NLM_F_ACK : 0);
 	nlh->nlmsg_seq = ++nl->seq;
 	if (mnl_socket_sendto(nl->sock, nlh, nlh->nlmsg_len) < 0)
 		goto err_errno;
@@ -227,8 +229,8 @@ int nl_link_del(struct nl *nl, int ifindex)
 
 /* --- addresses --- */
 
-static int addr_send(struct nl *nl, uint16_t type, uint16_t flags, int ifindex, const struct ip_addr *addr,
-	uint8_t len)
+static int addr_send(struct nl *nl, uint16_t type, uint16_t flags, int ifindex,
+	const struct ip_addr *addr, uint8_t len)
 {
 	char buf[MNL_NLMSG_HDRLEN + 128] __rte_aligned(8);
 	struct nlmsghdr *nlh = nlc_addr(buf, type, ifindex, addr, len);
@@ -265,7 +267,8 @@ static int addr_list_cb(const struct nlmsghdr *nlh, void *data)
 	return MNL_CB_OK;
 }
 
-int nl_addr_list(struct nl *nl, int ifindex, int (*fn)(const struct nl_addr *addr, void *arg), void *arg)
+int nl_addr_list(
+	struct nl *nl, int ifindex, int (*fn)(const struct nl_addr *addr, void *arg), void *arg)
 {
 	struct addr_list list = { .ifindex = ifindex, .fn = fn, .arg = arg };
 	char buf[MNL_NLMSG_HDRLEN + 64] __rte_aligned(8);
@@ -337,7 +340,8 @@ int nl_route_list(struct nl *nl, int (*fn)(const struct nl_route *route, void *a
 	return list.ret;
 }
 
-int nl_neigh_add(struct nl *nl, int ifindex, const struct ip_addr *addr, const struct rte_ether_addr *mac)
+int nl_neigh_add(
+	struct nl *nl, int ifindex, const struct ip_addr *addr, const struct rte_ether_addr *mac)
 {
 	char buf[MNL_NLMSG_HDRLEN + 128] __rte_aligned(8);
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);

@@ -73,7 +73,8 @@ struct nl_addr {
 int nl_addr_add(struct nl *nl, int ifindex, const struct ip_addr *addr, uint8_t len);
 int nl_addr_del(struct nl *nl, int ifindex, const struct ip_addr *addr, uint8_t len);
 /* Calls fn for each address (ifindex 0: of every link) until it returns other than 0, which is returned. */
-int nl_addr_list(struct nl *nl, int ifindex, int (*fn)(const struct nl_addr *addr, void *arg), void *arg);
+int nl_addr_list(
+	struct nl *nl, int ifindex, int (*fn)(const struct nl_addr *addr, void *arg), void *arg);
 
 /* --- routes --- */
 struct nl_route {
@@ -82,7 +83,7 @@ struct nl_route {
 	struct ip_addr gw;
 	struct ip_addr src; /* preferred source; zero: none */
 	int ifindex;
-	uint8_t protocol, type; /* type: RTN_*; 0: unicast */
+	uint8_t protocol, type;	     /* type: RTN_*; 0: unicast */
 	uint32_t table, metric, mtu; /* table 0: main */
 };
 /* Adds or replaces. */
@@ -92,7 +93,8 @@ int nl_route_del(struct nl *nl, const struct nl_route *route);
 int nl_route_list(struct nl *nl, int (*fn)(const struct nl_route *route, void *arg), void *arg);
 
 /* Permanent neighbour. */
-int nl_neigh_add(struct nl *nl, int ifindex, const struct ip_addr *addr, const struct rte_ether_addr *mac);
+int nl_neigh_add(
+	struct nl *nl, int ifindex, const struct ip_addr *addr, const struct rte_ether_addr *mac);
 
 /* Writes a file under /proc/sys/net in the socket's namespace ("ipv6/conf/eth0/accept_ra", "0"). */
 int nl_sysctl_write(int netns_fd, const char *name, const char *value);

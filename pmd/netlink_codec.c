@@ -27,7 +27,8 @@ static int attrs_cb(const struct nlattr *attr, void *data)
 
 static uint32_t attr_u32(const struct nlattr *attr, uint32_t otherwise)
 {
-	return attr != NULL && mnl_attr_get_payload_len(attr) >= 4 ? mnl_attr_get_u32(attr) : otherwise;
+	return attr != NULL && mnl_attr_get_payload_len(attr) >= 4 ? mnl_attr_get_u32(attr)
+								   : otherwise;
 }
 
 static bool attr_ip(const struct nlattr *attr, uint8_t family, struct ip_addr *out)
@@ -90,9 +91,9 @@ static void link_info_parse(const struct nlattr *info, struct nl_link *out)
 {
 	const struct nlattr *attr;
 
-	mnl_attr_for_each_nested (attr, info)
-		if (mnl_attr_get_type(attr) == IFLA_INFO_KIND && mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) == 0)
-			snprintf(out->kind, sizeof(out->kind), "%s", mnl_attr_get_str(attr));
+	mnl_attr_for_each_nested(attr, info) if (mnl_attr_get_type(attr) == IFLA_INFO_KIND &&
+		mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) == 0)
+		snprintf(out->kind, sizeof(out->kind), "%s", mnl_attr_get_str(attr));
 }
 
 int nlc_link_cb(const struct nlmsghdr *nlh, void *data)
@@ -115,11 +116,14 @@ int nlc_link_parse(const struct nlmsghdr *nlh, struct nl_link *out)
 	out->ifindex = ifi->ifi_index;
 	out->flags = ifi->ifi_flags;
 	if (attrs.v[IFLA_IFNAME] != NULL)
-		snprintf(out->name, sizeof(out->name), "%s", mnl_attr_get_str(attrs.v[IFLA_IFNAME]));
-	if (attrs.v[IFLA_ADDRESS] != NULL && mnl_attr_get_payload_len(attrs.v[IFLA_ADDRESS]) == sizeof(out->mac))
+		snprintf(
+			out->name, sizeof(out->name), "%s", mnl_attr_get_str(attrs.v[IFLA_IFNAME]));
+	if (attrs.v[IFLA_ADDRESS] != NULL &&
+		mnl_attr_get_payload_len(attrs.v[IFLA_ADDRESS]) == sizeof(out->mac))
 		memcpy(&out->mac, mnl_attr_get_payload(attrs.v[IFLA_ADDRESS]), sizeof(out->mac));
 	if (attrs.v[IFLA_IFALIAS] != NULL)
-		snprintf(out->alias, sizeof(out->alias), "%.*s", (int)mnl_attr_get_payload_len(attrs.v[IFLA_IFALIAS]),
+		snprintf(out->alias, sizeof(out->alias), "%.*s",
+			(int)mnl_attr_get_payload_len(attrs.v[IFLA_IFALIAS]),
 			mnl_attr_get_str(attrs.v[IFLA_IFALIAS]));
 	out->mtu = attr_u32(attrs.v[IFLA_MTU], 0);
 	out->txqlen = attr_u32(attrs.v[IFLA_TXQLEN], 0);
@@ -132,7 +136,8 @@ int nlc_link_parse(const struct nlmsghdr *nlh, struct nl_link *out)
 	return 0;
 }
 
-struct nlmsghdr *nlc_addr(void *buf, uint16_t type, int ifindex, const struct ip_addr *addr, uint8_t len)
+struct nlmsghdr *nlc_addr(
+	void *buf, uint16_t type, int ifindex, const struct ip_addr *addr, uint8_t len)
 {
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
 	struct ifaddrmsg *ifa;
@@ -235,7 +240,8 @@ int nlc_route_parse(const struct nlmsghdr *nlh, struct nl_route *out)
 	if (mnl_nlmsg_get_payload_len(nlh) < sizeof(*rtm) ||
 		(rtm->rtm_family != AF_INET && rtm->rtm_family != AF_INET6))
 		return -EINVAL;
-	if ((rtm->rtm_flags & RTM_F_CLONED) != 0 || rtm->rtm_dst_len > (rtm->rtm_family == AF_INET ? 32 : 128))
+	if ((rtm->rtm_flags & RTM_F_CLONED) != 0 ||
+		rtm->rtm_dst_len > (rtm->rtm_family == AF_INET ? 32 : 128))
 		return -EINVAL;
 	mnl_attr_parse(nlh, sizeof(*rtm), attrs_cb, &attrs);
 	*out = (struct nl_route){

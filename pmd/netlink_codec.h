@@ -9,7 +9,8 @@
 
 /* Builders write into buf (large enough for the message: ≥ MNL_NLMSG_HDRLEN + 256) and return it as a header. */
 struct nlmsghdr *nlc_link_change(void *buf, int ifindex, const struct nl_link_change *change);
-struct nlmsghdr *nlc_addr(void *buf, uint16_t type, int ifindex, const struct ip_addr *addr, uint8_t len);
+struct nlmsghdr *nlc_addr(
+	void *buf, uint16_t type, int ifindex, const struct ip_addr *addr, uint8_t len);
 struct nlmsghdr *nlc_route(void *buf, uint16_t type, const struct nl_route *route);
 void nlc_put_ip(struct nlmsghdr *nlh, uint16_t type, const struct ip_addr *addr);
 

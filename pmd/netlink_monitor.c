@@ -38,32 +38,37 @@ struct nl_route_monitor {
 
 static unsigned int bucket_of(const struct nl_route *r)
 {
-	uint64_t h = (r->dst.addr.q[0] ^ r->dst.addr.q[1] * 0x9e3779b97f4a7c15ull) * 0xff51afd7ed558ccdull;
+	uint64_t h = (r->dst.addr.q[0] ^ r->dst.addr.q[1] * 0x9e3779b97f4a7c15ull) *
+		0xff51afd7ed558ccdull;
 
 	return (unsigned int)((h >> 32) ^ h ^ r->dst.len) % BUCKETS;
 }
 
 static bool is_same_key(const struct nl_route *a, const struct nl_route *b)
 {
-	return ip_eq(&a->dst.addr, &b->dst.addr) && a->dst.len == b->dst.len && a->metric == b->metric;
+	return ip_eq(&a->dst.addr, &b->dst.addr) && a->dst.len == b->dst.len &&
+		a->metric == b->metric;
 }
 
 static bool is_same_path(const struct nl_route *a, const struct nl_route *b)
 {
-	return a->has_gw == b->has_gw && (!a->has_gw || ip_eq(&a->gw, &b->gw)) && a->ifindex == b->ifindex &&
-		a->type == b->type && a->protocol == b->protocol;
+	return a->has_gw == b->has_gw && (!a->has_gw || ip_eq(&a->gw, &b->gw)) &&
+		a->ifindex == b->ifindex && a->type == b->type && a->protocol == b->protocol;
 }
 
 static bool is_followed(const struct nl_route_monitor *m, const struct nl_route *r)
 {
-	if (r->protocol == NL_PROTO_LEAT || r->table != (m->cfg.table != 0 ? m->cfg.table : RT_TABLE_MAIN))
+	if (r->protocol == NL_PROTO_LEAT ||
+		r->table != (m->cfg.table != 0 ? m->cfg.table : RT_TABLE_MAIN))
 		return false;
-	if (r->type != RTN_UNICAST && r->type != RTN_BLACKHOLE && r->type != RTN_PROHIBIT && r->type != RTN_UNREACHABLE)
+	if (r->type != RTN_UNICAST && r->type != RTN_BLACKHOLE && r->type != RTN_PROHIBIT &&
+		r->type != RTN_UNREACHABLE)
 		return false;
 	if (m->ifindex != 0 && r->ifindex != m->ifindex)
 		return false;
 	if (m->cfg.n_protocols == 0)
-		return r->protocol != RTPROT_KERNEL && r->protocol != RTPROT_BOOT && r->protocol != RTPROT_RA;
+		return r->protocol != RTPROT_KERNEL && r->protocol != RTPROT_BOOT &&
+			r->protocol != RTPROT_RA;
 	return memchr(m->protocols, r->protocol, m->cfg.n_protocols) != NULL;
 }
 
@@ -133,7 +138,8 @@ static int event_cb(const struct nlmsghdr *nlh, void *data)
 
 		/* The device came, went or changed its name; IPv4 routes go with it without a message. */
 		(void)nlc_link_parse(nlh, &link);
-		if (m->cfg.ifname == NULL || link.ifindex == m->ifindex || strcmp(link.name, m->ifname) == 0)
+		if (m->cfg.ifname == NULL || link.ifindex == m->ifindex ||
+			strcmp(link.name, m->ifname) == 0)
 			m->is_dump_due = true;
 		return MNL_CB_OK;
 	}
@@ -142,7 +148,8 @@ static int event_cb(const struct nlmsghdr *nlh, void *data)
 	if (nlh->nlmsg_type == RTM_NEWROUTE) {
 		if (is_followed(m, &r)) {
 			route_seen(m, &r);
-		} else if (*place_of(m, &r) != NULL && r.table == (m->cfg.table != 0 ? m->cfg.table : RT_TABLE_MAIN)) {
+		} else if (*place_of(m, &r) != NULL &&
+			r.table == (m->cfg.table != 0 ? m->cfg.table : RT_TABLE_MAIN)) {
 			/* replaced by one through another device or of another protocol */
 			route_forget(m, place_of(m, &r));
 		}
@@ -200,11 +207,13 @@ static struct mnl_socket *events_open(int netns_fd, int *out_err)
 	netns_leave(saved);
 	if (sock == NULL)
 		return NULL;
-	(void)setsockopt(mnl_socket_get_fd(sock), SOL_SOCKET, SO_RCVBUFFORCE, &rcvbuf, sizeof(rcvbuf));
+	(void)setsockopt(
+		mnl_socket_get_fd(sock), SOL_SOCKET, SO_RCVBUFFORCE, &rcvbuf, sizeof(rcvbuf));
 	if (mnl_socket_bind(sock, 0, MNL_SOCKET_AUTOPID) < 0)
 		goto err_close;
 	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++)
-		if (mnl_socket_setsockopt(sock, NETLINK_ADD_MEMBERSHIP, (void *)&groups[i], sizeof(groups[i])) < 0)
+		if (mnl_socket_setsockopt(sock, NETLINK_ADD_MEMBERSHIP, (void *)&groups[i],
+			    sizeof(groups[i])) < 0)
 			goto err_close;
 	*out_err = 0;
 	return sock;
@@ -215,7 +224,8 @@ err_close:
 	return NULL;
 }
 
-struct nl_route_monitor *nl_route_monitor_open(const struct nl_route_monitor_config *cfg, int *out_err)
+struct nl_route_monitor *nl_route_monitor_open(
+	const struct nl_route_monitor_config *cfg, int *out_err)
 {
 	struct nl_route_monitor *m = calloc(1, sizeof(*m));
 
@@ -223,7 +233,8 @@ struct nl_route_monitor *nl_route_monitor_open(const struct nl_route_monitor_con
 	if (m == NULL)
 		return NULL;
 	*out_err = -EINVAL;
-	if (cfg->n_protocols > sizeof(m->protocols) || (cfg->ifname != NULL && strlen(cfg->ifname) >= IFNAMSIZ))
+	if (cfg->n_protocols > sizeof(m->protocols) ||
+		(cfg->ifname != NULL && strlen(cfg->ifname) >= IFNAMSIZ))
 		goto err_free;
 	m->cfg = *cfg;
 	if (cfg->n_protocols != 0)

@@ -17,17 +17,19 @@ struct nl_route_monitor;
 typedef void nl_route_cb(bool is_add, const struct nl_route *route, void *arg);
 
 struct nl_route_monitor_config {
-	int netns_fd;		 /* -1: the process's own */
-	const char *ifname;	 /* device; it may not exist yet; NULL: all devices */
-	const uint8_t *protocols; /* RTPROT_* to follow (NL_PROTO_LEAT never is); none: all but kernel, boot, leat */
+	int netns_fd;	    /* -1: the process's own */
+	const char *ifname; /* device; it may not exist yet; NULL: all devices */
+	const uint8_t *
+		protocols; /* RTPROT_* to follow (NL_PROTO_LEAT never is); none: all but kernel, boot, leat */
 	unsigned int n_protocols;
-	uint32_t table;		 /* 0: main */
+	uint32_t table; /* 0: main */
 	nl_route_cb *cb;
 	void *arg;
 };
 
 /* Opens the monitor. NULL and *out_err = -errno. The first nl_route_monitor_run() delivers the dump. */
-struct nl_route_monitor *nl_route_monitor_open(const struct nl_route_monitor_config *cfg, int *out_err);
+struct nl_route_monitor *nl_route_monitor_open(
+	const struct nl_route_monitor_config *cfg, int *out_err);
 void nl_route_monitor_close(struct nl_route_monitor *m);
 
 /* Readable when nl_route_monitor_run() has work. */

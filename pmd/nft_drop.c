@@ -18,8 +18,8 @@
 #define CHAIN_NAME "ingress"
 #define PRIORITY (-500) /* before whatever else hooks there */
 
-static struct nlmsghdr *put_header(
-	struct mnl_nlmsg_batch *batch, uint16_t type, uint16_t flags, uint32_t seq, uint8_t family, uint16_t res_id)
+static struct nlmsghdr *put_header(struct mnl_nlmsg_batch *batch, uint16_t type, uint16_t flags,
+	uint32_t seq, uint8_t family, uint16_t res_id)
 {
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(mnl_nlmsg_batch_current(batch));
 	struct nfgenmsg *nfg;
@@ -59,7 +59,8 @@ static int batch_run(struct mnl_nlmsg_batch *batch, uint32_t first_seq, uint32_t
 	if (sock == NULL)
 		return errno == EPROTONOSUPPORT ? -EOPNOTSUPP : -errno;
 	if (mnl_socket_bind(sock, 0, MNL_SOCKET_AUTOPID) < 0 ||
-		mnl_socket_sendto(sock, mnl_nlmsg_batch_head(batch), mnl_nlmsg_batch_size(batch)) < 0) {
+		mnl_socket_sendto(sock, mnl_nlmsg_batch_head(batch), mnl_nlmsg_batch_size(batch)) <
+			0) {
 		ret = -errno;
 		goto out;
 	}
@@ -77,7 +78,8 @@ static int batch_run(struct mnl_nlmsg_batch *batch, uint32_t first_seq, uint32_t
 		for (; mnl_nlmsg_ok(nlh, len); nlh = mnl_nlmsg_next(nlh, &len)) {
 			const struct nlmsgerr *err = mnl_nlmsg_get_payload(nlh);
 
-			if (nlh->nlmsg_type != NLMSG_ERROR || nlh->nlmsg_seq < first_seq || nlh->nlmsg_seq > last_seq)
+			if (nlh->nlmsg_type != NLMSG_ERROR || nlh->nlmsg_seq < first_seq ||
+				nlh->nlmsg_seq > last_seq)
 				continue;
 			if (err->error != 0 && ret == 0)
 				ret = err->error;
@@ -103,13 +105,14 @@ static int nft_change(const char *ifname, bool is_add)
 	snprintf(table, sizeof(table), "leat-%s", ifname);
 	put_header(batch, NFNL_MSG_BATCH_BEGIN, 0, seq, AF_UNSPEC, NFNL_SUBSYS_NFTABLES);
 	mnl_nlmsg_batch_next(batch);
-	nlh = put_header(batch, (NFNL_SUBSYS_NFTABLES << 8) | (is_add ? NFT_MSG_NEWTABLE : NFT_MSG_DELTABLE),
+	nlh = put_header(batch,
+		(NFNL_SUBSYS_NFTABLES << 8) | (is_add ? NFT_MSG_NEWTABLE : NFT_MSG_DELTABLE),
 		NLM_F_ACK | (is_add ? NLM_F_CREATE : 0), seq + 1, NFPROTO_NETDEV, 0);
 	mnl_attr_put_strz(nlh, NFTA_TABLE_NAME, table);
 	mnl_nlmsg_batch_next(batch);
 	if (is_add) {
-		nlh = put_header(batch, (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_NEWCHAIN, NLM_F_ACK | NLM_F_CREATE,
-			seq + 2, NFPROTO_NETDEV, 0);
+		nlh = put_header(batch, (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_NEWCHAIN,
+			NLM_F_ACK | NLM_F_CREATE, seq + 2, NFPROTO_NETDEV, 0);
 		put_chain(nlh, table, ifname);
 		mnl_nlmsg_batch_next(batch);
 	}
@@ -124,7 +127,8 @@ int nft_drop_add(const char *ifname)
 {
 	int ret = nft_change(ifname, true);
 
-	if (ret == -EEXIST || ret == -EBUSY) { /* an old chain of another device incarnation: start over */
+	if (ret == -EEXIST ||
+		ret == -EBUSY) { /* an old chain of another device incarnation: start over */
 		nft_change(ifname, false);
 		ret = nft_change(ifname, true);
 	}

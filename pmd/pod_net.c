@@ -44,8 +44,8 @@ static bool has_family(const struct pod_net *net, bool is_v4)
 	return false;
 }
 
-static int route_error(struct nl *nl, int ret, const struct nl_route *r, const char *ifname, char *errbuf,
-	size_t errlen)
+static int route_error(struct nl *nl, int ret, const struct nl_route *r, const char *ifname,
+	char *errbuf, size_t errlen)
 {
 	char text[IP_PREFIX_STRLEN];
 
@@ -53,11 +53,15 @@ static int route_error(struct nl *nl, int ret, const struct nl_route *r, const c
 		ip_prefix_format(&r->dst, text), ifname, nl_error(nl));
 }
 
-static int route_put(struct nl *nl, int ifindex, const char *ifname, const struct pod_route *route, char *errbuf,
-	size_t errlen)
+static int route_put(struct nl *nl, int ifindex, const char *ifname, const struct pod_route *route,
+	char *errbuf, size_t errlen)
 {
-	struct nl_route r = { .dst = route->dst, .ifindex = ifindex, .has_gw = route->has_gw, .gw = route->gw,
-		.is_link_scope = !route->has_gw, .protocol = RTPROT_BOOT };
+	struct nl_route r = { .dst = route->dst,
+		.ifindex = ifindex,
+		.has_gw = route->has_gw,
+		.gw = route->gw,
+		.is_link_scope = !route->has_gw,
+		.protocol = RTPROT_BOOT };
 	int ret = nl_route_add(nl, &r);
 
 	if (ret < 0 && route->has_gw) { /* a gateway outside the link's prefixes */
@@ -67,11 +71,14 @@ static int route_put(struct nl *nl, int ifindex, const char *ifname, const struc
 	return ret < 0 ? route_error(nl, ret, &r, ifname, errbuf, errlen) : 0;
 }
 
-static int default_routes_put(struct nl *nl, int ifindex, const struct pod_net *net, char *errbuf, size_t errlen)
+static int default_routes_put(
+	struct nl *nl, int ifindex, const struct pod_net *net, char *errbuf, size_t errlen)
 {
 	for (int is_v4 = 1; is_v4 >= 0; is_v4--) {
 		struct pod_route gw = { .dst = { .addr = gateway_of(is_v4), .len = 32 } };
-		struct pod_route via = { .dst = default_prefix(is_v4), .has_gw = true, .gw = gateway_of(is_v4) };
+		struct pod_route via = {
+			.dst = default_prefix(is_v4), .has_gw = true, .gw = gateway_of(is_v4)
+		};
 		int ret = 0;
 
 		if (!has_family(net, is_v4))
@@ -87,7 +94,8 @@ static int default_routes_put(struct nl *nl, int ifindex, const struct pod_net *
 	return 0;
 }
 
-static int addrs_put(struct nl *nl, int ifindex, const struct pod_net *net, char *errbuf, size_t errlen)
+static int addrs_put(
+	struct nl *nl, int ifindex, const struct pod_net *net, char *errbuf, size_t errlen)
 {
 	char text[IP_ADDR_STRLEN];
 
@@ -95,8 +103,10 @@ static int addrs_put(struct nl *nl, int ifindex, const struct pod_net *net, char
 		int ret = nl_addr_add(nl, ifindex, &net->addrs[i].addr, net->addrs[i].len);
 
 		if (ret < 0 && ret != -EEXIST)
-			return err_set(errbuf, errlen, ret, "address %s/%u cannot be given to '%s': %s",
-				ip_format(&net->addrs[i].addr, text), net->addrs[i].len, net->ifname, nl_error(nl));
+			return err_set(errbuf, errlen, ret,
+				"address %s/%u cannot be given to '%s': %s",
+				ip_format(&net->addrs[i].addr, text), net->addrs[i].len,
+				net->ifname, nl_error(nl));
 	}
 	return 0;
 }
@@ -115,32 +125,38 @@ static void sysctls_set(int netns_fd, const struct pod_net *net)
 	(void)nl_sysctl_write(netns_fd, name, "0");
 }
 
-static int configure(struct nl *nl, int netns_fd, const struct pod_net *net, char *errbuf, size_t errlen)
+static int configure(
+	struct nl *nl, int netns_fd, const struct pod_net *net, char *errbuf, size_t errlen)
 {
-	struct nl_link_change change = { .mtu = net->mtu, .txqlen = TX_QUEUE_LEN, .up = -1, .alias = net->alias };
+	struct nl_link_change change = {
+		.mtu = net->mtu, .txqlen = TX_QUEUE_LEN, .up = -1, .alias = net->alias
+	};
 	struct nl_link_change up = { .up = 1 };
 	struct nl_link link, lo;
 	int ret;
 
 	ret = nl_link_get(nl, net->ifname, &link);
 	if (ret < 0)
-		return err_set(errbuf, errlen, ret, "interface '%s' is not in the namespace: %s", net->ifname,
-			nl_error(nl));
+		return err_set(errbuf, errlen, ret, "interface '%s' is not in the namespace: %s",
+			net->ifname, nl_error(nl));
 	if (!rte_is_same_ether_addr(&link.mac, &net->mac))
 		change.mac = &net->mac;
 	ret = nl_link_change(nl, link.ifindex, &change);
 	if (ret < 0)
-		return err_set(errbuf, errlen, ret, "MAC address and MTU %u of '%s' cannot be set: %s", net->mtu,
-			net->ifname, nl_error(nl));
+		return err_set(errbuf, errlen, ret,
+			"MAC address and MTU %u of '%s' cannot be set: %s", net->mtu, net->ifname,
+			nl_error(nl));
 	sysctls_set(netns_fd, net);
 	if (netns_fd >= 0 && nl_link_get(nl, "lo", &lo) == 0 && (lo.flags & IFF_UP) == 0) {
 		ret = nl_link_change(nl, lo.ifindex, &up);
 		if (ret < 0)
-			return err_set(errbuf, errlen, ret, "'lo' cannot be set up: %s", nl_error(nl));
+			return err_set(
+				errbuf, errlen, ret, "'lo' cannot be set up: %s", nl_error(nl));
 	}
 	ret = nl_link_change(nl, link.ifindex, &up);
 	if (ret < 0)
-		return err_set(errbuf, errlen, ret, "'%s' cannot be set up: %s", net->ifname, nl_error(nl));
+		return err_set(errbuf, errlen, ret, "'%s' cannot be set up: %s", net->ifname,
+			nl_error(nl));
 	ret = addrs_put(nl, link.ifindex, net, errbuf, errlen);
 	if (ret == 0 && net->has_default_gateway)
 		ret = default_routes_put(nl, link.ifindex, net, errbuf, errlen);
@@ -154,7 +170,8 @@ static struct nl *open_or_say(int netns_fd, int *ret, char *errbuf, size_t errle
 	struct nl *nl = nl_open(netns_fd, ret);
 
 	if (nl == NULL)
-		err_set(errbuf, errlen, *ret, "the network namespace cannot be entered: %s", strerror(-*ret));
+		err_set(errbuf, errlen, *ret, "the network namespace cannot be entered: %s",
+			strerror(-*ret));
 	return nl;
 }
 
@@ -170,8 +187,8 @@ int pod_net_configure(int netns_fd, const struct pod_net *net, char *errbuf, siz
 	return ret;
 }
 
-int pod_net_add_routes(int netns_fd, const char *ifname, const struct pod_route *routes, unsigned int n,
-	char *errbuf, size_t errlen)
+int pod_net_add_routes(int netns_fd, const char *ifname, const struct pod_route *routes,
+	unsigned int n, char *errbuf, size_t errlen)
 {
 	struct nl_link link;
 	int ret;
@@ -181,7 +198,8 @@ int pod_net_add_routes(int netns_fd, const char *ifname, const struct pod_route 
 		return ret;
 	ret = nl_link_get(nl, ifname, &link);
 	if (ret < 0)
-		err_set(errbuf, errlen, ret, "interface '%s' is not in the namespace: %s", ifname, nl_error(nl));
+		err_set(errbuf, errlen, ret, "interface '%s' is not in the namespace: %s", ifname,
+			nl_error(nl));
 	for (unsigned int i = 0; ret == 0 && i < n; i++)
 		ret = route_put(nl, link.ifindex, ifname, &routes[i], errbuf, errlen);
 	nl_close(nl);
@@ -231,7 +249,8 @@ static int check_route(const struct nl_route *r, void *arg)
 	return 0;
 }
 
-static int check_link(struct nl *nl, const struct pod_net *net, struct nl_link *link, char *errbuf, size_t errlen)
+static int check_link(
+	struct nl *nl, const struct pod_net *net, struct nl_link *link, char *errbuf, size_t errlen)
 {
 	char have[MAC_STRLEN], want[MAC_STRLEN];
 	int ret = nl_link_get(nl, net->ifname, link);
@@ -241,11 +260,12 @@ static int check_link(struct nl *nl, const struct pod_net *net, struct nl_link *
 	if ((link->flags & IFF_UP) == 0)
 		return err_set(errbuf, errlen, -EINVAL, "interface '%s' is down", net->ifname);
 	if (net->mtu != 0 && link->mtu != net->mtu)
-		return err_set(errbuf, errlen, -EINVAL, "interface '%s' has MTU %u instead of %u", net->ifname,
-			link->mtu, net->mtu);
+		return err_set(errbuf, errlen, -EINVAL, "interface '%s' has MTU %u instead of %u",
+			net->ifname, link->mtu, net->mtu);
 	if (!rte_is_zero_ether_addr(&net->mac) && !rte_is_same_ether_addr(&link->mac, &net->mac))
-		return err_set(errbuf, errlen, -EINVAL, "interface '%s' has MAC address %s instead of %s",
-			net->ifname, mac_format(&link->mac, have), mac_format(&net->mac, want));
+		return err_set(errbuf, errlen, -EINVAL,
+			"interface '%s' has MAC address %s instead of %s", net->ifname,
+			mac_format(&link->mac, have), mac_format(&net->mac, want));
 	return 0;
 }
 
@@ -256,11 +276,13 @@ static int check_result(const struct check *c, char *errbuf, size_t errlen)
 	for (unsigned int i = 0; i < c->net->n_addrs && i < PORT_ADDRS_MAX; i++)
 		if (!c->has_addr[i])
 			return err_set(errbuf, errlen, -ENOENT, "address %s/%u is missing on '%s'",
-				ip_format(&c->net->addrs[i].addr, text), c->net->addrs[i].len, c->net->ifname);
+				ip_format(&c->net->addrs[i].addr, text), c->net->addrs[i].len,
+				c->net->ifname);
 	for (int is_v4 = 0; c->net->has_default_gateway && is_v4 < 2; is_v4++)
 		if (has_family(c->net, is_v4) && !c->has_default[is_v4])
-			return err_set(errbuf, errlen, -ENOENT, "default route through %s is missing on '%s'",
-				gateway_text(is_v4), c->net->ifname);
+			return err_set(errbuf, errlen, -ENOENT,
+				"default route through %s is missing on '%s'", gateway_text(is_v4),
+				c->net->ifname);
 	for (unsigned int i = 0; i < c->net->n_routes && i < POD_NET_ROUTES_MAX; i++)
 		if (!c->has_route[i])
 			return err_set(errbuf, errlen, -ENOENT, "route to %s is missing on '%s'",
@@ -284,7 +306,8 @@ int pod_net_check(int netns_fd, const struct pod_net *net, char *errbuf, size_t 
 		if (ret == 0)
 			ret = nl_route_list(nl, check_route, &c);
 		if (ret < 0)
-			err_set(errbuf, errlen, ret, "the namespace cannot be read: %s", nl_error(nl));
+			err_set(errbuf, errlen, ret, "the namespace cannot be read: %s",
+				nl_error(nl));
 		else
 			ret = check_result(&c, errbuf, errlen);
 	}
@@ -294,10 +317,12 @@ int pod_net_check(int netns_fd, const struct pod_net *net, char *errbuf, size_t 
 
 /* --- the node's routes --- */
 
-static int host_route_change(const char *ifname, const struct ip_prefix *dst, const struct ip_addr *src, uint16_t mtu,
-	bool is_add, char *errbuf, size_t errlen)
+static int host_route_change(const char *ifname, const struct ip_prefix *dst,
+	const struct ip_addr *src, uint16_t mtu, bool is_add, char *errbuf, size_t errlen)
 {
-	struct nl_route r = { .dst = *dst, .is_link_scope = true, .protocol = NL_PROTO_LEAT, .mtu = mtu };
+	struct nl_route r = {
+		.dst = *dst, .is_link_scope = true, .protocol = NL_PROTO_LEAT, .mtu = mtu
+	};
 	char text[IP_PREFIX_STRLEN];
 	struct nl_link link;
 	int ret;
@@ -314,13 +339,14 @@ static int host_route_change(const char *ifname, const struct ip_prefix *dst, co
 	}
 	if (ret < 0)
 		err_set(errbuf, errlen, ret, "the node's route to %s through '%s' cannot be %s: %s",
-			ip_prefix_format(dst, text), ifname, is_add ? "added" : "removed", nl_error(nl));
+			ip_prefix_format(dst, text), ifname, is_add ? "added" : "removed",
+			nl_error(nl));
 	nl_close(nl);
 	return ret;
 }
 
-int host_route_add(const char *ifname, const struct ip_prefix *dst, const struct ip_addr *src, uint16_t mtu,
-	char *errbuf, size_t errlen)
+int host_route_add(const char *ifname, const struct ip_prefix *dst, const struct ip_addr *src,
+	uint16_t mtu, char *errbuf, size_t errlen)
 {
 	return host_route_change(ifname, dst, src, mtu, true, errbuf, errlen);
 }

@@ -40,8 +40,8 @@ struct pod_net {
 int pod_net_configure(int netns_fd, const struct pod_net *net, char *errbuf, size_t errlen);
 
 /* Adds routes to a configured link. A gateway outside the link's prefixes is taken as on-link. */
-int pod_net_add_routes(int netns_fd, const char *ifname, const struct pod_route *routes, unsigned int n,
-	char *errbuf, size_t errlen);
+int pod_net_add_routes(int netns_fd, const char *ifname, const struct pod_route *routes,
+	unsigned int n, char *errbuf, size_t errlen);
 
 /* Whether link, MTU, MAC, addresses and routes are as configured. 0, or -ENOENT / -EINVAL with a sentence that names
  * what is missing or different. */
@@ -49,8 +49,8 @@ int pod_net_check(int netns_fd, const struct pod_net *net, char *errbuf, size_t 
 
 /* Kernel routes of the node to a prefix through the host port's device (protocol NL_PROTO_LEAT). src: the node's
  * address for it, or NULL. del: -ESRCH if it is not there. */
-int host_route_add(const char *ifname, const struct ip_prefix *dst, const struct ip_addr *src, uint16_t mtu,
-	char *errbuf, size_t errlen);
+int host_route_add(const char *ifname, const struct ip_prefix *dst, const struct ip_addr *src,
+	uint16_t mtu, char *errbuf, size_t errlen);
 int host_route_del(const char *ifname, const struct ip_prefix *dst, char *errbuf, size_t errlen);
 
 /* Removes every route with NL_PROTO_LEAT through the device (ifname NULL: through any). Number removed or -errno. */

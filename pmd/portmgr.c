@@ -114,8 +114,8 @@ static struct slot *slot_take(void)
 static int stats_alloc(struct port *p)
 {
 	for (unsigned int w = 0; w < config.n_workers; w++) {
-		p->stats[w] = rte_zmalloc_socket("port_stats", sizeof(struct port_stats), RTE_CACHE_LINE_SIZE,
-			(int)eal_worker_node(w));
+		p->stats[w] = rte_zmalloc_socket("port_stats", sizeof(struct port_stats),
+			RTE_CACHE_LINE_SIZE, (int)eal_worker_node(w));
 		if (p->stats[w] == NULL)
 			return -ENOMEM;
 	}
@@ -144,29 +144,35 @@ static uint32_t quota_of(const struct port_config *cfg)
 static int config_check(const struct port_config *cfg, char *errbuf, size_t errlen)
 {
 	if (cfg->name[0] == '\0' || strnlen(cfg->name, PORT_NAME_LEN) == PORT_NAME_LEN)
-		return err_set(errbuf, errlen, -EINVAL, "port name must have 1 to %d characters", PORT_NAME_LEN - 1);
+		return err_set(errbuf, errlen, -EINVAL, "port name must have 1 to %d characters",
+			PORT_NAME_LEN - 1);
 	if (kind_by_name(cfg->kind) == NULL)
 		return err_set(errbuf, errlen, -EINVAL, "port kind '%s' is not known: one of %s",
 			cfg->kind != NULL ? cfg->kind : "", kind_names());
 	if (cfg->role >= PORT_ROLE_N)
 		return err_set(errbuf, errlen, -EINVAL, "port role %d is not known", cfg->role);
 	if (cfg->n_queues > PORT_QUEUES_MAX)
-		return err_set(errbuf, errlen, -EINVAL, "%u queues asked for: at most %d are possible",
-			cfg->n_queues, PORT_QUEUES_MAX);
+		return err_set(errbuf, errlen, -EINVAL,
+			"%u queues asked for: at most %d are possible", cfg->n_queues,
+			PORT_QUEUES_MAX);
 	if (cfg->mtu != 0 && (cfg->mtu < 68 || cfg->mtu > 9216))
-		return err_set(errbuf, errlen, -EINVAL, "MTU %u is out of range: 68 to 9216", cfg->mtu);
+		return err_set(
+			errbuf, errlen, -EINVAL, "MTU %u is out of range: 68 to 9216", cfg->mtu);
 	if (cfg->n_addrs > PORT_ADDRS_MAX)
-		return err_set(errbuf, errlen, -EINVAL, "%u addresses given: at most %d are possible",
-			cfg->n_addrs, PORT_ADDRS_MAX);
+		return err_set(errbuf, errlen, -EINVAL,
+			"%u addresses given: at most %d are possible", cfg->n_addrs,
+			PORT_ADDRS_MAX);
 	if (rte_is_multicast_ether_addr(&cfg->mac))
-		return err_set(errbuf, errlen, -EINVAL, "a port's MAC address may not be multicast");
+		return err_set(
+			errbuf, errlen, -EINVAL, "a port's MAC address may not be multicast");
 	return 0;
 }
 
 static bool is_name_closing(const char *name)
 {
 	for (unsigned int i = 0; i < PORT_MAX && n_closing != 0; i++)
-		if (slots[i] != NULL && slots[i]->is_closing && strcmp(slots[i]->port.name, name) == 0)
+		if (slots[i] != NULL && slots[i]->is_closing &&
+			strcmp(slots[i]->port.name, name) == 0)
 			return true;
 	return false;
 }

@@ -12,7 +12,12 @@
 #include "datapath/pipeline/batch.h"
 
 /* The gateway's MAC as pods see it: one constant on every node and after every restart. */
-#define PORT_GW_MAC { { 0x02, 0x1e, 0xa7, 0x00, 0x00, 0x01 } }
+#define PORT_GW_MAC                                                                                \
+	{                                                                                          \
+		{                                                                                  \
+			0x02, 0x1e, 0xa7, 0x00, 0x00, 0x01                                         \
+		}                                                                                  \
+	}
 
 struct portmgr_config {
 	unsigned int n_workers; /* 1…64: how many statistics each port gets, on the worker's node */

@@ -158,19 +158,21 @@ static void peer_check(struct nl *nl, const struct nl_link *link)
 		return;
 	if (link->is_peer_elsewhere || nl_link_get_by_index(nl, link->peer_ifindex, &peer) < 0) {
 		log_info(link->name,
-			"veth peer is in another namespace: if a kernel sends through it, turn its offloads off there: "
+			"veth peer is in another namespace: if a kernel sends through it, turn its "
+			"offloads off there: "
 			"ethtool -K PEER tx off tso off gso off");
 		return;
 	}
 	if (ethtool_get(peer.name, ETHTOOL_GTXCSUM, &is_on) == 0 && is_on != 0)
 		log_warn(link->name,
-			"veth peer leaves checksums and segments unfinished; if its kernel sends itself: "
+			"veth peer leaves checksums and segments unfinished; if its kernel sends "
+			"itself: "
 			"ethtool -K %s tx off tso off gso off",
 			peer.name);
 }
 
-static int devargs_complete(const struct uplink_netdev *u, const char *device, uint16_t n_desc, char *devargs,
-	size_t size, char *errbuf, size_t errlen)
+static int devargs_complete(const struct uplink_netdev *u, const char *device, uint16_t n_desc,
+	char *devargs, size_t size, char *errbuf, size_t errlen)
 {
 	/* Blocks are whole pages, and the driver takes frames to be contiguous across them. */
 	uint32_t frame = RTE_ALIGN_CEIL(u->mtu + FRAME_EXTRA, 2048u), block = frame * 2;
@@ -181,17 +183,18 @@ static int devargs_complete(const struct uplink_netdev *u, const char *device, u
 	if (devarg_get(device, "framesz", ignored, sizeof(ignored)))
 		n = snprintf(devargs, size, "%s", device);
 	else
-		n = snprintf(devargs, size, "%s,framesz=%u,blocksz=%u,framecnt=%u", device, frame, block,
-			n_frames / 2 * 2);
-	if (n > 0 && (size_t)n < size && u->n_queues > 1 && !devarg_get(device, "qpairs", ignored, sizeof(ignored)))
+		n = snprintf(devargs, size, "%s,framesz=%u,blocksz=%u,framecnt=%u", device, frame,
+			block, n_frames / 2 * 2);
+	if (n > 0 && (size_t)n < size && u->n_queues > 1 &&
+		!devarg_get(device, "qpairs", ignored, sizeof(ignored)))
 		n += snprintf(&devargs[n], size - (size_t)n, ",qpairs=%u", u->n_queues);
 	if (n < 0 || (size_t)n >= size)
 		return err_set(errbuf, errlen, -EINVAL, "device string is too long");
 	return 0;
 }
 
-int uplink_netdev_open(const char *device, uint16_t mtu, uint16_t n_queues, uint16_t n_desc, char *devargs,
-	size_t devargs_size, struct uplink_netdev **out, char *errbuf, size_t errlen)
+int uplink_netdev_open(const char *device, uint16_t mtu, uint16_t n_queues, uint16_t n_desc,
+	char *devargs, size_t devargs_size, struct uplink_netdev **out, char *errbuf, size_t errlen)
 {
 	char text[IP_ADDR_STRLEN];
 	struct uplink_netdev *u;
@@ -214,20 +217,25 @@ int uplink_netdev_open(const char *device, uint16_t mtu, uint16_t n_queues, uint
 	}
 	ret = -EINVAL;
 	if (!devarg_get(device, "iface", u->ifname, sizeof(u->ifname))) {
-		err_set(errbuf, errlen, ret, "device '%s' names no interface: net_af_packet0,iface=eth1", device);
+		err_set(errbuf, errlen, ret,
+			"device '%s' names no interface: net_af_packet0,iface=eth1", device);
 		goto out;
 	}
 	ret = nl_link_get(nl, u->ifname, &link);
 	if (ret < 0) {
-		err_set(errbuf, errlen, ret, "interface '%s' is not there: %s", u->ifname, nl_error(nl));
+		err_set(errbuf, errlen, ret, "interface '%s' is not there: %s", u->ifname,
+			nl_error(nl));
 		goto out;
 	}
 	ret = nl_addr_list(nl, link.ifindex, address_refuse, &addr);
 	if (ret < 0) {
 		err_set(errbuf, errlen, ret,
-			"interface '%s' carries the address %s/%u: leatd would cut this node off from it; give the address "
-			"to the uplink port and the host port, and remove it: ip address del %s/%u dev %s",
-			u->ifname, ip_format(&addr.addr, text), addr.len, text, addr.len, u->ifname);
+			"interface '%s' carries the address %s/%u: leatd would cut this node off "
+			"from it; give the address "
+			"to the uplink port and the host port, and remove it: ip address del %s/%u "
+			"dev %s",
+			u->ifname, ip_format(&addr.addr, text), addr.len, text, addr.len,
+			u->ifname);
 		goto out;
 	}
 	peer_check(nl, &link);
@@ -263,14 +271,16 @@ int uplink_netdev_take(struct uplink_netdev *u, char *errbuf, size_t errlen)
 	ret = nft_drop_add(u->ifname);
 	if (ret < 0) {
 		err_set(errbuf, errlen, ret,
-			"the kernel's own reception on '%s' cannot be turned off (nftables, netdev family): %s", u->ifname,
-			strerror(-ret));
+			"the kernel's own reception on '%s' cannot be turned off (nftables, netdev "
+			"family): %s",
+			u->ifname, strerror(-ret));
 		goto out;
 	}
 	u->has_rule = true;
 	ret = nl_link_change(nl, u->ifindex, &change);
 	if (ret < 0) {
-		err_set(errbuf, errlen, ret, "'%s' cannot be set up with MTU %u: %s", u->ifname, u->mtu, nl_error(nl));
+		err_set(errbuf, errlen, ret, "'%s' cannot be set up with MTU %u: %s", u->ifname,
+			u->mtu, nl_error(nl));
 		goto out;
 	}
 	if (ethtool_get(u->ifname, ETHTOOL_GGRO, &is_on) == 0 && is_on != 0)

@@ -17,7 +17,7 @@ def wait_for(condition, what, deadline_s=DEADLINE_S):
         value = condition()
         if value:
             return value
-        time.sleep(0.01)
+        time.sleep(0.01)  # poll interval
     raise AssertionError(f"not within {deadline_s} s: {what}")
 
 

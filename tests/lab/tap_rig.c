@@ -47,7 +47,8 @@ static bool arp_answer(struct port *p, struct rte_mbuf *m)
 	struct rte_arp_hdr *arp = (struct rte_arp_hdr *)(eth + 1);
 	rte_be32_t target;
 
-	if (m->data_len < sizeof(*eth) + sizeof(*arp) || arp->arp_opcode != RTE_BE16(RTE_ARP_OP_REQUEST))
+	if (m->data_len < sizeof(*eth) + sizeof(*arp) ||
+		arp->arp_opcode != RTE_BE16(RTE_ARP_OP_REQUEST))
 		return false;
 	target = arp->arp_data.arp_tip;
 	if (p->n_addrs != 0 && target == ip_v4(&p->addrs[0].addr))
@@ -69,7 +70,8 @@ static struct port *route(struct port *in, struct rte_mbuf *m)
 
 	if (eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_ARP))
 		return arp_answer(in, m) ? in : NULL;
-	if (eth->ether_type != RTE_BE16(RTE_ETHER_TYPE_IPV4) || m->data_len < sizeof(*eth) + sizeof(*ip))
+	if (eth->ether_type != RTE_BE16(RTE_ETHER_TYPE_IPV4) ||
+		m->data_len < sizeof(*eth) + sizeof(*ip))
 		return NULL;
 	for (unsigned int i = 0; i < PORT_MAX; i++) {
 		struct port *p = rcu_deref(port_table[i]);
@@ -172,7 +174,8 @@ static int worker(void *arg)
 			idle_since = rte_rdtsc();
 			continue;
 		}
-		if (!is_busy_poll && rte_rdtsc() - idle_since > rte_get_tsc_hz() / 1000000 * IDLE_US)
+		if (!is_busy_poll &&
+			rte_rdtsc() - idle_since > rte_get_tsc_hz() / 1000000 * IDLE_US)
 			sleep_on_ports(epfd);
 	}
 	rcu_reader_unregister(0);
@@ -205,11 +208,14 @@ static bool parse_addr(char *addr, struct port_config *cfg)
 
 static void cmd_uplink(char *args)
 {
-	struct port_config cfg = { .kind = "ethdev", .netns_fd = -1, .tap_fd = -1, .role = PORT_ROLE_UPLINK };
+	struct port_config cfg = {
+		.kind = "ethdev", .netns_fd = -1, .tap_fd = -1, .role = PORT_ROLE_UPLINK
+	};
 	char device[256], addr[64];
 	unsigned int mtu;
 
-	if (sscanf(args, "%63s %255s %63s %u", cfg.name, device, addr, &mtu) != 4 || !parse_addr(addr, &cfg)) {
+	if (sscanf(args, "%63s %255s %63s %u", cfg.name, device, addr, &mtu) != 4 ||
+		!parse_addr(addr, &cfg)) {
 		puts("error usage");
 		return;
 	}
@@ -220,11 +226,14 @@ static void cmd_uplink(char *args)
 
 static void cmd_add(char *args)
 {
-	struct port_config cfg = { .kind = "tap", .netns_fd = -1, .tap_fd = -1, .is_gateway_default = true };
+	struct port_config cfg = {
+		.kind = "tap", .netns_fd = -1, .tap_fd = -1, .is_gateway_default = true
+	};
 	char netns[256], ifname[32], addr[64];
 	unsigned int mtu, n_queues;
 
-	if (sscanf(args, "%63s %255s %31s %63s %u %u", cfg.name, netns, ifname, addr, &mtu, &n_queues) != 6 ||
+	if (sscanf(args, "%63s %255s %31s %63s %u %u", cfg.name, netns, ifname, addr, &mtu,
+		    &n_queues) != 6 ||
 		!parse_addr(addr, &cfg)) {
 		puts("error usage");
 		return;
@@ -253,7 +262,9 @@ static void route_cb(bool is_add, const struct nl_route *route, void *arg)
 	unsigned int i = 0;
 
 	(void)arg;
-	while (i < n_mirrored && (!ip_eq(&mirrored[i].dst.addr, &route->dst.addr) || mirrored[i].dst.len != route->dst.len))
+	while (i < n_mirrored &&
+		(!ip_eq(&mirrored[i].dst.addr, &route->dst.addr) ||
+			mirrored[i].dst.len != route->dst.len))
 		i++;
 	if (is_add && i < ROUTES_MAX) {
 		mirrored[i] = *route;
@@ -306,15 +317,14 @@ static void cmd_port(const char *cmd, char *name)
 		port_stats_sum(p, &s);
 		for (int i = 0; i < DROP_N; i++)
 			drops += s.drops[i];
-		printf("ok %lu %lu %lu %u %lu %d\n", s.rx_pkts, s.rx_bytes, s.tx_pkts, max_len[p->id], drops,
-			p->ops->is_up(p));
+		printf("ok %lu %lu %lu %u %lu %d\n", s.rx_pkts, s.rx_bytes, s.tx_pkts,
+			max_len[p->id], drops, p->ops->is_up(p));
 	} else if (strcmp(cmd, "describe") == 0) {
 		p->ops->describe(p, text, sizeof(text));
 		printf("ok %s\n", text);
 	} else {
 		port_destroy(p, strcmp(cmd, "keep") == 0);
-		while (rcu_poll() != 0)
-			usleep(100);
+		rcu_synchronize();
 		puts("ok");
 	}
 }
@@ -353,7 +363,9 @@ int main(int argc, char **argv)
 	struct portmgr_config ports = { .n_workers = 1 };
 	struct mempool_config pools = { .n_mbufs = 16384 };
 	unsigned int core = argc > 2 ? (unsigned int)atoi(argv[2]) : 0;
-	struct eal_config eal = { .instance = argc > 1 ? argv[1] : "rig", .worker_cores = &core, .n_workers = 1 };
+	struct eal_config eal = {
+		.instance = argc > 1 ? argv[1] : "rig", .worker_cores = &core, .n_workers = 1
+	};
 	char line[512], err[256];
 
 	is_busy_poll = argc > 3 && strcmp(argv[3], "busy") == 0;

@@ -33,14 +33,30 @@ static struct ip_addr addr(const char *text)
 static void test_route_written_and_read_is_the_same(void **state)
 {
 	const struct nl_route routes[] = {
-		{ .dst = prefix("10.1.0.0/16"), .has_gw = true, .gw = addr("192.0.2.1"), .ifindex = 7, .protocol = 186,
-			.table = 254, .metric = 20 },
-		{ .dst = prefix("0.0.0.0/0"), .has_gw = true, .gw = addr("192.0.2.1"), .is_onlink = true, .ifindex = 1,
+		{ .dst = prefix("10.1.0.0/16"),
+			.has_gw = true,
+			.gw = addr("192.0.2.1"),
+			.ifindex = 7,
+			.protocol = 186,
+			.table = 254,
+			.metric = 20 },
+		{ .dst = prefix("0.0.0.0/0"),
+			.has_gw = true,
+			.gw = addr("192.0.2.1"),
+			.is_onlink = true,
+			.ifindex = 1,
 			.protocol = 3 },
-		{ .dst = prefix("2001:db8::/32"), .has_gw = true, .gw = addr("fe80::1"), .ifindex = 70000,
-			.protocol = 11, .table = 1000 },
+		{ .dst = prefix("2001:db8::/32"),
+			.has_gw = true,
+			.gw = addr("fe80::1"),
+			.ifindex = 70000,
+			.protocol = 11,
+			.table = 1000 },
 		{ .dst = prefix("::/0"), .ifindex = 3, .protocol = 4 },
-		{ .dst = prefix("10.9.0.1/32"), .is_link_scope = true, .src = addr("10.9.0.254"), .ifindex = 2,
+		{ .dst = prefix("10.9.0.1/32"),
+			.is_link_scope = true,
+			.src = addr("10.9.0.254"),
+			.ifindex = 2,
 			.protocol = NL_PROTO_LEAT },
 	};
 
@@ -131,7 +147,9 @@ static void test_addr_written_and_read_is_the_same(void **state)
 static void test_link_change_carries_what_is_asked_for_only(void **state)
 {
 	const struct rte_ether_addr mac = { { 2, 0, 0, 0, 0, 1 } };
-	const struct nl_link_change change = { .name = "eth0", .mac = &mac, .mtu = 9000, .up = 1, .alias = "leat:a" };
+	const struct nl_link_change change = {
+		.name = "eth0", .mac = &mac, .mtu = 9000, .up = 1, .alias = "leat:a"
+	};
 	const struct nl_link_change nothing = { .up = -1 };
 	struct nl_link link;
 
@@ -143,7 +161,8 @@ static void test_link_change_carries_what_is_asked_for_only(void **state)
 	assert_int_equal(link.mtu, 9000);
 	assert_true(rte_is_same_ether_addr(&link.mac, &mac));
 	assert_true((link.flags & IFF_UP) != 0);
-	assert_int_equal(nlc_link_change(buf, 4, &nothing)->nlmsg_len, MNL_NLMSG_HDRLEN + sizeof(struct ifinfomsg));
+	assert_int_equal(nlc_link_change(buf, 4, &nothing)->nlmsg_len,
+		MNL_NLMSG_HDRLEN + sizeof(struct ifinfomsg));
 }
 
 int main(void)

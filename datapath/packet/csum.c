@@ -55,8 +55,8 @@ bool csum_add_mbuf(uint64_t *sum, const struct rte_mbuf *m, uint32_t off, uint32
 	}
 	for (; len > 0 && m != NULL; m = m->next) {
 		uint32_t n = RTE_MIN(len, (uint32_t)m->data_len - off);
-		uint16_t part =
-			csum_fold(csum_add(0, rte_pktmbuf_mtod_offset(m, const uint8_t *, off), n));
+		uint16_t part = csum_fold(
+			csum_add(0, rte_pktmbuf_mtod_offset(m, const uint8_t *, off), n));
 
 		/* A piece at an odd offset has its bytes swapped (RFC 1071 s. 2 (B)). */
 		*sum += is_odd ? rte_bswap16(part) : part;
@@ -119,14 +119,14 @@ static bool unfinished_find(const struct rte_mbuf *m, struct unfinished *out)
 		if (end < l3_len)
 			return false;
 		out->l4_len = end - l3_len;
-		out->pseudo =
-			csum_pseudo_ip4(ip->src_addr, ip->dst_addr, proto, (uint16_t)out->l4_len);
+		out->pseudo = csum_pseudo_ip4(
+			ip->src_addr, ip->dst_addr, proto, (uint16_t)out->l4_len);
 	}
 	out->l4_off = l3_off + l3_len;
 	out->field_off = out->l4_off + (out->is_udp ? UDP_CSUM_OFF : TCP_CSUM_OFF);
 	return out->l4_len >=
-		       (out->is_udp ? sizeof(struct rte_udp_hdr) : sizeof(struct rte_tcp_hdr)) &&
-	       out->l4_len <= m->pkt_len && out->l4_off <= m->pkt_len - out->l4_len;
+		(out->is_udp ? sizeof(struct rte_udp_hdr) : sizeof(struct rte_tcp_hdr)) &&
+		out->l4_len <= m->pkt_len && out->l4_off <= m->pkt_len - out->l4_len;
 }
 
 int csum_finish(struct rte_mbuf *m)
@@ -145,7 +145,7 @@ int csum_finish(struct rte_mbuf *m)
 		csum = 0xffff;
 	chain_write(m, u.field_off, &csum, 2);
 	m->ol_flags &= ~(RTE_MBUF_F_TX_L4_MASK | RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG |
-			 RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IPV6);
+		RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IPV6);
 	return 0;
 }
 
@@ -201,7 +201,7 @@ static enum csum_verdict verify_sum(
 			return CSUM_ABSENT;
 		/* The datagram may end before the packet does; its own length counts (RFC 768). */
 		pseudo += (uint64_t)rte_cpu_to_be_16(len) +
-			  (uint16_t)~rte_cpu_to_be_16((uint16_t)l4_len);
+			(uint16_t)~rte_cpu_to_be_16((uint16_t)l4_len);
 		l4_len = len;
 		break;
 	}

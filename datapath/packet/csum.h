@@ -146,8 +146,9 @@ static inline uint16_t csum_dec_ttl(uint16_t csum)
 /* The L4 checksum is unfinished (contract: datapath/pipeline/port.h). */
 static inline bool csum_is_unfinished(const struct rte_mbuf *m)
 {
-	return (m->ol_flags & (RTE_MBUF_F_TX_L4_MASK | RTE_MBUF_F_TX_TCP_SEG |
-				      RTE_MBUF_F_TX_UDP_SEG)) != 0;
+	return (m->ol_flags &
+		       (RTE_MBUF_F_TX_L4_MASK | RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG)) !=
+		0;
 }
 
 /*

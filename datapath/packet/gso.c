@@ -146,7 +146,7 @@ static bool segment_fill(const struct rte_mbuf *m, struct rte_mempool *pool, con
 	if (!chain_append(seg, &last, pool, src, len))
 		return false;
 	seg->ol_flags = (m->ol_flags & META_FLAGS) |
-			(p->is_udp ? RTE_MBUF_F_TX_UDP_CKSUM : RTE_MBUF_F_TX_TCP_CKSUM);
+		(p->is_udp ? RTE_MBUF_F_TX_UDP_CKSUM : RTE_MBUF_F_TX_TCP_CKSUM);
 	seg->l2_len = m->l2_len;
 	seg->l3_len = m->l3_len;
 	seg->l4_len = (uint8_t)p->l4_len;

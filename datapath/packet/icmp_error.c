@@ -71,7 +71,7 @@ static bool allowed4(const struct rte_mbuf *m, uint16_t l3_off, bool is_l2_group
 	if (ip.next_proto_id != IPPROTO_ICMP)
 		return true;
 	return rte_be_to_cpu_16(ip.total_length) > ihl_bytes &&
-	       chain_read(m, l3_off + ihl_bytes, &type, 1) && is_icmp4_query(type);
+		chain_read(m, l3_off + ihl_bytes, &type, 1) && is_icmp4_query(type);
 }
 
 static bool allowed6(
@@ -99,7 +99,7 @@ static bool allowed6(
 		return true;
 	/* Errors have the high bit clear; 137 is Redirect. */
 	return ext.l4_off < l3_off + sizeof(ip) + rte_be_to_cpu_16(ip.payload_len) &&
-	       chain_read(m, ext.l4_off, &type, 1) && (type & 0x80) != 0 && type != 137;
+		chain_read(m, ext.l4_off, &type, 1) && (type & 0x80) != 0 && type != 137;
 }
 
 bool icmp_error_allowed(const struct rte_mbuf *m, uint16_t l3_off, enum icmp_error_kind kind)
@@ -144,8 +144,8 @@ static uint16_t headers4(uint8_t *headers, const struct rte_ipv4_hdr *about, rte
 	icmp[1] = wire[kind].code4;
 	if (kind == ICMP_ERROR_TOO_BIG) {
 		/* RFC 1191 s. 4: the low 16 bits. */
-		const uint16_t mtu =
-			rte_cpu_to_be_16((uint16_t)RTE_MIN(param, (uint32_t)UINT16_MAX));
+		const uint16_t mtu = rte_cpu_to_be_16(
+			(uint16_t)RTE_MIN(param, (uint32_t)UINT16_MAX));
 
 		memcpy(icmp + 6, &mtu, 2);
 	}
@@ -208,9 +208,9 @@ struct rte_mbuf *icmp_error_create(const struct rte_mbuf *m, uint16_t l3_off,
 	} else {
 		(void)chain_read(m, l3_off, &about.v6, sizeof(about.v6));
 		l3_len = sizeof(about.v6);
-		quote_len =
-			RTE_MIN((uint32_t)sizeof(about.v6) + rte_be_to_cpu_16(about.v6.payload_len),
-				(uint32_t)(IP6_TOTAL_MAX - sizeof(about.v6) - ICMP_HEADER));
+		quote_len = RTE_MIN(
+			(uint32_t)sizeof(about.v6) + rte_be_to_cpu_16(about.v6.payload_len),
+			(uint32_t)(IP6_TOTAL_MAX - sizeof(about.v6) - ICMP_HEADER));
 	}
 	quote_len = RTE_MIN(quote_len, m->pkt_len - l3_off);
 	headers_len = is_v4 ? headers4(headers, &about.v4, ip_v4(src), kind, param, quote_len)

@@ -88,7 +88,7 @@ static inline bool vxlan_encap(struct rte_mbuf *m, const struct vxlan_template *
 	uint8_t *p;
 
 	if (unlikely(rte_pktmbuf_headroom(m) < grow || outer_len > UINT16_MAX ||
-		     m->data_len < RTE_ETHER_HDR_LEN))
+		    m->data_len < RTE_ETHER_HDR_LEN))
 		return false;
 	p = (uint8_t *)rte_pktmbuf_prepend(m, grow);
 	if (likely(!t->is_v6)) {
@@ -180,13 +180,13 @@ static inline enum drop_reason vxlan_check(
 	if (unlikely(udp_len > end - ip_len || udp_len < 8 + 8 + RTE_ETHER_HDR_LEN))
 		return DROP_TUNNEL_HEADER;
 	if (unlikely(udp.dgram_cksum != 0 &&
-		     !vxlan_udp_csum_ok(m, l3_off, l3_off + ip_len, udp_len)))
+		    !vxlan_udp_csum_ok(m, l3_off, l3_off + ip_len, udp_len)))
 		return DROP_TUNNEL_CHECKSUM;
 	if (unlikely((vx.vx_flags & VXLAN_FLAG_I) == 0))
 		return DROP_TUNNEL_HEADER;
 	if (unlikely(inner.ether_type == RTE_BE16(RTE_ETHER_TYPE_VLAN) ||
-		     inner.ether_type == RTE_BE16(RTE_ETHER_TYPE_QINQ) ||
-		     inner.ether_type == RTE_BE16(RTE_ETHER_TYPE_QINQ1)))
+		    inner.ether_type == RTE_BE16(RTE_ETHER_TYPE_QINQ) ||
+		    inner.ether_type == RTE_BE16(RTE_ETHER_TYPE_QINQ1)))
 		return DROP_TUNNEL_INNER_VLAN;
 	out->vni = rte_be_to_cpu_32(vx.vx_vni) >> 8;
 	out->inner_off = l3_off + ip_len + 16;

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Parts of the packet harness (harness.c). One thread: it is worker 0 and the control thread at once. */
+#ifndef LEAT_TESTS_PACKET_HARNESS_H
+#define LEAT_TESTS_PACKET_HARNESS_H
+
+#include <cjson/cJSON.h>
+
+#include "datapath/pipeline/pipeline.h"
+
+extern struct worker *harness_worker;
+extern struct flowtab harness_ft4, harness_ft6;
+
+/* A command's handler: fills result; NULL, or what was wrong (static or in harness_error). */
+typedef const char *harness_fn(const cJSON *params, cJSON *result);
+
+struct harness_command {
+	const char *name;
+	harness_fn *fn;
+};
+
+extern char harness_error[256];
+
+/* Sets harness_error and returns it. */
+__attribute__((format(printf, 1, 2))) const char *harness_fail(const char *fmt, ...);
+
+/* Members of params; a missing one is the default. */
+const char *harness_str(const cJSON *params, const char *name, const char *def);
+double harness_num(const cJSON *params, const char *name, double def);
+
+/* Configuration (harness_config.c) and packets (harness_io.c). Both end with { NULL, NULL }. */
+extern const struct harness_command harness_config_commands[];
+extern const struct harness_command harness_io_commands[];
+
+#endif

@@ -54,8 +54,7 @@ static bool is_true(const char *value, size_t len)
 	return (len == 1 && *value == '1') || (len == 4 && strncasecmp(value, "true", 4) == 0);
 }
 
-/* "K=V;K=V": IP, MAC and IgnoreUnknown are ours, others are refused unless IgnoreUnknown is set. */
-static int parse_cni_args(const char *text, struct cni_args *out, struct cni_error *err)
+int cni_args_parse_pairs(const char *text, struct cni_args *out, struct cni_error *err)
 {
 	bool ignore_unknown = false;
 	char unknown[64] = "";
@@ -125,7 +124,7 @@ int cni_args_read(enum cni_verb verb, struct cni_args *out, struct cni_error *er
 		return -1;
 	out->netns = env("CNI_NETNS");
 	/* What DEL does not need must not stop it. */
-	if (text != NULL && parse_cni_args(text, out, err) < 0 && verb != CNI_DEL)
+	if (text != NULL && cni_args_parse_pairs(text, out, err) < 0 && verb != CNI_DEL)
 		return -1;
 	return 0;
 }

@@ -25,6 +25,9 @@ int cni_args_verb(enum cni_verb *out, struct cni_error *err);
 /* What the verb needs. 0 or -1 (code 4, naming the variable). */
 int cni_args_read(enum cni_verb verb, struct cni_args *out, struct cni_error *err);
 
+/* CNI_ARGS, "K=V;K=V": IP, MAC and IgnoreUnknown are ours, others are refused unless IgnoreUnknown is set. 0 or -1. */
+int cni_args_parse_pairs(const char *text, struct cni_args *out, struct cni_error *err);
+
 const char *cni_verb_name(enum cni_verb verb);
 
 #endif

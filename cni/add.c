@@ -36,12 +36,15 @@ static bool is_attached(struct cni_add *add, struct cni_error *err)
 }
 
 /* Locks the attachment and brings what earlier calls left of it into order. */
-static int prepare(const struct cni_args *args, const struct cni_conf *conf, struct cni_add *add, struct cni_error *err)
+static int prepare(const struct cni_args *args, const struct cni_conf *conf, struct cni_add *add,
+	struct cni_error *err)
 {
 	const struct cni_attachment who = { args->container, args->ifname, args->netns };
 
-	if (conf->prev_result != NULL && cni_result_find_interface(conf->prev_result, args->ifname) >= 0)
-		return cni_fail(err, CNI_ERR_CONFIG, "prevResult: there is an interface %s already", args->ifname);
+	if (conf->prev_result != NULL &&
+		cni_result_find_interface(conf->prev_result, args->ifname) >= 0)
+		return cni_fail(err, CNI_ERR_CONFIG, "prevResult: there is an interface %s already",
+			args->ifname);
 	add->netns_fd = cni_netns_open(args->netns, err);
 	if (add->netns_fd < 0 || cni_store_open(conf->instance, &add->store, err) < 0)
 		return -1;
@@ -53,8 +56,9 @@ static int prepare(const struct cni_args *args, const struct cni_conf *conf, str
 		cni_settle_one(&add->store, add->leatd, add->id, err) < 0)
 		return -1;
 	if (is_attached(add, err))
-		return cni_fail(err, CNI_ERR_LEATD + LEAT_ERR_EXISTS, "%s of %s is attached already: DEL comes first",
-			args->ifname, args->container);
+		return cni_fail(err, CNI_ERR_LEATD + LEAT_ERR_EXISTS,
+			"%s of %s is attached already: DEL comes first", args->ifname,
+			args->container);
 	if (err->code != CNI_ERR_LEATD + LEAT_ERR_NOT_FOUND)
 		return -1;
 	if (cni_ipam_open(conf, args, &add->ipam, err) < 0)
@@ -67,7 +71,8 @@ static int prepare(const struct cni_args *args, const struct cni_conf *conf, str
 }
 
 /* What the runtime asked for must be what the pod gets. */
-static int check_honoured(const struct cni_conf *conf, const struct cni_ipam_result *ipam, struct cni_error *err)
+static int check_honoured(
+	const struct cni_conf *conf, const struct cni_ipam_result *ipam, struct cni_error *err)
 {
 	for (unsigned int i = 0; i < conf->n_ips; i++) {
 		char text[CNI_ADDR_STRLEN];
@@ -76,8 +81,9 @@ static int check_honoured(const struct cni_conf *conf, const struct cni_ipam_res
 		while (j < ipam->n_ips && !cni_addr_same_ip(&conf->ips[i], &ipam->ips[j]))
 			j++;
 		if (j == ipam->n_ips)
-			return cni_fail(err, CNI_ERR_IPAM, "ipam %s: did not give the requested address %s",
-				conf->ipam_type, cni_addr_format(&conf->ips[i], text));
+			return cni_fail(err, CNI_ERR_IPAM,
+				"ipam %s: did not give the requested address %s", conf->ipam_type,
+				cni_addr_format(&conf->ips[i], text));
 	}
 	return 0;
 }
@@ -97,8 +103,8 @@ static void default_routes(struct cni_ipam_result *ipam)
 	}
 }
 
-static int get_addresses(const struct cni_args *args, const struct cni_conf *conf, struct cni_add *add,
-	struct cni_ipam_result *out, struct cni_error *err)
+static int get_addresses(const struct cni_args *args, const struct cni_conf *conf,
+	struct cni_add *add, struct cni_ipam_result *out, struct cni_error *err)
 {
 	const struct cni_attachment who = { args->container, args->ifname, args->netns };
 	cJSON *answer = NULL;
@@ -111,7 +117,8 @@ static int get_addresses(const struct cni_args *args, const struct cni_conf *con
 		default_routes(out);
 		return 0;
 	}
-	add->has_lease = true; /* also after an error: DEL is what the specification asks for then */
+	add->has_lease =
+		true; /* also after an error: DEL is what the specification asks for then */
 	if (cni_ipam_call(&add->ipam, CNI_ADD, conf, &who, &answer, err) < 0)
 		return -1;
 	rc = cni_ipam_result_parse(answer, out, err);
@@ -161,14 +168,16 @@ static cJSON *routes_json(const struct cni_ipam_result *ipam, bool has_defaults)
 		if (has_defaults && ipam->routes[i].len == 0)
 			continue;
 		route = cJSON_CreateObject();
-		snprintf(text, sizeof(text), "%s/%u", cni_addr_format(&ipam->routes[i], ip), ipam->routes[i].len);
+		snprintf(text, sizeof(text), "%s/%u", cni_addr_format(&ipam->routes[i], ip),
+			ipam->routes[i].len);
 		cJSON_AddStringToObject(route, "dst", text);
 		cJSON_AddItemToArray(list, route);
 	}
 	return list;
 }
 
-static void add_rate(cJSON *params, const struct cni_rate *rate, const char *rate_key, const char *burst_key)
+static void add_rate(
+	cJSON *params, const struct cni_rate *rate, const char *rate_key, const char *burst_key)
 {
 	if (rate->rate_bps == 0)
 		return;
@@ -177,8 +186,8 @@ static void add_rate(cJSON *params, const struct cni_rate *rate, const char *rat
 		cJSON_AddNumberToObject(params, burst_key, (double)rate->burst_bytes);
 }
 
-static cJSON *attach_params(const struct cni_args *args, const struct cni_conf *conf, const struct cni_add *add,
-	const struct cni_ipam_result *ipam)
+static cJSON *attach_params(const struct cni_args *args, const struct cni_conf *conf,
+	const struct cni_add *add, const struct cni_ipam_result *ipam)
 {
 	const bool has_defaults = has_all_defaults(ipam);
 	cJSON *params = cJSON_CreateObject();
@@ -214,8 +223,8 @@ static cJSON *attach_params(const struct cni_args *args, const struct cni_conf *
 	return params;
 }
 
-static cJSON *make_result(const struct cni_args *args, const struct cni_conf *conf, const struct cni_ipam_result *ipam,
-	const cJSON *attached)
+static cJSON *make_result(const struct cni_args *args, const struct cni_conf *conf,
+	const struct cni_ipam_result *ipam, const cJSON *attached)
 {
 	const cJSON *mtu = cJSON_GetObjectItemCaseSensitive(attached, "mtu");
 	const char *mac = cni_json_string(attached, "mac");
@@ -223,8 +232,11 @@ static cJSON *make_result(const struct cni_args *args, const struct cni_conf *co
 		.name = args->ifname,
 		.mac = mac != NULL ? mac : "",
 		.sandbox = args->netns,
-		.mtu = cJSON_IsNumber(mtu) && mtu->valueint > 0 ? (uint32_t)mtu->valueint : conf->mtu,
-		.socket_path = conf->mode == CNI_MODE_VHOST_USER ? cni_json_string(attached, "socket") : NULL,
+		.mtu = cJSON_IsNumber(mtu) && mtu->valueint > 0 ? (uint32_t)mtu->valueint
+								: conf->mtu,
+		.socket_path = conf->mode == CNI_MODE_VHOST_USER
+			? cni_json_string(attached, "socket")
+			: NULL,
 	};
 	cJSON *result = cni_result_create(conf->prev_result, conf->version);
 	int idx;
@@ -261,11 +273,12 @@ static int attach(const struct cni_args *args, const struct cni_conf *conf, stru
 	if (conf->device_info_path == NULL)
 		return 0;
 	add->has_device_info = true;
-	return cni_device_info_write(conf->device_info_path, !conf->vhost.is_client, socket_path, err);
+	return cni_device_info_write(
+		conf->device_info_path, !conf->vhost.is_client, socket_path, err);
 }
 
-int cni_add(const struct cni_args *args, const struct cni_conf *conf, struct cni_add *add, cJSON **out_result,
-	struct cni_error *err)
+int cni_add(const struct cni_args *args, const struct cni_conf *conf, struct cni_add *add,
+	cJSON **out_result, struct cni_error *err)
 {
 	struct cni_ipam_result ipam = { 0 };
 	cJSON *attached = NULL;
@@ -308,7 +321,8 @@ void cni_add_undo(const struct cni_args *args, const struct cni_conf *conf, stru
 	if (is_clean && add->has_record)
 		is_clean = cni_store_del(&add->store, CNI_STORE_ATTACHED, add->id, &err) == 0;
 	if (!is_clean)
-		fprintf(stderr, "leat-cni: cannot undo ADD of %s, left for DEL or GC: %s\n", add->id, err.msg);
+		fprintf(stderr, "leat-cni: cannot undo ADD of %s, left for DEL or GC: %s\n",
+			add->id, err.msg);
 	add->has_endpoint = add->has_lease = add->has_device_info = add->has_record = false;
 }
 

@@ -37,13 +37,16 @@ int cni_args_verb(enum cni_verb *out, struct cni_error *err)
 			return 0;
 		}
 	}
-	return cni_fail(err, CNI_ERR_ENV, "environment variable CNI_COMMAND: unknown command '%.64s'", command);
+	return cni_fail(err, CNI_ERR_ENV,
+		"environment variable CNI_COMMAND: unknown command '%.64s'", command);
 }
 
-static int set_arg(char out[CNI_ARG_LEN], const char *key, const char *value, size_t len, struct cni_error *err)
+static int set_arg(char out[CNI_ARG_LEN], const char *key, const char *value, size_t len,
+	struct cni_error *err)
 {
 	if (len == 0 || len >= CNI_ARG_LEN)
-		return cni_fail(err, CNI_ERR_ENV, "environment variable CNI_ARGS: bad length of %s", key);
+		return cni_fail(
+			err, CNI_ERR_ENV, "environment variable CNI_ARGS: bad length of %s", key);
 	memcpy(out, value, len);
 	out[len] = '\0';
 	return 0;
@@ -66,7 +69,8 @@ int cni_args_parse_pairs(const char *text, struct cni_args *out, struct cni_erro
 		int rc = 0;
 
 		if (eq == NULL && pair > 0)
-			return cni_fail(err, CNI_ERR_ENV, "environment variable CNI_ARGS: '%.*s' is not KEY=VALUE",
+			return cni_fail(err, CNI_ERR_ENV,
+				"environment variable CNI_ARGS: '%.*s' is not KEY=VALUE",
 				(int)(pair < 64 ? pair : 64), text);
 		if (eq != NULL) {
 			key = (size_t)(eq - text);
@@ -78,16 +82,19 @@ int cni_args_parse_pairs(const char *text, struct cni_args *out, struct cni_erro
 			else if (key == 3 && memcmp(text, "MAC", 3) == 0)
 				rc = set_arg(out->mac, "MAC", eq + 1, len, err);
 			else if (unknown[0] == '\0')
-				memcpy(unknown, text, key < sizeof(unknown) - 1 ? key : sizeof(unknown) - 1);
+				memcpy(unknown, text,
+					key < sizeof(unknown) - 1 ? key : sizeof(unknown) - 1);
 			if (rc < 0)
 				return rc;
 			if (key == 0)
-				return cni_fail(err, CNI_ERR_ENV, "environment variable CNI_ARGS: empty key");
+				return cni_fail(err, CNI_ERR_ENV,
+					"environment variable CNI_ARGS: empty key");
 		}
 		text += pair + (text[pair] == ';');
 	}
 	if (unknown[0] != '\0' && !ignore_unknown)
-		return cni_fail(err, CNI_ERR_ENV, "environment variable CNI_ARGS: unknown key '%s'", unknown);
+		return cni_fail(err, CNI_ERR_ENV, "environment variable CNI_ARGS: unknown key '%s'",
+			unknown);
 	return 0;
 }
 
@@ -112,19 +119,22 @@ int cni_args_read(enum cni_verb verb, struct cni_args *out, struct cni_error *er
 		return -1;
 	if (!is_attachment)
 		return 0;
-	if (need("CNI_CONTAINERID", &out->container, err) < 0 || need("CNI_IFNAME", &out->ifname, err) < 0)
+	if (need("CNI_CONTAINERID", &out->container, err) < 0 ||
+		need("CNI_IFNAME", &out->ifname, err) < 0)
 		return -1;
 	if (!cni_is_container_id(out->container))
-		return cni_fail(err, CNI_ERR_ENV, "environment variable CNI_CONTAINERID: '%.80s' is not an id",
+		return cni_fail(err, CNI_ERR_ENV,
+			"environment variable CNI_CONTAINERID: '%.80s' is not an id",
 			out->container);
 	if (!cni_is_ifname(out->ifname))
-		return cni_fail(err, CNI_ERR_ENV, "environment variable CNI_IFNAME: '%.80s' is not an interface name",
+		return cni_fail(err, CNI_ERR_ENV,
+			"environment variable CNI_IFNAME: '%.80s' is not an interface name",
 			out->ifname);
 	if (verb != CNI_DEL && need("CNI_NETNS", &out->netns, err) < 0)
 		return -1;
 	out->netns = env("CNI_NETNS");
 	/* What DEL does not need must not stop it. */
-	if (text != NULL && cni_args_parse_pairs(text, out, err) < 0 && verb != CNI_DEL)
-		return -1;
-	return 0;
+	if (verb == CNI_DEL || text == NULL)
+		return 0;
+	return cni_args_parse_pairs(text, out, err);
 }

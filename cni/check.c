@@ -13,12 +13,13 @@
 #define MBUFS_MIN 1024 /* what a port's rings take at the least */
 
 /* What prevResult says about our interface. */
-static int read_expected(const struct cni_args *args, const struct cni_conf *conf, struct cni_expected *out,
-	const char **out_socket, struct cni_error *err)
+static int read_expected(const struct cni_args *args, const struct cni_conf *conf,
+	struct cni_expected *out, const char **out_socket, struct cni_error *err)
 {
 	const cJSON *prev = conf->prev_result, *item;
 	int idx = cni_result_find_interface(prev, args->ifname);
-	const cJSON *iface = cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(prev, "interfaces"), idx);
+	const cJSON *iface = cJSON_GetArrayItem(
+		cJSON_GetObjectItemCaseSensitive(prev, "interfaces"), idx);
 
 	memset(out, 0, sizeof(*out));
 	if (idx < 0)
@@ -26,32 +27,34 @@ static int read_expected(const struct cni_args *args, const struct cni_conf *con
 	out->ifname = args->ifname;
 	out->mac = cni_json_string(iface, "mac");
 	*out_socket = cni_json_string(iface, "socketPath");
-	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(prev, "ips"))
-	{
+	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(prev, "ips")) {
 		const cJSON *of = cJSON_GetObjectItemCaseSensitive(item, "interface");
 		const char *text = cni_json_string(item, "address");
 
 		if (!cJSON_IsNumber(of) || of->valueint != idx || out->n_ips == CNI_ADDRS_MAX)
 			continue;
 		if (cni_addr_parse(text, &out->ips[out->n_ips++]) < 0)
-			return cni_fail(err, CNI_ERR_CONFIG, "prevResult: address '%.64s'", text != NULL ? text : "");
+			return cni_fail(err, CNI_ERR_CONFIG, "prevResult: address '%.64s'",
+				text != NULL ? text : "");
 	}
 	if (out->n_ips == 0)
 		return cni_fail(err, CNI_ERR_CONFIG, "prevResult: no address of %s", args->ifname);
-	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(prev, "routes"))
-	{
+	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(prev, "routes")) {
 		const char *gw = cni_json_string(item, "gw"), *dst = cni_json_string(item, "dst");
 
-		if (gw == NULL || (strcmp(gw, CNI_GATEWAY_V4) != 0 && strcmp(gw, CNI_GATEWAY_V6) != 0) ||
+		if (gw == NULL ||
+			(strcmp(gw, CNI_GATEWAY_V4) != 0 && strcmp(gw, CNI_GATEWAY_V6) != 0) ||
 			out->n_routes == CNI_ROUTES_MAX)
 			continue;
 		if (cni_addr_parse(dst, &out->routes[out->n_routes++]) < 0)
-			return cni_fail(err, CNI_ERR_CONFIG, "prevResult: route to '%.64s'", dst != NULL ? dst : "");
+			return cni_fail(err, CNI_ERR_CONFIG, "prevResult: route to '%.64s'",
+				dst != NULL ? dst : "");
 	}
 	return 0;
 }
 
-static cJSON *check_params(const char *id, const struct cni_conf *conf, const struct cni_expected *expected)
+static cJSON *check_params(
+	const char *id, const struct cni_conf *conf, const struct cni_expected *expected)
 {
 	cJSON *params = cJSON_CreateObject(), *list = cJSON_CreateArray();
 	char ip[CNI_ADDR_STRLEN];
@@ -60,7 +63,8 @@ static cJSON *check_params(const char *id, const struct cni_conf *conf, const st
 	if (conf->mode == CNI_MODE_TAP)
 		cJSON_AddStringToObject(params, "ifname", expected->ifname);
 	for (unsigned int i = 0; i < expected->n_ips; i++)
-		cJSON_AddItemToArray(list, cJSON_CreateString(cni_addr_format(&expected->ips[i], ip)));
+		cJSON_AddItemToArray(
+			list, cJSON_CreateString(cni_addr_format(&expected->ips[i], ip)));
 	cJSON_AddItemToObject(params, "addresses", list);
 	return params;
 }
@@ -94,13 +98,13 @@ int cni_check(const struct cni_args *args, const struct cni_conf *conf, struct c
 	leatd = cni_leatd_open(conf->instance, CNI_CALL_TIMEOUT_MS, err);
 	rc = leatd == NULL ? -1 : cni_ipam_open(conf, args, &ipam, err);
 	if (rc == 0)
-		rc = cni_leatd_call(leatd, "endpoint.check", check_params(id, conf, &expected), is_tap ? netns_fd : -1,
-			NULL, err);
+		rc = cni_leatd_call(leatd, "endpoint.check", check_params(id, conf, &expected),
+			is_tap ? netns_fd : -1, NULL, err);
 	if (rc == 0 && cni_ipam_has(&ipam, CNI_CHECK))
 		rc = cni_ipam_call(&ipam, CNI_CHECK, conf, &who, NULL, err);
 	if (rc == 0)
-		rc = is_tap ? cni_netns_check(netns_fd, &expected, err) :
-			      check_socket(conf->vhost.is_client ? NULL : socket_path, err);
+		rc = is_tap ? cni_netns_check(netns_fd, &expected, err)
+			    : check_socket(conf->vhost.is_client ? NULL : socket_path, err);
 	cni_ipam_close(&ipam);
 	leat_close(leatd);
 	close(netns_fd);
@@ -127,13 +131,14 @@ static int judge(const cJSON *status, struct cni_error *err)
 		double max = number_at(conns, families[i], "max", 0);
 
 		if (max > 0 && number_at(conns, families[i], "used", 0) >= max)
-			return cni_fail(err, CNI_ERR_LIMITED, "leatd: connection table %s is full (%.0f)", families[i],
-				max);
+			return cni_fail(err, CNI_ERR_LIMITED,
+				"leatd: connection table %s is full (%.0f)", families[i], max);
 	}
 	if (cJSON_IsFalse(cJSON_GetObjectItemCaseSensitive(status, "ready")))
 		return cni_fail(err, CNI_ERR_UNAVAILABLE, "leatd is not ready");
 	if (mbufs < MBUFS_MIN)
-		return cni_fail(err, CNI_ERR_UNAVAILABLE, "leatd: %.0f mbufs left, a port needs %d", mbufs, MBUFS_MIN);
+		return cni_fail(err, CNI_ERR_UNAVAILABLE, "leatd: %.0f mbufs left, a port needs %d",
+			mbufs, MBUFS_MIN);
 	return 0;
 }
 

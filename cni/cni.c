@@ -97,7 +97,8 @@ int cni_mac_parse(const char *text, uint8_t out[6])
 	for (int i = 0; i < 6; i++) {
 		const char *p = text + 3 * i;
 
-		if (!isxdigit((unsigned char)p[0]) || !isxdigit((unsigned char)p[1]) || (i < 5 && p[2] != ':'))
+		if (!isxdigit((unsigned char)p[0]) || !isxdigit((unsigned char)p[1]) ||
+			(i < 5 && p[2] != ':'))
 			return -1;
 		out[i] = (uint8_t)strtoul((char[]){ p[0], p[1], '\0' }, NULL, 16);
 	}
@@ -116,7 +117,8 @@ static bool is_id_text(const char *text)
 static void fnv128_hex(const char *a, const char *b, char out[33])
 {
 	const unsigned __int128 prime = ((unsigned __int128)1 << 88) + 0x13b;
-	unsigned __int128 h = ((unsigned __int128)0x6c62272e07bb0142ull << 64) | 0x62b821756295c58dull;
+	unsigned __int128 h = ((unsigned __int128)0x6c62272e07bb0142ull << 64) |
+		0x62b821756295c58dull;
 	const char *parts[] = { a, b };
 
 	for (int i = 0; i < 2; i++) {

@@ -36,7 +36,8 @@ struct cni_error {
 };
 
 /* Fills err (the first error wins nothing: the last call stays) and returns -1. */
-__attribute__((format(printf, 3, 4))) int cni_fail(struct cni_error *err, int code, const char *fmt, ...);
+__attribute__((format(printf, 3, 4))) int cni_fail(
+	struct cni_error *err, int code, const char *fmt, ...);
 
 enum cni_version { CNI_V0_3_1, CNI_V0_4_0, CNI_V1_0_0, CNI_V1_1_0, CNI_VERSION_N };
 #define CNI_VERSION_NONE CNI_VERSION_N

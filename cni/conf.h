@@ -27,7 +27,7 @@ struct cni_conf {
 	uint32_t mtu; /* bytes of IP packet; 0: leatd's default */
 	uint16_t zone;
 	struct {
-		bool is_client; /* leatd connects; else it listens and makes the socket */
+		bool is_client;	  /* leatd connects; else it listens and makes the socket */
 		int64_t uid, gid; /* -1: leave */
 		char mode[8];	  /* octal text, or "" */
 	} vhost;

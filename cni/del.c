@@ -27,7 +27,8 @@ static int release_open(const struct cni_args *args, const struct cni_conf *conf
 		return -1;
 	r->leatd = cni_leatd_open(conf->instance, CNI_CALL_TIMEOUT_MS, &away);
 	cni_settle(&r->store, r->leatd);
-	cni_ipam_open(conf, args, &r->ipam, &r->ipam_err); /* pods are detached even if leases cannot be given back */
+	cni_ipam_open(conf, args, &r->ipam,
+		&r->ipam_err); /* pods are detached even if leases cannot be given back */
 	return 0;
 }
 
@@ -68,7 +69,8 @@ int cni_del(const struct cni_args *args, const struct cni_conf *conf, struct cni
 		rc = release_one(&r, conf, id, &who, err);
 	if (rc == 0 && conf->mode == CNI_MODE_VHOST_USER && conf->device_info_path != NULL &&
 		unlink(conf->device_info_path) < 0 && errno != ENOENT)
-		rc = cni_fail(err, CNI_ERR_IO, "cannot remove %.256s: %s", conf->device_info_path, strerror(errno));
+		rc = cni_fail(err, CNI_ERR_IO, "cannot remove %.256s: %s", conf->device_info_path,
+			strerror(errno));
 	release_close(&r);
 	return rc;
 }
@@ -80,9 +82,9 @@ static cJSON *valid_ids(const struct cni_conf *conf)
 	const cJSON *item;
 	char id[CNI_ID_LEN];
 
-	cJSON_ArrayForEach(item, conf->valid_attachments)
-	{
-		cni_endpoint_id(cni_json_string(item, "containerID"), cni_json_string(item, "ifname"), id);
+	cJSON_ArrayForEach(item, conf->valid_attachments) {
+		cni_endpoint_id(
+			cni_json_string(item, "containerID"), cni_json_string(item, "ifname"), id);
 		cJSON_AddTrueToObject(set, id);
 	}
 	return set;
@@ -102,7 +104,8 @@ static void gc_error(struct gc_errors *errors, const char *what, const struct cn
 }
 
 /* Recorded attachments of this network that are not valid any more. */
-static void gc_records(struct release *r, const struct cni_conf *conf, const cJSON *valid, struct gc_errors *errors)
+static void gc_records(struct release *r, const struct cni_conf *conf, const cJSON *valid,
+	struct gc_errors *errors)
 {
 	struct cni_error err;
 	cJSON *ids = cni_store_list(&r->store, CNI_STORE_ATTACHED, &err);
@@ -110,8 +113,7 @@ static void gc_records(struct release *r, const struct cni_conf *conf, const cJS
 
 	if (ids == NULL)
 		gc_error(errors, "attachments", &err);
-	cJSON_ArrayForEach(item, ids)
-	{
+	cJSON_ArrayForEach(item, ids) {
 		const char *id = item->valuestring;
 		const char *network;
 		cJSON *record;
@@ -144,7 +146,8 @@ static void gc_orphan(struct release *r, const char *id, struct gc_errors *error
 
 	if (cni_store_lock(&r->store, id, 0, &err) < 0)
 		return;
-	if (!cni_store_has(&r->store, CNI_STORE_ATTACHED, id) && cni_leatd_detach(r->leatd, id, &err) != 0)
+	if (!cni_store_has(&r->store, CNI_STORE_ATTACHED, id) &&
+		cni_leatd_detach(r->leatd, id, &err) != 0)
 		gc_error(errors, id, &err);
 	cni_store_unlock(&r->store, id);
 }
@@ -173,12 +176,12 @@ static void gc_orphans(struct release *r, const cJSON *valid, struct gc_errors *
 			gc_error(errors, "endpoints", &err);
 			return;
 		}
-		cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(page, "items"))
-		{
+		cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(page, "items")) {
 			const char *id = cni_json_string(item, "id");
 			const char *container = cni_json_string(item, "container");
 
-			if (id != NULL && strlen(id) < CNI_ID_LEN && container != NULL && container[0] != '\0' &&
+			if (id != NULL && strlen(id) < CNI_ID_LEN && container != NULL &&
+				container[0] != '\0' &&
 				cJSON_GetObjectItemCaseSensitive(valid, id) == NULL &&
 				!cni_store_has(&r->store, CNI_STORE_ATTACHED, id))
 				gc_orphan(r, id, errors);
@@ -208,7 +211,8 @@ int cni_gc(const struct cni_args *args, const struct cni_conf *conf, struct cni_
 			gc_error(&errors, "ipam", &ipam_err);
 	}
 	if (errors.n > 0) {
-		rc = cni_fail(err, errors.first.code, "GC: %u error(s), the first: %.400s", errors.n, errors.first.msg);
+		rc = cni_fail(err, errors.first.code, "GC: %u error(s), the first: %.400s",
+			errors.n, errors.first.msg);
 		memcpy(err->details, errors.first.details, sizeof(err->details));
 	}
 	release_close(&r);

@@ -23,7 +23,8 @@ static char *make_text(bool is_pod_client, const char *socket_path)
 	return text;
 }
 
-int cni_device_info_write(const char *path, bool is_pod_client, const char *socket_path, struct cni_error *err)
+int cni_device_info_write(
+	const char *path, bool is_pod_client, const char *socket_path, struct cni_error *err)
 {
 	char *text = make_text(is_pod_client, socket_path), *temp = NULL;
 	size_t len = text != NULL ? strlen(text) : 0;
@@ -43,7 +44,8 @@ int cni_device_info_write(const char *path, bool is_pod_client, const char *sock
 	if (rc < 0) {
 		if (fd >= 0)
 			unlink(temp);
-		cni_fail(err, CNI_ERR_IO, "cannot write device information %.256s: %s", path, strerror(-rc));
+		cni_fail(err, CNI_ERR_IO, "cannot write device information %.256s: %s", path,
+			strerror(-rc));
 	}
 	free(temp);
 	free(text);

@@ -6,6 +6,7 @@
 #include "cni/cni.h"
 
 /* Writes the file beside and renames it. is_pod_client: the pod connects, leatd listens. 0 or -1 with code 5. */
-int cni_device_info_write(const char *path, bool is_pod_client, const char *socket_path, struct cni_error *err);
+int cni_device_info_write(
+	const char *path, bool is_pod_client, const char *socket_path, struct cni_error *err);
 
 #endif

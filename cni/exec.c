@@ -86,12 +86,14 @@ static void feed(struct child *child, const char **in, size_t *in_len)
 }
 
 /* Feeds and drains until the child closes its output. */
-static int exchange(struct child *child, const char *in, size_t in_len, int64_t deadline_ms, char *out)
+static int exchange(
+	struct child *child, const char *in, size_t in_len, int64_t deadline_ms, char *out)
 {
 	size_t used = 0;
 
 	for (;;) {
-		struct pollfd fds[] = { { .fd = child->out, .events = POLLIN }, { .fd = child->in, .events = POLLOUT } };
+		struct pollfd fds[] = { { .fd = child->out, .events = POLLIN },
+			{ .fd = child->in, .events = POLLOUT } };
 		int64_t left_ms = deadline_ms - now_ms();
 		ssize_t n;
 
@@ -123,8 +125,8 @@ static int reap(pid_t pid)
 	return status;
 }
 
-int cni_exec(const char *path, char *const envp[], const char *in, size_t in_len, int timeout_ms, char **out,
-	int *out_status)
+int cni_exec(const char *path, char *const envp[], const char *in, size_t in_len, int timeout_ms,
+	char **out, int *out_status)
 {
 	struct child child = { .in = -1, .out = -1 };
 	char *text = malloc(CNI_EXEC_OUT_MAX + 1);

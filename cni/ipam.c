@@ -37,7 +37,9 @@ static char *find(const char *cni_path, const char *type)
 
 static bool is_replaced(const char *entry)
 {
-	static const char *const names[] = { "CNI_COMMAND=", "CNI_CONTAINERID=", "CNI_IFNAME=", "CNI_NETNS=" };
+	static const char *const names[] = {
+		"CNI_COMMAND=", "CNI_CONTAINERID=", "CNI_IFNAME=", "CNI_NETNS="
+	};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (strncmp(entry, names[i], strlen(names[i])) == 0)
@@ -80,43 +82,47 @@ static char **make_env(enum cni_verb verb, const struct cni_attachment *attachme
 	return envp;
 }
 
-static int run(const struct cni_ipam *ipam, enum cni_verb verb, const struct cni_attachment *attachment, const char *in,
-	int timeout_ms, char **out, int *out_status, struct cni_error *err)
+static int run(const struct cni_ipam *ipam, enum cni_verb verb,
+	const struct cni_attachment *attachment, const char *in, int timeout_ms, char **out,
+	int *out_status, struct cni_error *err)
 {
 	size_t n_own = 0;
 	char **envp = make_env(verb, attachment, &n_own);
-	int rc = envp == NULL ? -ENOMEM :
-				cni_exec(ipam->path, envp, in, strlen(in), timeout_ms, out, out_status);
+	int rc = envp == NULL
+		? -ENOMEM
+		: cni_exec(ipam->path, envp, in, strlen(in), timeout_ms, out, out_status);
 
 	for (size_t i = 0; i < n_own; i++)
 		free(envp[i]);
 	free(envp);
 	if (rc == -ETIMEDOUT)
-		return cni_fail(err, CNI_ERR_AGAIN, "ipam %s: no answer to %s within %d s", ipam->type,
-			cni_verb_name(verb), timeout_ms / 1000);
+		return cni_fail(err, CNI_ERR_AGAIN, "ipam %s: no answer to %s within %d s",
+			ipam->type, cni_verb_name(verb), timeout_ms / 1000);
 	if (rc < 0)
-		return cni_fail(err, CNI_ERR_IO, "ipam %s: cannot run %s: %s", ipam->type, ipam->path, strerror(-rc));
+		return cni_fail(err, CNI_ERR_IO, "ipam %s: cannot run %s: %s", ipam->type,
+			ipam->path, strerror(-rc));
 	return 0;
 }
 
 /* The plugin's own error object, or what its end tells. */
-static int plugin_error(const struct cni_ipam *ipam, enum cni_verb verb, const char *out, int status,
-	struct cni_error *err)
+static int plugin_error(const struct cni_ipam *ipam, enum cni_verb verb, const char *out,
+	int status, struct cni_error *err)
 {
 	cJSON *json = cJSON_Parse(out);
 	const cJSON *code = cJSON_GetObjectItemCaseSensitive(json, "code");
 	const char *msg = cni_json_string(json, "msg"), *details = cni_json_string(json, "details");
 
 	if (cJSON_IsNumber(code) && code->valueint > 0) {
-		cni_fail(err, code->valueint, "ipam %s: %s", ipam->type, msg != NULL ? msg : "no message");
+		cni_fail(err, code->valueint, "ipam %s: %s", ipam->type,
+			msg != NULL ? msg : "no message");
 		if (details != NULL)
 			strlcpy(err->details, details, sizeof(err->details));
 	} else if (WIFSIGNALED(status)) {
-		cni_fail(err, CNI_ERR_IPAM, "ipam %s: %s was killed by signal %d", ipam->type, cni_verb_name(verb),
-			WTERMSIG(status));
+		cni_fail(err, CNI_ERR_IPAM, "ipam %s: %s was killed by signal %d", ipam->type,
+			cni_verb_name(verb), WTERMSIG(status));
 	} else {
-		cni_fail(err, CNI_ERR_IPAM, "ipam %s: %s ended with status %d and no error", ipam->type,
-			cni_verb_name(verb), WEXITSTATUS(status));
+		cni_fail(err, CNI_ERR_IPAM, "ipam %s: %s ended with status %d and no error",
+			ipam->type, cni_verb_name(verb), WEXITSTATUS(status));
 	}
 	cJSON_Delete(json);
 	return -1;
@@ -127,9 +133,9 @@ static enum cni_version highest(const cJSON *versions)
 	enum cni_version best = CNI_VERSION_NONE;
 	const cJSON *item;
 
-	cJSON_ArrayForEach(item, versions)
-	{
-		enum cni_version v = cJSON_IsString(item) ? cni_version_by_name(item->valuestring) : CNI_VERSION_NONE;
+	cJSON_ArrayForEach(item, versions) {
+		enum cni_version v = cJSON_IsString(item) ? cni_version_by_name(item->valuestring)
+							  : CNI_VERSION_NONE;
 
 		if (v != CNI_VERSION_NONE && (best == CNI_VERSION_NONE || v > best))
 			best = v;
@@ -156,8 +162,8 @@ static int probe(struct cni_ipam *ipam, enum cni_version wanted, struct cni_erro
 	ipam->version = highest(cJSON_GetObjectItemCaseSensitive(json, "supportedVersions"));
 	cJSON_Delete(json);
 	if (ipam->version == CNI_VERSION_NONE)
-		return cni_fail(err, CNI_ERR_CONFIG, "ipam.type: %s speaks no CNI version from 0.3.1 to 1.1.0",
-			ipam->type);
+		return cni_fail(err, CNI_ERR_CONFIG,
+			"ipam.type: %s speaks no CNI version from 0.3.1 to 1.1.0", ipam->type);
 	return 0;
 }
 
@@ -170,8 +176,9 @@ int cni_ipam_open(const struct cni_conf *conf, const struct cni_args *args, stru
 	out->type = conf->ipam_type;
 	out->path = find(args->path, conf->ipam_type);
 	if (out->path == NULL)
-		return cni_fail(err, CNI_ERR_CONFIG, "ipam.type: no plugin '%.64s' in CNI_PATH (%.256s)",
-			conf->ipam_type, args->path);
+		return cni_fail(err, CNI_ERR_CONFIG,
+			"ipam.type: no plugin '%.64s' in CNI_PATH (%.256s)", conf->ipam_type,
+			args->path);
 	if (probe(out, conf->version, err) < 0) {
 		cni_ipam_close(out);
 		return -1;
@@ -234,8 +241,8 @@ int cni_ipam_call(const struct cni_ipam *ipam, enum cni_verb verb, const struct 
 		if (!cJSON_IsObject(*out_result)) {
 			cJSON_Delete(*out_result);
 			*out_result = NULL;
-			rc = cni_fail(err, CNI_ERR_IPAM, "ipam %s: %s answered no JSON object", ipam->type,
-				cni_verb_name(verb));
+			rc = cni_fail(err, CNI_ERR_IPAM, "ipam %s: %s answered no JSON object",
+				ipam->type, cni_verb_name(verb));
 		}
 	}
 	free(out);

@@ -8,7 +8,7 @@
 
 #define RETRY_FIRST_MS 10
 #define RETRY_MAX_MS 160
-#define RETRY_TOTAL_MS 5000
+#define RETRY_TOTAL_MS 3000
 
 struct leat_client *cni_leatd_open(const char *instance, int timeout_ms, struct cni_error *err)
 {
@@ -33,16 +33,20 @@ static void map_error(const char *method, const struct leat_error *lerr, struct 
 		cni_fail(err, CNI_ERR_AGAIN, "leatd: %s: %s", method, lerr->reason);
 		break;
 	case LEAT_ERR_PARAMS:
-		cni_fail(err, CNI_ERR_CONFIG, "leatd: %s: %s: %s", method, lerr->field, lerr->reason);
+		cni_fail(err, CNI_ERR_CONFIG, "leatd: %s: %s: %s", method, lerr->field,
+			lerr->reason);
 		break;
 	default:
-		cni_fail(err, CNI_ERR_LEATD + (lerr->code > 0 && lerr->code < 20 ? lerr->code : LEAT_ERR_INTERNAL),
+		cni_fail(err,
+			CNI_ERR_LEATD +
+				(lerr->code > 0 && lerr->code < 20 ? lerr->code
+								   : LEAT_ERR_INTERNAL),
 			"leatd: %s: %s", method, lerr->reason);
 	}
 }
 
-int cni_leatd_call(struct leat_client *client, const char *method, cJSON *params, int fd, cJSON **out_result,
-	struct cni_error *err)
+int cni_leatd_call(struct leat_client *client, const char *method, cJSON *params, int fd,
+	cJSON **out_result, struct cni_error *err)
 {
 	struct leat_error lerr = { .code = LEAT_ERR_TRANSPORT, .reason = "it does not run" };
 	int rc = LEAT_ERR_TRANSPORT;
@@ -71,7 +75,8 @@ int cni_leatd_detach(struct leat_client *client, const char *id, struct cni_erro
 	return cni_leatd_call(client, "endpoint.detach", params, -1, NULL, err);
 }
 
-int cni_detach_or_journal(struct cni_store *store, struct leat_client *client, const char *id, struct cni_error *err)
+int cni_detach_or_journal(
+	struct cni_store *store, struct leat_client *client, const char *id, struct cni_error *err)
 {
 	int rc = cni_leatd_detach(client, id, err);
 	cJSON *entry;
@@ -90,7 +95,8 @@ int cni_detach_or_journal(struct cni_store *store, struct leat_client *client, c
 	return rc;
 }
 
-int cni_settle_one(struct cni_store *store, struct leat_client *client, const char *id, struct cni_error *err)
+int cni_settle_one(
+	struct cni_store *store, struct leat_client *client, const char *id, struct cni_error *err)
 {
 	if (!cni_store_has(store, CNI_STORE_PENDING, id))
 		return 0;
@@ -105,14 +111,14 @@ void cni_settle(struct cni_store *store, struct leat_client *client)
 	cJSON *ids = client != NULL ? cni_store_list(store, CNI_STORE_PENDING, &err) : NULL;
 	const cJSON *item;
 
-	cJSON_ArrayForEach(item, ids)
-	{
+	cJSON_ArrayForEach(item, ids) {
 		const char *id = item->valuestring;
 
 		if (cni_store_lock(store, id, 0, &err) < 0)
 			continue; /* whoever works on it settles it */
 		if (cni_settle_one(store, client, id, &err) < 0)
-			fprintf(stderr, "leat-cni: detach of %s stays journalled: %s\n", id, err.msg);
+			fprintf(stderr, "leat-cni: detach of %s stays journalled: %s\n", id,
+				err.msg);
 		cni_store_unlock(store, id);
 	}
 	cJSON_Delete(ids);

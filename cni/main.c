@@ -21,7 +21,8 @@ static char *read_stdin(size_t *out_len, struct cni_error *err)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0) {
-			cni_fail(err, CNI_ERR_IO, "cannot read the configuration: %s", strerror(errno));
+			cni_fail(err, CNI_ERR_IO, "cannot read the configuration: %s",
+				strerror(errno));
 			free(text);
 			return NULL;
 		}
@@ -37,7 +38,9 @@ static char *read_stdin(size_t *out_len, struct cni_error *err)
 		more = size > CNI_CONF_SIZE_MAX ? NULL : realloc(text, size);
 		if (more == NULL) {
 			free(text);
-			cni_fail(err, CNI_ERR_DECODE, "network configuration is longer than %u bytes", CNI_CONF_SIZE_MAX / 2);
+			cni_fail(err, CNI_ERR_DECODE,
+				"network configuration is longer than %u bytes",
+				CNI_CONF_SIZE_MAX / 2);
 			return NULL;
 		}
 		text = more;
@@ -78,10 +81,12 @@ static int answer_version(const char *text, size_t len, struct cni_error *err)
 	if (cni_conf_peek_version(text, len, version, err) < 0)
 		return -1;
 	json = cJSON_CreateObject();
-	cJSON_AddStringToObject(json, "cniVersion", version[0] != '\0' ? version : cni_version_name(CNI_VERSION_N - 1));
+	cJSON_AddStringToObject(json, "cniVersion",
+		version[0] != '\0' ? version : cni_version_name(CNI_VERSION_N - 1));
 	list = cJSON_AddArrayToObject(json, "supportedVersions");
 	for (int v = 0; v < CNI_VERSION_N; v++)
-		cJSON_AddItemToArray(list, cJSON_CreateString(cni_version_name((enum cni_version)v)));
+		cJSON_AddItemToArray(
+			list, cJSON_CreateString(cni_version_name((enum cni_version)v)));
 	print(json);
 	return 0;
 }
@@ -140,7 +145,8 @@ int main(int argc, char **argv)
 	int rc;
 
 	if (argc > 1 && (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "--help") == 0)) {
-		printf("leat-cni " LEAT_VERSION ", CNI plugin for leat (protocol 0.3.1, 0.4.0, 1.0.0, 1.1.0); "
+		printf("leat-cni " LEAT_VERSION
+		       ", CNI plugin for leat (protocol 0.3.1, 0.4.0, 1.0.0, 1.1.0); "
 		       "called by container runtimes, see leat-cni(8)\n");
 		return EXIT_SUCCESS;
 	}

@@ -34,7 +34,8 @@ static void strip(cJSON *object, const char *const *keys)
 void cni_result_convert(cJSON *result, enum cni_version version)
 {
 	static const char *const new_interface_keys[] = { "mtu", "socketPath", "pciID", NULL };
-	static const char *const new_route_keys[] = { "mtu", "advmss", "priority", "table", "scope", NULL };
+	static const char *const new_route_keys[] = { "mtu", "advmss", "priority", "table", "scope",
+		NULL };
 	cJSON *item;
 
 	cJSON_DeleteItemFromObjectCaseSensitive(result, "cniVersion");
@@ -66,7 +67,8 @@ cJSON *cni_result_create(const cJSON *prev, enum cni_version version)
 	return result;
 }
 
-int cni_result_add_interface(cJSON *result, enum cni_version version, const struct cni_interface *iface)
+int cni_result_add_interface(
+	cJSON *result, enum cni_version version, const struct cni_interface *iface)
 {
 	cJSON *list = member_array(result, "interfaces"), *item = cJSON_CreateObject();
 	int idx = cJSON_GetArraySize(list);
@@ -82,7 +84,8 @@ int cni_result_add_interface(cJSON *result, enum cni_version version, const stru
 	return idx;
 }
 
-void cni_result_add_ip(cJSON *result, enum cni_version version, const struct cni_addr *addr, int iface_idx)
+void cni_result_add_ip(
+	cJSON *result, enum cni_version version, const struct cni_addr *addr, int iface_idx)
 {
 	cJSON *item = cJSON_CreateObject();
 	char ip[CNI_ADDR_STRLEN], text[CNI_ADDR_STRLEN + 4];
@@ -111,7 +114,8 @@ void cni_result_set_dns(cJSON *result, const cJSON *dns)
 {
 	const cJSON *now = cJSON_GetObjectItemCaseSensitive(result, "dns");
 
-	if (!cJSON_IsObject(dns) || dns->child == NULL || (cJSON_IsObject(now) && now->child != NULL))
+	if (!cJSON_IsObject(dns) || dns->child == NULL ||
+		(cJSON_IsObject(now) && now->child != NULL))
 		return;
 	cJSON_DeleteItemFromObjectCaseSensitive(result, "dns");
 	cJSON_AddItemToObject(result, "dns", cJSON_Duplicate(dns, true));
@@ -128,24 +132,26 @@ int cni_ipam_result_parse(const cJSON *json, struct cni_ipam_result *out, struct
 	const cJSON *item, *dns = cJSON_GetObjectItemCaseSensitive(json, "dns");
 
 	memset(out, 0, sizeof(*out));
-	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(json, "ips"))
-	{
+	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(json, "ips")) {
 		const char *text = cni_json_string(item, "address");
 
 		if (out->n_ips == CNI_ADDRS_MAX)
-			return cni_fail(err, CNI_ERR_IPAM, "ipam: more than %d addresses", CNI_ADDRS_MAX);
+			return cni_fail(
+				err, CNI_ERR_IPAM, "ipam: more than %d addresses", CNI_ADDRS_MAX);
 		if (cni_addr_parse(text, &out->ips[out->n_ips]) < 0)
-			return cni_fail(err, CNI_ERR_IPAM, "ipam: answered address '%.64s'", text != NULL ? text : "");
+			return cni_fail(err, CNI_ERR_IPAM, "ipam: answered address '%.64s'",
+				text != NULL ? text : "");
 		out->n_ips++;
 	}
-	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(json, "routes"))
-	{
+	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(json, "routes")) {
 		const char *text = cni_json_string(item, "dst");
 
 		if (out->n_routes == CNI_ROUTES_MAX)
-			return cni_fail(err, CNI_ERR_IPAM, "ipam: more than %d routes", CNI_ROUTES_MAX);
+			return cni_fail(
+				err, CNI_ERR_IPAM, "ipam: more than %d routes", CNI_ROUTES_MAX);
 		if (cni_addr_parse(text, &out->routes[out->n_routes]) < 0)
-			return cni_fail(err, CNI_ERR_IPAM, "ipam: answered route to '%.64s'", text != NULL ? text : "");
+			return cni_fail(err, CNI_ERR_IPAM, "ipam: answered route to '%.64s'",
+				text != NULL ? text : "");
 		mask(&out->routes[out->n_routes++]);
 	}
 	if (out->n_ips == 0)
@@ -166,11 +172,12 @@ int cni_result_find_interface(const cJSON *result, const char *name)
 	const cJSON *item;
 	int idx = 0;
 
-	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(result, "interfaces"))
-	{
-		const char *text = cni_json_string(item, "name"), *sandbox = cni_json_string(item, "sandbox");
+	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(result, "interfaces")) {
+		const char *text = cni_json_string(item, "name"),
+			   *sandbox = cni_json_string(item, "sandbox");
 
-		if (text != NULL && strcmp(text, name) == 0 && sandbox != NULL && sandbox[0] != '\0')
+		if (text != NULL && strcmp(text, name) == 0 && sandbox != NULL &&
+			sandbox[0] != '\0')
 			return idx;
 		idx++;
 	}

@@ -26,8 +26,10 @@ cJSON *cni_result_create(const cJSON *prev, enum cni_version version);
 void cni_result_convert(cJSON *result, enum cni_version version);
 
 /* Append. The first returns the index of the interface. */
-int cni_result_add_interface(cJSON *result, enum cni_version version, const struct cni_interface *iface);
-void cni_result_add_ip(cJSON *result, enum cni_version version, const struct cni_addr *addr, int iface_idx);
+int cni_result_add_interface(
+	cJSON *result, enum cni_version version, const struct cni_interface *iface);
+void cni_result_add_ip(
+	cJSON *result, enum cni_version version, const struct cni_addr *addr, int iface_idx);
 void cni_result_add_route(cJSON *result, const struct cni_addr *dst);
 
 /* Sets dns unless the result has some already. dns may be NULL. */

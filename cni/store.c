@@ -60,7 +60,8 @@ int cni_store_open(const char *instance, struct cni_store *store, struct cni_err
 	if (base < 0)
 		goto err_io;
 	for (int kind = 0; kind < CNI_STORE_KIND_N; kind++) {
-		store->dir_fd[kind] = enter(fcntl(base, F_DUPFD_CLOEXEC, 0), kinds[kind], &sys_errno);
+		store->dir_fd[kind] = enter(
+			fcntl(base, F_DUPFD_CLOEXEC, 0), kinds[kind], &sys_errno);
 		if (store->dir_fd[kind] < 0)
 			goto err_base;
 	}
@@ -77,7 +78,8 @@ err_base:
 	close(base);
 	cni_store_close(store);
 err_io:
-	return cni_fail(err, CNI_ERR_IO, "cannot open %s/%s/cni: %s", LEAT_STATE_DIR, instance, strerror(sys_errno));
+	return cni_fail(err, CNI_ERR_IO, "cannot open %s/%s/cni: %s", LEAT_STATE_DIR, instance,
+		strerror(sys_errno));
 }
 
 void cni_store_close(struct cni_store *store)
@@ -96,7 +98,9 @@ static struct flock lock_of(const char *id, short type)
 
 	for (; *id != '\0'; id++)
 		h = (h ^ (unsigned char)*id) * 0x100000001b3ull;
-	return (struct flock){ .l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)(h >> 2), .l_len = 1 };
+	return (struct flock){
+		.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)(h >> 2), .l_len = 1
+	};
 }
 
 static uint64_t now_ms(void)
@@ -107,7 +111,8 @@ static uint64_t now_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
-int cni_store_lock(struct cni_store *store, const char *id, unsigned int wait_ms, struct cni_error *err)
+int cni_store_lock(
+	struct cni_store *store, const char *id, unsigned int wait_ms, struct cni_error *err)
 {
 	const struct timespec pause = { .tv_nsec = LOCK_POLL_MS * 1000000 };
 	struct flock lock = lock_of(id, F_WRLCK);
@@ -117,7 +122,8 @@ int cni_store_lock(struct cni_store *store, const char *id, unsigned int wait_ms
 		if (errno != EAGAIN && errno != EACCES && errno != EINTR)
 			return cni_fail(err, CNI_ERR_IO, "cannot lock %s: %s", id, strerror(errno));
 		if (now_ms() >= deadline_ms)
-			return cni_fail(err, CNI_ERR_AGAIN, "another call for %s is still running", id);
+			return cni_fail(
+				err, CNI_ERR_AGAIN, "another call for %s is still running", id);
 		nanosleep(&pause, NULL);
 	}
 	return 0;
@@ -145,8 +151,8 @@ static int write_all(int fd, const char *text, size_t len)
 	return fsync(fd) < 0 ? -errno : 0;
 }
 
-int cni_store_put(struct cni_store *store, enum cni_store_kind kind, const char *id, const cJSON *content,
-	struct cni_error *err)
+int cni_store_put(struct cni_store *store, enum cni_store_kind kind, const char *id,
+	const cJSON *content, struct cni_error *err)
 {
 	char temp[CNI_ID_LEN + 1];
 	int dir = store->dir_fd[kind];
@@ -154,7 +160,9 @@ int cni_store_put(struct cni_store *store, enum cni_store_kind kind, const char 
 	int fd, rc = text == NULL ? -ENOMEM : 0;
 
 	snprintf(temp, sizeof(temp), ".%s", id); /* one writer: the id is locked */
-	fd = rc < 0 ? -1 : openat(dir, temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	fd = rc < 0
+		? -1
+		: openat(dir, temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (rc == 0 && fd < 0)
 		rc = -errno;
 	if (rc == 0)
@@ -167,7 +175,8 @@ int cni_store_put(struct cni_store *store, enum cni_store_kind kind, const char 
 	if (rc == 0)
 		return 0;
 	unlinkat(dir, temp, 0);
-	return cni_fail(err, CNI_ERR_IO, "cannot write %s of %s: %s", kinds[kind], id, strerror(-rc));
+	return cni_fail(
+		err, CNI_ERR_IO, "cannot write %s of %s: %s", kinds[kind], id, strerror(-rc));
 }
 
 cJSON *cni_store_get(const struct cni_store *store, enum cni_store_kind kind, const char *id)
@@ -192,16 +201,18 @@ bool cni_store_has(const struct cni_store *store, enum cni_store_kind kind, cons
 	return faccessat(store->dir_fd[kind], id, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-int cni_store_del(struct cni_store *store, enum cni_store_kind kind, const char *id, struct cni_error *err)
+int cni_store_del(
+	struct cni_store *store, enum cni_store_kind kind, const char *id, struct cni_error *err)
 {
 	int dir = store->dir_fd[kind];
 
 	if (unlinkat(dir, id, 0) < 0)
-		return errno == ENOENT ? 0 :
-					 cni_fail(err, CNI_ERR_IO, "cannot remove %s of %s: %s", kinds[kind], id,
-						 strerror(errno));
+		return errno == ENOENT ? 0
+				       : cni_fail(err, CNI_ERR_IO, "cannot remove %s of %s: %s",
+						 kinds[kind], id, strerror(errno));
 	if (fsync(dir) < 0)
-		return cni_fail(err, CNI_ERR_IO, "cannot sync %s: %s", kinds[kind], strerror(errno));
+		return cni_fail(
+			err, CNI_ERR_IO, "cannot sync %s: %s", kinds[kind], strerror(errno));
 	return 0;
 }
 

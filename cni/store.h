@@ -22,22 +22,27 @@ struct cni_store {
 	int lock_fd;
 };
 
-#define CNI_STORE_EMPTY { .dir_fd = { -1, -1 }, .lock_fd = -1 }
+#define CNI_STORE_EMPTY                                                                            \
+	{                                                                                          \
+		.dir_fd = { -1, -1 }, .lock_fd = -1                                                \
+	}
 
 /* Opens the store of an instance, making the folders. 0 or -1 with code 5. */
 int cni_store_open(const char *instance, struct cni_store *store, struct cni_error *err);
 void cni_store_close(struct cni_store *store);
 
 /* Locks an endpoint id, waiting up to wait_ms (0: only if it is free). 0, or -1 with code 11 (busy) or 5. */
-int cni_store_lock(struct cni_store *store, const char *id, unsigned int wait_ms, struct cni_error *err);
+int cni_store_lock(
+	struct cni_store *store, const char *id, unsigned int wait_ms, struct cni_error *err);
 void cni_store_unlock(struct cni_store *store, const char *id);
 
 /* The id must be locked for the writers. put: 0 or -1 with code 5. get: NULL if there is none or it is not readable. */
-int cni_store_put(struct cni_store *store, enum cni_store_kind kind, const char *id, const cJSON *content,
-	struct cni_error *err);
+int cni_store_put(struct cni_store *store, enum cni_store_kind kind, const char *id,
+	const cJSON *content, struct cni_error *err);
 cJSON *cni_store_get(const struct cni_store *store, enum cni_store_kind kind, const char *id);
 bool cni_store_has(const struct cni_store *store, enum cni_store_kind kind, const char *id);
-int cni_store_del(struct cni_store *store, enum cni_store_kind kind, const char *id, struct cni_error *err);
+int cni_store_del(
+	struct cni_store *store, enum cni_store_kind kind, const char *id, struct cni_error *err);
 
 /* Ids of all entries as an array of strings, to be freed with cJSON_Delete(). NULL with code 5. Removes what a killed
  * writer left half written. */

@@ -17,8 +17,8 @@ struct cni_add {
 	bool has_record, has_lease, has_endpoint, has_device_info;
 };
 
-int cni_add(const struct cni_args *args, const struct cni_conf *conf, struct cni_add *add, cJSON **out_result,
-	struct cni_error *err);
+int cni_add(const struct cni_args *args, const struct cni_conf *conf, struct cni_add *add,
+	cJSON **out_result, struct cni_error *err);
 void cni_add_undo(const struct cni_args *args, const struct cni_conf *conf, struct cni_add *add);
 void cni_add_fini(struct cni_add *add);
 

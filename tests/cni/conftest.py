@@ -99,6 +99,15 @@ class Cni:
                                            proc.stderr_data.decode())
         return Answer(done)
 
+    @staticmethod
+    def finish_status(proc, timeout=120):
+        """For a call whose output nobody reads."""
+        proc.stdin.write(proc.input)
+        proc.stdin.close()
+        status = proc.wait(timeout)
+        proc.stderr.close()
+        return status
+
     def __call__(self, verb, conf, **kwargs):
         return self.finish(self.start(verb, conf, **kwargs))
 

@@ -5,7 +5,7 @@ import json
 import os
 
 SCRIPT = r"""#!/usr/bin/python3
-import json, os, sys, time
+import json, os, sys
 base = os.path.dirname(os.path.abspath(__file__))
 plan = json.load(open(base + "/plan.json"))
 verb = os.environ["CNI_COMMAND"]
@@ -20,8 +20,7 @@ with open(base + "/log", "a") as log:
 step = plan.get(verb, {})
 if "wait_for" in step:
     open(base + "/waiting", "w").close()
-    while not os.path.exists(step["wait_for"]):
-        time.sleep(0.01)
+    open(step["wait_for"]).read()  # a FIFO: until the test lets go
 if "signal" in step:
     os.kill(os.getpid(), step["signal"])
 if "text" in step:
@@ -63,3 +62,8 @@ class FakeIpam:
     @property
     def is_waiting(self):
         return (self.dir / "waiting").exists()
+
+    def make_fifo(self):
+        path = str(self.dir / "fifo")
+        os.mkfifo(path)
+        return path

@@ -25,7 +25,8 @@ static void use(const struct cni_conf *conf)
 	struct cni_error err;
 
 	for (int v = 0; v < CNI_VERSION_N; v++) {
-		const struct cni_interface iface = { "eth0", "0a:58:0a:00:00:05", "/n", conf->mtu, "/s" };
+		const struct cni_interface iface = { "eth0", "0a:58:0a:00:00:05", "/n", conf->mtu,
+			"/s" };
 		cJSON *result = cni_result_create(conf->prev_result, (enum cni_version)v);
 		int idx = cni_result_add_interface(result, (enum cni_version)v, &iface);
 		char *text;

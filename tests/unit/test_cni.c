@@ -14,7 +14,9 @@
 
 static struct cni_args args_of(enum cni_verb verb)
 {
-	return (struct cni_args){ .verb = verb, .container = "c1", .ifname = "eth0", .netns = "/n", .path = "/p" };
+	return (struct cni_args){
+		.verb = verb, .container = "c1", .ifname = "eth0", .netns = "/n", .path = "/p"
+	};
 }
 
 /* Code of the error, 0 for none. msg (may be NULL): a part of the message. */
@@ -35,7 +37,8 @@ static int parse(enum cni_verb verb, const char *text, const char *msg)
 	return 0;
 }
 
-#define CONF(rest) "{\"cniVersion\":\"1.1.0\",\"name\":\"n\",\"ipam\":{\"type\":\"host-local\"}" rest "}"
+#define CONF(rest)                                                                                 \
+	"{\"cniVersion\":\"1.1.0\",\"name\":\"n\",\"ipam\":{\"type\":\"host-local\"}" rest "}"
 
 static void test_conf_minimal_accepted(void **state)
 {
@@ -61,8 +64,10 @@ static void test_conf_versions(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < 4; i++) {
-		snprintf(text, sizeof(text), "{\"cniVersion\":\"%s\",\"name\":\"n\",\"prevResult\":{},"
-					     "\"cni.dev/valid-attachments\":[],\"ipam\":{\"type\":\"x\"}}", good[i]);
+		snprintf(text, sizeof(text),
+			"{\"cniVersion\":\"%s\",\"name\":\"n\",\"prevResult\":{},"
+			"\"cni.dev/valid-attachments\":[],\"ipam\":{\"type\":\"x\"}}",
+			good[i]);
 		assert_int_equal(parse(CNI_ADD, text, NULL), 0);
 		assert_int_equal(parse(CNI_DEL, text, NULL), 0);
 		assert_int_equal(parse(CNI_CHECK, text, NULL), i >= 1 ? 0 : CNI_ERR_VERSION);
@@ -86,8 +91,10 @@ static void test_conf_bad_key_code_7_names_it(void **state)
 		{ "name", "{\"cniVersion\":\"1.1.0\",\"name\":\"a/b\"}" },
 		{ "name", "{\"cniVersion\":\"1.1.0\",\"name\":7}" },
 		{ "ipam", "{\"cniVersion\":\"1.1.0\",\"name\":\"n\"}" },
-		{ "ipam.type", "{\"cniVersion\":\"1.1.0\",\"name\":\"n\",\"ipam\":{\"subnet\":\"x\"}}" },
-		{ "ipam.type", "{\"cniVersion\":\"1.1.0\",\"name\":\"n\",\"ipam\":{\"type\":\"../x\"}}" },
+		{ "ipam.type",
+			"{\"cniVersion\":\"1.1.0\",\"name\":\"n\",\"ipam\":{\"subnet\":\"x\"}}" },
+		{ "ipam.type",
+			"{\"cniVersion\":\"1.1.0\",\"name\":\"n\",\"ipam\":{\"type\":\"../x\"}}" },
 		{ "ipam", "{\"cniVersion\":\"1.1.0\",\"name\":\"n\",\"ipam\":[]}" },
 		{ "instance", CONF(",\"instance\":\"../etc\"") },
 		{ "instance", CONF(",\"instance\":\"\"") },
@@ -116,7 +123,9 @@ static void test_conf_bad_key_code_7_names_it(void **state)
 		{ "args.cni.mac", CONF(",\"args\":{\"cni\":{\"mac\":\"x\"}}") },
 		{ "egressRate", CONF(",\"runtimeConfig\":{\"bandwidth\":{\"egressRate\":-1}}") },
 		{ "egressRate", CONF(",\"runtimeConfig\":{\"bandwidth\":{\"egressBurst\":8000}}") },
-		{ "ingressBurst", CONF(",\"runtimeConfig\":{\"bandwidth\":{\"ingressRate\":8,\"ingressBurst\":7}}") },
+		{ "ingressBurst",
+			CONF(",\"runtimeConfig\":{\"bandwidth\":{\"ingressRate\":8,"
+			     "\"ingressBurst\":7}}") },
 		{ "CNIDeviceInfoFile", CONF(",\"runtimeConfig\":{\"CNIDeviceInfoFile\":\"rel\"}") },
 		{ "portMappings", CONF(",\"runtimeConfig\":{\"portMappings\":{}}") },
 		{ "prevResult", CONF(",\"prevResult\":[]") },
@@ -127,30 +136,38 @@ static void test_conf_bad_key_code_7_names_it(void **state)
 		assert_int_equal(parse(CNI_ADD, cases[i].text, cases[i].key), CNI_ERR_CONFIG);
 	assert_int_equal(parse(CNI_CHECK, CONF(""), "prevResult"), CNI_ERR_CONFIG);
 	assert_int_equal(parse(CNI_GC, CONF(""), "cni.dev/valid-attachments"), CNI_ERR_CONFIG);
-	assert_int_equal(parse(CNI_GC, CONF(",\"cni.dev/valid-attachments\":[{\"containerID\":\"a\"}]"), NULL),
+	assert_int_equal(
+		parse(CNI_GC, CONF(",\"cni.dev/valid-attachments\":[{\"containerID\":\"a\"}]"),
+			NULL),
 		CNI_ERR_CONFIG);
-	assert_int_equal(parse(CNI_GC, CONF(",\"cni.dev/valid-attachments\":{\"a\":1}"), NULL), CNI_ERR_CONFIG);
+	assert_int_equal(parse(CNI_GC, CONF(",\"cni.dev/valid-attachments\":{\"a\":1}"), NULL),
+		CNI_ERR_CONFIG);
 }
 
 static void test_conf_port_mappings_refused_only_if_there_are_some(void **state)
 {
-	const char *some = CONF(",\"runtimeConfig\":{\"portMappings\":[{\"hostPort\":8080,\"containerPort\":80}]}");
+	const char *some = CONF(
+		",\"runtimeConfig\":{\"portMappings\":[{\"hostPort\":8080,\"containerPort\":80}]}");
 
 	(void)state;
 	assert_int_equal(parse(CNI_ADD, CONF(",\"runtimeConfig\":{\"portMappings\":[]}"), NULL), 0);
-	assert_int_equal(parse(CNI_ADD, CONF(",\"runtimeConfig\":{\"portMappings\":null}"), NULL), 0);
-	assert_int_equal(parse(CNI_ADD, some, "portMappings: [{\"hostPort\":8080"), CNI_ERR_UNSUPPORTED);
+	assert_int_equal(
+		parse(CNI_ADD, CONF(",\"runtimeConfig\":{\"portMappings\":null}"), NULL), 0);
+	assert_int_equal(
+		parse(CNI_ADD, some, "portMappings: [{\"hostPort\":8080"), CNI_ERR_UNSUPPORTED);
 	assert_int_equal(parse(CNI_DEL, some, NULL), 0);
 }
 
 static void test_conf_values_read(void **state)
 {
-	const char *text = CONF(",\"instance\":\"two\",\"mode\":\"vhost-user\",\"mtu\":9000,\"zone\":7,"
-				"\"vhost\":{\"role\":\"client\",\"uid\":107,\"gid\":108,\"mode\":\"0600\"},"
-				"\"args\":{\"cni\":{\"ips\":[\"10.9.9.9\"],\"mac\":\"0a:00:00:00:00:09\"}},"
-				"\"runtimeConfig\":{\"ips\":[\"10.0.0.5/24\",\"fd00::5/64\"],\"mac\":\"0a:00:00:00:00:05\","
-				"\"CNIDeviceInfoFile\":\"/run/x\",\"bandwidth\":{\"ingressRate\":1000000,"
-				"\"ingressBurst\":80000,\"egressRate\":2000000,\"egressBurst\":1e19}}");
+	const char *text = CONF(
+		",\"instance\":\"two\",\"mode\":\"vhost-user\",\"mtu\":9000,\"zone\":7,"
+		"\"vhost\":{\"role\":\"client\",\"uid\":107,\"gid\":108,\"mode\":\"0600\"},"
+		"\"args\":{\"cni\":{\"ips\":[\"10.9.9.9\"],\"mac\":\"0a:00:00:00:00:09\"}},"
+		"\"runtimeConfig\":{\"ips\":[\"10.0.0.5/24\",\"fd00::5/"
+		"64\"],\"mac\":\"0a:00:00:00:00:05\","
+		"\"CNIDeviceInfoFile\":\"/run/x\",\"bandwidth\":{\"ingressRate\":1000000,"
+		"\"ingressBurst\":80000,\"egressRate\":2000000,\"egressBurst\":1e19}}");
 	struct cni_args args = args_of(CNI_ADD);
 	struct cni_error err;
 	struct cni_conf conf;
@@ -192,7 +209,8 @@ static void test_args_from_environment(void **state)
 	setenv("CNI_CONTAINERID", "abc", 1);
 	setenv("CNI_IFNAME", "eth0", 1);
 	setenv("CNI_NETNS", "/n", 1);
-	setenv("CNI_ARGS", "IgnoreUnknown=1;K8S_POD_NAME=x;IP=10.0.0.9,fd00::9;MAC=0a:00:00:00:00:01;", 1);
+	setenv("CNI_ARGS",
+		"IgnoreUnknown=1;K8S_POD_NAME=x;IP=10.0.0.9,fd00::9;MAC=0a:00:00:00:00:01;", 1);
 	assert_int_equal(cni_args_read(verb, &args, &err), 0);
 	assert_string_equal(args.ip, "10.0.0.9,fd00::9");
 	assert_string_equal(args.mac, "0a:00:00:00:00:01");
@@ -209,7 +227,8 @@ static void test_args_from_environment(void **state)
 
 static void test_ifname_and_container_id(void **state)
 {
-	static const char *const bad[] = { "", ".", "..", "a/b", "a:b", "a b", "sixteen-chars-xx", "a\tb" };
+	static const char *const bad[] = { "", ".", "..", "a/b", "a:b", "a b", "sixteen-chars-xx",
+		"a\tb" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
@@ -250,7 +269,8 @@ static void test_result_forms_by_version(void **state)
 	assert_int_equal(cni_addr_parse("10.0.0.5/24", &ip), 0);
 	assert_int_equal(cni_addr_parse("0.0.0.0/0", &dst), 0);
 	for (int v = 0; v < CNI_VERSION_N; v++) {
-		const struct cni_interface iface = { "eth0", "0a:58:0a:00:00:05", "/n", 1400, "/s" };
+		const struct cni_interface iface = { "eth0", "0a:58:0a:00:00:05", "/n", 1400,
+			"/s" };
 		const cJSON *first_ip, *first_iface;
 
 		result = cni_result_create(NULL, (enum cni_version)v);
@@ -259,7 +279,8 @@ static void test_result_forms_by_version(void **state)
 		cni_result_add_route(result, &dst);
 		first_ip = cJSON_GetObjectItem(result, "ips")->child;
 		first_iface = cJSON_GetObjectItem(result, "interfaces")->child;
-		assert_string_equal(cni_json_string(result, "cniVersion"), cni_version_name((enum cni_version)v));
+		assert_string_equal(cni_json_string(result, "cniVersion"),
+			cni_version_name((enum cni_version)v));
 		assert_string_equal(cni_json_string(first_ip, "address"), "10.0.0.5/32");
 		assert_int_equal(cJSON_HasObjectItem(first_ip, "version"), v < CNI_V1_0_0);
 		assert_int_equal(cJSON_HasObjectItem(first_iface, "mtu"), v >= CNI_V1_1_0);
@@ -272,15 +293,18 @@ static void test_result_forms_by_version(void **state)
 
 static void test_result_chain_keeps_what_came_before(void **state)
 {
-	cJSON *prev = cJSON_Parse("{\"cniVersion\":\"1.1.0\",\"interfaces\":[{\"name\":\"lo\",\"sandbox\":\"/n\","
-				  "\"mtu\":65536}],\"ips\":[{\"address\":\"127.0.0.1/8\",\"interface\":0}],"
-				  "\"dns\":{\"nameservers\":[\"10.0.0.1\"]},\"vendor\":1}");
-	cJSON *dns = cJSON_Parse("{\"domain\":\"x\"}"), *result = cni_result_create(prev, CNI_V0_4_0);
+	cJSON *prev = cJSON_Parse(
+		"{\"cniVersion\":\"1.1.0\",\"interfaces\":[{\"name\":\"lo\",\"sandbox\":\"/n\","
+		"\"mtu\":65536}],\"ips\":[{\"address\":\"127.0.0.1/8\",\"interface\":0}],"
+		"\"dns\":{\"nameservers\":[\"10.0.0.1\"]},\"vendor\":1}");
+	cJSON *dns = cJSON_Parse("{\"domain\":\"x\"}"),
+	      *result = cni_result_create(prev, CNI_V0_4_0);
 	const struct cni_interface iface = { "eth0", "0a:58:0a:00:00:05", "/n", 1400, NULL };
 
 	(void)state;
 	assert_int_equal(cni_result_add_interface(result, CNI_V0_4_0, &iface), 1);
-	assert_string_equal(cni_json_string(cJSON_GetObjectItem(result, "ips")->child, "version"), "4");
+	assert_string_equal(
+		cni_json_string(cJSON_GetObjectItem(result, "ips")->child, "version"), "4");
 	assert_false(cJSON_HasObjectItem(cJSON_GetObjectItem(result, "interfaces")->child, "mtu"));
 	assert_true(cJSON_HasObjectItem(result, "vendor"));
 	cni_result_set_dns(result, dns);
@@ -292,8 +316,10 @@ static void test_result_chain_keeps_what_came_before(void **state)
 
 static void test_ipam_result_bad_answers_refused(void **state)
 {
-	static const char *const texts[] = { "{}", "{\"ips\":[]}", "{\"ips\":[{\"address\":\"x\"}]}", "{\"ips\":[{}]}",
-		"{\"ips\":[{\"address\":\"10.0.0.1/24\"}],\"routes\":[{\"dst\":\"y\"}]}", "{\"ips\":\"10.0.0.1\"}" };
+	static const char *const texts[] = { "{}", "{\"ips\":[]}",
+		"{\"ips\":[{\"address\":\"x\"}]}", "{\"ips\":[{}]}",
+		"{\"ips\":[{\"address\":\"10.0.0.1/24\"}],\"routes\":[{\"dst\":\"y\"}]}",
+		"{\"ips\":\"10.0.0.1\"}" };
 	struct cni_ipam_result result;
 	struct cni_error err;
 

@@ -286,13 +286,23 @@ int nl_addr_list(
 
 /* --- routes --- */
 
-int nl_route_add(struct nl *nl, const struct nl_route *route)
+static int route_send(struct nl *nl, const struct nl_route *route, uint16_t flags)
 {
 	char buf[MNL_NLMSG_HDRLEN + 256] __rte_aligned(8);
 	struct nlmsghdr *nlh = nlc_route(buf, RTM_NEWROUTE, route);
 
-	nlh->nlmsg_flags = NLM_F_CREATE | NLM_F_REPLACE;
+	nlh->nlmsg_flags = flags;
 	return nl_talk(nl, nlh, NULL, NULL);
+}
+
+int nl_route_put(struct nl *nl, const struct nl_route *route)
+{
+	return route_send(nl, route, NLM_F_CREATE | NLM_F_REPLACE);
+}
+
+int nl_route_add(struct nl *nl, const struct nl_route *route)
+{
+	return route_send(nl, route, NLM_F_CREATE | NLM_F_EXCL);
 }
 
 int nl_route_del(struct nl *nl, const struct nl_route *route)

@@ -87,6 +87,8 @@ struct nl_route {
 	uint32_t table, metric, mtu; /* table 0: main */
 };
 /* Adds or replaces. */
+int nl_route_put(struct nl *nl, const struct nl_route *route);
+/* -EEXIST if there is one to that prefix with that metric. */
 int nl_route_add(struct nl *nl, const struct nl_route *route);
 int nl_route_del(struct nl *nl, const struct nl_route *route);
 /* Every route of both families, as nl_addr_list(). */

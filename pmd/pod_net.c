@@ -64,11 +64,13 @@ static int route_put(struct nl *nl, int ifindex, const char *ifname, const struc
 		.protocol = RTPROT_BOOT };
 	int ret = nl_route_add(nl, &r);
 
-	if (ret < 0 && route->has_gw) { /* a gateway outside the link's prefixes */
+	if (ret < 0 && ret != -EEXIST &&
+		route->has_gw) { /* a gateway outside the link's prefixes */
 		r.is_onlink = true;
 		ret = nl_route_add(nl, &r);
 	}
-	return ret < 0 ? route_error(nl, ret, &r, ifname, errbuf, errlen) : 0;
+	/* another interface of the pod has it already: the first one stays in charge */
+	return ret < 0 && ret != -EEXIST ? route_error(nl, ret, &r, ifname, errbuf, errlen) : 0;
 }
 
 static int default_routes_put(
@@ -230,8 +232,7 @@ static int check_route(const struct nl_route *r, void *arg)
 {
 	struct check *c = arg;
 
-	if (r->ifindex != c->ifindex)
-		return 0;
+	/* the default route may be another interface's */
 	if (r->dst.len == 0 && r->has_gw) {
 		bool is_v4 = ip_is_v4(&r->gw);
 		struct ip_addr gw = gateway_of(is_v4);
@@ -239,6 +240,8 @@ static int check_route(const struct nl_route *r, void *arg)
 		if (ip_eq(&r->gw, &gw))
 			c->has_default[is_v4] = true;
 	}
+	if (r->ifindex != c->ifindex)
+		return 0;
 	for (unsigned int i = 0; i < c->net->n_routes && i < POD_NET_ROUTES_MAX; i++) {
 		const struct pod_route *want = &c->net->routes[i];
 
@@ -335,7 +338,7 @@ static int host_route_change(const char *ifname, const struct ip_prefix *dst,
 		r.ifindex = link.ifindex;
 		if (src != NULL)
 			r.src = *src;
-		ret = is_add ? nl_route_add(nl, &r) : nl_route_del(nl, &r);
+		ret = is_add ? nl_route_put(nl, &r) : nl_route_del(nl, &r);
 	}
 	if (ret < 0)
 		err_set(errbuf, errlen, ret, "the node's route to %s through '%s' cannot be %s: %s",

@@ -35,7 +35,7 @@ struct pod_net {
 };
 
 /* Configures the link `ifname` of the namespace (netns_fd -1: the process's own): MAC, MTU, lo up, link up, addresses,
- * routes. What is there already stays. 0, or -errno with a sentence; the link may then be half configured: the caller
+ * routes. What is there already stays, also another interface's default route. 0, or -errno with a sentence; the link may then be half configured: the caller
  * deletes it. */
 int pod_net_configure(int netns_fd, const struct pod_net *net, char *errbuf, size_t errlen);
 

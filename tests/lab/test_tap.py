@@ -190,6 +190,7 @@ def test_tap_64_ports_come_and_go_while_others_forward(pods):
         for i in range(64):
             rig.add(f"p{i}", pods[1], f"10.9.1.{i + 1}/32", ifname=f"e{i}")
         assert len(links(pods[1])) == 66
+        assert "default via 169.254.1.1 dev eth0" in pods[1].ip("route")
         for i in range(64):
             rig.command("del", f"p{i}")
         out, _ = flow.communicate(timeout=30)

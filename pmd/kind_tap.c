@@ -12,6 +12,8 @@
  * read when they were not used. One epoll instance a worker, edge triggered, tells which taps have packets: an
  * idle tap costs no system call of its own.
  */
+#include "pmd/kind_tap.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -179,6 +181,39 @@ static int is_there(const struct port *p, const struct port_config *cfg, const c
 		return 1;
 	return err_set(
 		errbuf, errlen, -EEXIST, "the namespace has an interface '%s' already", ifname);
+}
+
+int tap_purge(int netns_fd, const char *ifname, char *errbuf, size_t errlen)
+{
+	struct nl_link link;
+	struct ifreq ifr;
+	struct nl *nl;
+	int saved, fd, ret;
+
+	nl = nl_open(netns_fd, &ret);
+	if (nl == NULL)
+		return err_set(errbuf, errlen, ret, "the network namespace cannot be entered: %s",
+			strerror(-ret));
+	ret = nl_link_get(nl, ifname, &link);
+	nl_close(nl);
+	if (ret < 0)
+		return err_set(errbuf, errlen, ret, "there is no interface '%s'", ifname);
+	if (strcmp(link.kind, "tun") != 0 || strncmp(link.alias, "leat:", 5) != 0)
+		return err_set(errbuf, errlen, -EEXIST, "interface '%s' is not leat's", ifname);
+	saved = netns_enter(netns_fd);
+	if (saved < 0)
+		return err_set(errbuf, errlen, saved, "the network namespace cannot be entered: %s",
+			strerror(-saved));
+	/* Attaching fails while a process has it, which deleting the link would not. */
+	fd = tun_open(ifname, IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, &ifr);
+	if (fd == -EINVAL)
+		fd = tun_open(ifname, IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE, &ifr);
+	netns_leave(saved);
+	if (fd < 0)
+		return open_error(fd, ifname, errbuf, errlen);
+	ret = ioctl(fd, TUNSETPERSIST, 0) < 0 ? -errno : 0;
+	close(fd);
+	return ret;
 }
 
 static int attach(struct port *p, struct tap_port *t, const struct port_config *cfg,

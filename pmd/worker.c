@@ -127,6 +127,7 @@ static void poller_sleep(struct poller *p, struct rx_list *list)
 	w->stats.slept_ns += clock_ns() - t0;
 	list = rcu_deref(p->list);
 	disarm(list, list->n);
+	p->round = 0; /* something woke it: quiet queues too are polled now */
 }
 
 /* --- the loop ------------------------------------------------------------------------------------------------------ */

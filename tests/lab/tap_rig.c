@@ -7,6 +7,7 @@
  *   uplink NAME DEVICE ADDR/LEN MTU (ADDR: whose packets go out here) → as add
  *   del NAME | keep NAME (leaves the device)            → ok
  *   stats NAME → ok rx_pkts rx_bytes tx_pkts max_pkt_len drops up      describe NAME → ok key=value…
+ *   purge NETNS-PATH|- IFNAME
  *   monitor IFNAME → ok (follows the kernel's routes through it)   routes → ok PREFIX,GATEWAY|- …
  *   mbufs → ok in_use reserved       wakes → ok n (times that the worker slept)      quit
  */
@@ -28,6 +29,7 @@
 #include "datapath/base/log.h"
 #include "datapath/base/rcu.h"
 #include "pmd/eal.h"
+#include "pmd/kind_tap.h"
 #include "pmd/mempool.h"
 #include "pmd/netlink_monitor.h"
 #include "pmd/portmgr.h"
@@ -224,6 +226,25 @@ static void cmd_uplink(char *args)
 	create(&cfg);
 }
 
+static void cmd_purge(char *args)
+{
+	char netns[256], ifname[32], err[256] = "";
+	int netns_fd = -1;
+
+	if (sscanf(args, "%255s %31s", netns, ifname) != 2) {
+		puts("error usage");
+		return;
+	}
+	if (strcmp(netns, "-") != 0)
+		netns_fd = open(netns, O_RDONLY | O_CLOEXEC);
+	if (tap_purge(netns_fd, ifname, err, sizeof(err)) < 0)
+		printf("error %s\n", err);
+	else
+		puts("ok");
+	if (netns_fd >= 0)
+		close(netns_fd);
+}
+
 static void cmd_add(char *args)
 {
 	struct port_config cfg = {
@@ -350,6 +371,8 @@ static void command(char *line)
 		cmd_monitor(args);
 	} else if (strcmp(line, "add") == 0) {
 		cmd_add(args);
+	} else if (strcmp(line, "purge") == 0) {
+		cmd_purge(args);
 	} else if (strcmp(line, "uplink") == 0) {
 		cmd_uplink(args);
 	} else {

@@ -121,6 +121,23 @@ def test_tap_kept_on_close_is_attached_again(pods):
         assert ping(pods[0], "10.9.0.2").returncode == 0
 
 
+def test_tap_purge_removes_what_a_killed_process_left_and_nothing_else(pods):
+    pods[1].ip("link", "add", "eth0", "type", "veth", "peer", "name", "other")
+    with Rig() as first, Rig() as second:
+        first.add("a", pods[0], "10.9.0.1/32")
+        first.add("m", pods[0], "10.9.0.3/32", ifname="net1", queues=2)
+        with pytest.raises(RuntimeError, match="in use by another process"):
+            second.command("purge", pods[0].path, "eth0")
+        first.kill()
+        second.command("purge", pods[0].path, "eth0")
+        second.command("purge", pods[0].path, "net1")
+        assert [item["ifname"] for item in links(pods[0])] == ["lo"]
+        with pytest.raises(RuntimeError, match="is not leat's"):
+            second.command("purge", pods[1].path, "eth0")
+        first.process.poll()
+        first.quit = lambda: None
+
+
 def test_tap_foreign_interface_is_refused_and_untouched(pods):
     pods[0].ip("link", "add", "eth0", "type", "veth", "peer", "name", "other")
     with Rig() as rig:

@@ -200,13 +200,15 @@ static int vhost_rx_arm(struct port *p, uint16_t queue, uint32_t *out_fd_gen)
 	struct vhost_port *vp = p->priv;
 	struct vhost_rxq *q = &vp->rxq[queue];
 	uint16_t vring = (uint16_t)(2 * queue + 1);
-	int vid = atomic_load_explicit(&vp->vid, memory_order_acquire);
 	struct epoll_event evs[2];
+	int vid;
 
 	*out_fd_gen = vp->gen_fd; /* the same descriptor for the port's life */
 	/* Takes back what came before; edge-triggered, so this never touches the guest's descriptor. */
-	if (epoll_wait(q->epoll_fd, evs, 2, 0) > 0 && vid >= 0 && q->notify == VHOST_NOTIFY_ON)
+	if (epoll_wait(q->epoll_fd, evs, 2, 0) > 0 && q->notify == VHOST_NOTIFY_ON)
 		q->notify = VHOST_NOTIFY_UNPOLLED;
+	/* Only now: an event taken back may have said that the port is up. */
+	vid = atomic_load_explicit(&vp->vid, memory_order_acquire);
 	if (vid < 0)
 		return q->epoll_fd; /* the port's own wake descriptor is in there */
 	if (atomic_load_explicit(&q->is_stale, memory_order_relaxed))

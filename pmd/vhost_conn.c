@@ -30,12 +30,10 @@ static void fds_close(struct vhost_conn *c)
 int vhost_conn_init(struct vhost_port *vp, int guest_fd)
 {
 	struct vhost_conn *c = &vp->conn;
-	char inner[32];
 
 	memset(c, 0, sizeof(*c));
 	c->guest_fd = guest_fd;
-	snprintf(inner, sizeof(inner), "/proc/self/fd/%d", vp->inner_path_fd);
-	c->inner_fd = vhost_sock_connect(inner);
+	c->inner_fd = vhost_sock_connect_fd(vp->inner.fd);
 	if (c->inner_fd < 0) {
 		int ret = c->inner_fd;
 

@@ -44,12 +44,14 @@
 	(BIT(VHOST_USER_PROTOCOL_F_MQ) | BIT(VHOST_USER_PROTOCOL_F_REPLY_ACK) |                                \
 		BIT(VHOST_USER_PROTOCOL_F_NET_MTU) | BIT(VHOST_USER_PROTOCOL_F_STATUS))
 
+#define SLOT_NONE PORT_MAX /* no port is in it */
+
 static uint32_t n_opened; /* control thread */
 
 /* Port of a device, by the name of its inner socket, which ends in "/<slot>". */
 static struct vhost_port *port_of(int vid)
 {
-	char name[sizeof(((struct vhost_port *)0)->inner_path)];
+	char name[sizeof(((struct vhost_inner *)0)->path)];
 	const char *slash;
 
 	if (rte_vhost_get_ifname(vid, name, sizeof(name)) != 0 || (slash = strrchr(name, '/')) == NULL)
@@ -196,71 +198,103 @@ static const struct rte_vhost_device_ops device_ops = {
 	.destroy_connection = on_destroy_connection,
 };
 
+/* Offers what leat offers, and nothing else of what librte_vhost could. */
+static int driver_setup(const char *path, struct vhost_msg_limits *limits)
+{
+	uint64_t features;
+
+	if (rte_vhost_driver_get_features(path, &features) != 0 ||
+		rte_vhost_driver_disable_features(path, features & ~FEATURES) != 0 ||
+		rte_vhost_driver_get_features(path, &limits->features) != 0 ||
+		rte_vhost_driver_get_protocol_features(path, &features) != 0 ||
+		rte_vhost_driver_set_protocol_features(path, features & PROTOCOL_FEATURES) != 0 ||
+		rte_vhost_driver_callback_register(path, &device_ops) != 0)
+		return -EIO;
+	limits->protocol_features = features & PROTOCOL_FEATURES;
+	return 0;
+}
+
 /*
  * Registers with librte_vhost under a name in a folder that is gone a moment later: only the front reaches the inner
  * socket, through an O_PATH descriptor, and nothing is left behind when the process is killed.
  */
-static int inner_open(struct vhost_port *vp)
+static int inner_open(struct vhost_inner *in, unsigned int slot, struct vhost_msg_limits *limits)
 {
 	char dir[] = "/run/leat-vhost-XXXXXX", tmp_dir[] = "/tmp/leat-vhost-XXXXXX";
 	char *made = mkdtemp(dir);
-	uint64_t features;
-	int ret = -EIO;
+	int ret;
 
 	if (made == NULL && (made = mkdtemp(tmp_dir)) == NULL)
 		return -errno;
-	snprintf(vp->inner_path, sizeof(vp->inner_path), "%s/%u", made, vp->port->id);
+	snprintf(in->path, sizeof(in->path), "%s/%u", made, slot);
 	errno = 0;
-	if (rte_vhost_driver_register(vp->inner_path, 0) != 0) {
+	if (rte_vhost_driver_register(in->path, 0) != 0) {
 		ret = errno != 0 ? -errno : -ENOSPC;
 		goto err_dir;
 	}
-	if (rte_vhost_driver_get_features(vp->inner_path, &features) != 0 ||
-		rte_vhost_driver_disable_features(vp->inner_path, features & ~FEATURES) != 0 ||
-		rte_vhost_driver_get_features(vp->inner_path, &vp->limits.features) != 0 ||
-		rte_vhost_driver_get_protocol_features(vp->inner_path, &features) != 0 ||
-		rte_vhost_driver_set_protocol_features(vp->inner_path, features & PROTOCOL_FEATURES) != 0 ||
-		rte_vhost_driver_callback_register(vp->inner_path, &device_ops) != 0)
-		goto err_register;
-	vp->limits.protocol_features = features & PROTOCOL_FEATURES;
+	ret = driver_setup(in->path, limits);
 	errno = 0;
-	if (rte_vhost_driver_start(vp->inner_path) != 0) {
+	if (ret == 0 && rte_vhost_driver_start(in->path) != 0)
 		ret = errno != 0 ? -errno : -ENOSPC;
-		goto err_register;
-	}
-	vp->inner_path_fd = open(vp->inner_path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (vp->inner_path_fd < 0) {
+	if (ret == 0 && (in->fd = open(in->path, O_PATH | O_NOFOLLOW | O_CLOEXEC)) < 0)
 		ret = -errno;
-		goto err_register;
-	}
-	unlink(vp->inner_path);
-	rmdir(made);
-	return 0;
-
-err_register:
-	rte_vhost_driver_unregister(vp->inner_path);
+	if (ret != 0)
+		rte_vhost_driver_unregister(in->path);
 err_dir:
-	unlink(vp->inner_path);
+	unlink(in->path);
 	rmdir(made);
 	return ret;
+}
+
+static void inner_close(struct vhost_inner *in)
+{
+	rte_vhost_driver_unregister(in->path);
+	close(in->fd);
+	in->fd = -1;
+}
+
+/*
+ * librte_vhost's thread notices a new listening socket only when it next wakes, which may be in 1 s. A connection that
+ * librte_vhost makes itself wakes it at once: so it makes one, to a socket of ours, and forgets it.
+ */
+static void driver_wake(void)
+{
+	char dir[] = "/tmp/leat-vhost-XXXXXX", path[64];
+	struct vhost_sock_owner owner = { .uid = -1, .gid = -1, .mode = 0600 };
+	struct vhost_sock_file file;
+	int fd;
+
+	if (mkdtemp(dir) == NULL)
+		return;
+	snprintf(path, sizeof(path), "%s/%u", dir, SLOT_NONE);
+	fd = vhost_sock_listen(path, &owner, &file, NULL, 0);
+	if (fd >= 0 && rte_vhost_driver_register(path, RTE_VHOST_USER_CLIENT | RTE_VHOST_USER_NO_RECONNECT) == 0) {
+		if (rte_vhost_driver_callback_register(path, &device_ops) == 0)
+			(void)rte_vhost_driver_start(path);
+		rte_vhost_driver_unregister(path);
+	}
+	if (fd >= 0)
+		close(fd);
+	unlink(path);
+	rmdir(dir);
 }
 
 /* Whether the process can open n more descriptors. */
 static bool fds_left(unsigned int n, unsigned long *out_limit)
 {
 	DIR *dir = opendir("/proc/self/fd");
-	unsigned long n_open = 0;
+	unsigned long n_fds = 0;
 	struct rlimit rl;
 
 	if (dir == NULL)
 		return false;
 	while (readdir(dir) != NULL)
-		n_open++;
+		n_fds++;
 	closedir(dir);
 	if (getrlimit(RLIMIT_NOFILE, &rl) != 0)
 		return true;
 	*out_limit = (unsigned long)rl.rlim_cur;
-	return rl.rlim_cur == RLIM_INFINITY || n_open + n <= rl.rlim_cur;
+	return rl.rlim_cur == RLIM_INFINITY || n_fds + n <= rl.rlim_cur;
 }
 
 static int queues_open(struct vhost_port *vp)
@@ -285,8 +319,6 @@ static void port_free(struct vhost_port *vp)
 			close(vp->rxq[q].epoll_fd);
 	if (vp->wake_fd >= 0)
 		close(vp->wake_fd);
-	if (vp->inner_path_fd >= 0)
-		close(vp->inner_path_fd);
 	free(vp->path);
 	free(vp);
 }
@@ -299,7 +331,7 @@ static struct vhost_port *port_new(struct port *p, const struct port_config *cfg
 		return NULL;
 	memset(vp, 0, sizeof(*vp));
 	atomic_store_explicit(&vp->vid, VHOST_VID_NONE, memory_order_relaxed);
-	vp->wake_fd = vp->inner_path_fd = vp->listen_fd = -1;
+	vp->wake_fd = vp->inner.fd = vp->listen_fd = -1;
 	for (unsigned int q = 0; q < PORT_QUEUES_MAX; q++)
 		vp->rxq[q].epoll_fd = -1;
 	vp->port = p;
@@ -347,18 +379,19 @@ int vhost_dev_open(struct port *p, const struct port_config *cfg, char *errbuf, 
 		err_set(errbuf, errlen, ret, "cannot make the port's descriptors: %s", strerror(-ret));
 		goto err_slot;
 	}
-	ret = inner_open(vp);
+	ret = inner_open(&vp->inner, p->id, &vp->limits);
 	if (ret != 0) {
 		err_set(errbuf, errlen, ret, "librte_vhost does not take another port: %s", strerror(-ret));
 		goto err_slot;
 	}
+	driver_wake();
 	ret = vhost_front_add(vp, errbuf, errlen);
 	if (ret != 0)
 		goto err_inner;
 	return 0;
 
 err_inner:
-	rte_vhost_driver_unregister(vp->inner_path);
+	inner_close(&vp->inner);
 err_slot:
 	vhost_front_slot_set(p->id, NULL);
 	port_free(vp);
@@ -373,7 +406,7 @@ void vhost_dev_close(struct port *p, bool keep)
 	if (vp == NULL)
 		return;
 	vhost_front_cut(vp, keep);
-	rte_vhost_driver_unregister(vp->inner_path);
+	inner_close(&vp->inner);
 	vhost_front_del(vp);
 	vhost_front_slot_set(p->id, NULL);
 	port_free(vp);

@@ -65,6 +65,12 @@ struct vhost_conn {
 	bool is_packed;
 };
 
+/* A socket that librte_vhost listens on. */
+struct vhost_inner {
+	char path[64]; /* librte_vhost's name for it; ends in the port's slot */
+	int fd;	       /* O_PATH: the file, whose name is gone */
+};
+
 struct vhost_port {
 	/* read by workers each burst */
 	_Atomic int vid;
@@ -95,8 +101,7 @@ struct vhost_port {
 	struct vhost_msg_limits limits;
 	struct vhost_sock_owner owner;
 	char *path;	      /* the pod's socket */
-	char inner_path[128]; /* librte_vhost's name of the inner socket */
-	int inner_path_fd;    /* O_PATH: the inner socket's file, whose name is gone */
+	struct vhost_inner inner;
 	int wake_fd;	      /* eventfd: the port came up */
 	uint32_t gen_fd;      /* another one for each port opened */
 

@@ -87,6 +87,14 @@ int vhost_sock_connect(const char *path)
 	return ret;
 }
 
+int vhost_sock_connect_fd(int path_fd)
+{
+	char link[32];
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", path_fd);
+	return vhost_sock_connect(link);
+}
+
 /* Makes way for a new socket file. */
 static int stale_remove(const char *path, char *errbuf, size_t errlen)
 {

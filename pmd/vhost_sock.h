@@ -40,4 +40,7 @@ void vhost_sock_remove(const char *path, const struct vhost_sock_file *file);
 /* A non-blocking connection to path: descriptor, or -errno (nobody listens: -ECONNREFUSED, -ENOENT). Never blocks. */
 int vhost_sock_connect(const char *path);
 
+/* Same by an O_PATH descriptor of the socket file. */
+int vhost_sock_connect_fd(int path_fd);
+
 #endif

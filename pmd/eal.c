@@ -50,7 +50,6 @@ __attribute__((format(printf, 2, 3))) static void args_add(struct args *args, co
 
 static void args_free(struct args *args)
 {
-	/* EAL keeps argv[0] for its log identity until it stops; one word is not worth a copy in static memory. */
 	for (int i = 1; i < args->n; i++)
 		free(args->v[i]);
 }
@@ -235,7 +234,9 @@ static void args_add_memory(struct args *args, const struct eal_config *cfg)
 
 static void args_build(struct args *args, const struct eal_config *cfg, const cpu_set_t *allowed)
 {
-	args_add(args, "leatd");
+	static char name[] = "leatd"; /* EAL keeps argv[0] for its log identity until it stops */
+
+	args->v[args->n++] = name;
 	args_add(args, "--file-prefix=leat-%s", cfg->instance);
 	/* no files: --in-memory is not for ordinary pages */
 	args_add(args, cfg->no_huge ? "--no-shconf" : "--in-memory");

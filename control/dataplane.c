@@ -7,9 +7,14 @@
 #include <string.h>
 
 #include "control/instance.h"
+#include "control/load.h"
 #include "control/loop.h"
+#include "control/observer.h"
+#include "control/tables.h"
 #include "datapath/base/clock.h"
+#include "datapath/base/log.h"
 #include "datapath/base/rcu.h"
+#include "datapath/pipeline/observe.h"
 #include "datapath/pipeline/punt.h"
 #include "datapath/table/endpoint.h"
 #include "datapath/table/neigh.h"
@@ -19,9 +24,23 @@
 #include "pmd/eal.h"
 #include "pmd/mempool.h"
 #include "pmd/portmgr.h"
+#include "pmd/worker.h"
+
+#define CONNS_DEFAULT (1u << 20) /* IPv4: 192 MiB */
+#define CONNS6_SHARE 4		 /* IPv6 gets a fourth as many; its flows are twice as large */
+
+struct flowtab tables_flow4, tables_flow6;
 
 static unsigned int tick(void)
 {
+	static uint32_t beat_s;
+	uint32_t now_s = clock_s();
+
+	if (beat_s != now_s) {
+		beat_s = now_s;
+		flowtab_heartbeat(&tables_flow4, now_s);
+		flowtab_heartbeat(&tables_flow6, now_s);
+	}
 	route_poll();
 	return rcu_poll() > 0;
 }
@@ -46,6 +65,7 @@ static const struct step tables[] = {
 	{ "tunnels", tunnel_table_init, tunnel_table_fini },
 	{ "routes", start_route, route_fini },
 	{ "mailboxes", punt_init, punt_fini },
+	{ "observers", observe_init, observe_fini },
 };
 #define N_TABLES (sizeof(tables) / sizeof(tables[0]))
 
@@ -69,6 +89,41 @@ static int tables_start(char *errbuf, size_t errlen)
 	return 0;
 }
 
+static int flow_table_open(struct flowtab *t, const struct options *opts, bool is_v6, char *errbuf, size_t errlen)
+{
+	uint32_t n_conns = opts->n_flows != 0 ? opts->n_flows : CONNS_DEFAULT;
+	const char *cold_reason, *name = is_v6 ? "flows6" : "flows4";
+	int rc;
+
+	if (opts->no_huge && opts->n_flows == 0)
+		n_conns = 1u << 16;
+	n_conns = is_v6 ? RTE_MAX(n_conns / CONNS6_SHARE, 1024u) : RTE_MAX(n_conns, 1024u);
+	rc = flowtab_open(t, opts->no_huge ? NULL : instance.name, is_v6, n_conns, opts->n_cores,
+		(int)eal_worker_node(0), &cold_reason);
+	if (rc < 0) {
+		snprintf(errbuf, errlen, "cannot take %zu MiB of hugepages for %u connections (%s): %s",
+			flowtab_size_bytes(is_v6, n_conns) >> 20, n_conns, name, strerror(-rc));
+		return rc;
+	}
+	if (cold_reason != NULL)
+		log_warn(name, "cold start: the saved table does not fit reason=\"%s\"", cold_reason);
+	else
+		log_info(name, "connections max=%u adopted=%u", n_conns, t->n_adopted);
+	return 0;
+}
+
+static int flow_tables_open(const struct options *opts, char *errbuf, size_t errlen)
+{
+	int rc = flow_table_open(&tables_flow4, opts, false, errbuf, errlen);
+
+	if (rc < 0)
+		return rc;
+	rc = flow_table_open(&tables_flow6, opts, true, errbuf, errlen);
+	if (rc < 0)
+		flowtab_close(&tables_flow4, true);
+	return rc;
+}
+
 static int eal_up(const struct options *opts, char *errbuf, size_t errlen)
 {
 	const struct eal_config cfg = {
@@ -89,7 +144,9 @@ static int eal_up(const struct options *opts, char *errbuf, size_t errlen)
 int dataplane_start(const struct options *opts, char *errbuf, size_t errlen)
 {
 	const struct mempool_config pools = { .n_mbufs = opts->n_mbufs };
-	const struct portmgr_config ports = { .n_workers = opts->n_cores };
+	const struct portmgr_config ports = { .n_workers = opts->n_cores,
+		.attach = workers_attach,
+		.detach = workers_detach };
 	int rc;
 
 	rc = eal_up(opts, errbuf, errlen);
@@ -107,8 +164,21 @@ int dataplane_start(const struct options *opts, char *errbuf, size_t errlen)
 		snprintf(errbuf, errlen, "cannot set up the port table: %s", strerror(-rc));
 		goto err_tables;
 	}
+	rc = flow_tables_open(opts, errbuf, errlen);
+	if (rc < 0)
+		goto err_tables;
+	rc = workers_start(&tables_flow4, &tables_flow6, false);
+	if (rc < 0) {
+		snprintf(errbuf, errlen, "cannot start the workers: %s", strerror(-rc));
+		goto err_flows;
+	}
+	observer_init();
+	load_init();
 	loop_add_tick(tick);
 	return 0;
+err_flows:
+	flowtab_close(&tables_flow4, true);
+	flowtab_close(&tables_flow6, true);
 err_tables:
 	tables_stop(N_TABLES);
 err_pools:
@@ -120,7 +190,12 @@ err_eal:
 
 void dataplane_stop(void)
 {
+	observer_fini();
+	workers_stop();
 	portmgr_fini(true);
+	workers_fini();
+	flowtab_close(&tables_flow4, true);
+	flowtab_close(&tables_flow6, true);
 	tables_stop(N_TABLES);
 	mempool_fini();
 	eal_stop();

@@ -132,5 +132,8 @@ const struct api_handler *const api_tables[] = {
 	api_txn,
 	api_event,
 	api_metrics,
+	api_flow,
+	api_show,
+	api_observe,
 	NULL,
 };

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* trace.*, capture.*, mirror.* */
+#include <errno.h>
+#include <string.h>
+
+#include "control/api/api.h"
+#include "control/observer.h"
+#include "pmd/portmgr.h"
+
+/* Port by name; NULL name: *out_id stays. False: the call has been failed. */
+static bool port_named(struct call *call, const char *field, const char *name, uint16_t *out_id)
+{
+	struct port *p;
+
+	if (name == NULL)
+		return true;
+	p = port_by_name(name);
+	if (p == NULL) {
+		call_fail(call, LEAT_ERR_NOT_FOUND, field, "there is no port %s", name);
+		return false;
+	}
+	*out_id = p->id;
+	return true;
+}
+
+static cJSON *id_result(uint32_t id)
+{
+	cJSON *result = cJSON_CreateObject();
+
+	cJSON_AddNumberToObject(result, "id", id);
+	return result;
+}
+
+static void handle_trace_start(struct call *call)
+{
+	const struct req_trace *req = call_req(call);
+	struct observe_filter f = { .has_port = req->port != NULL,
+		.has_src = req->src.is_set,
+		.has_dst = req->dst.is_set,
+		.has_proto = req->proto >= 0,
+		.has_sport = req->sport >= 0,
+		.has_dport = req->dport >= 0,
+		.src = api_prefix(&req->src),
+		.dst = api_prefix(&req->dst),
+		.proto = (uint8_t)req->proto,
+		.sport = rte_cpu_to_be_16((uint16_t)req->sport),
+		.dport = rte_cpu_to_be_16((uint16_t)req->dport) };
+
+	if (port_named(call, "port", req->port, &f.port_id))
+		call_ok(call, id_result(observer_trace_start(&f, (uint32_t)req->count)));
+}
+
+static void handle_trace_show(struct call *call)
+{
+	const struct req_id *req = call_req(call);
+	cJSON *result = observer_trace_show((uint32_t)req->id);
+
+	if (result == NULL)
+		call_fail(call, LEAT_ERR_NOT_FOUND, "id", "only the last trace is kept, and it is not %u", (uint32_t)req->id);
+	else
+		call_ok(call, result);
+}
+
+static void handle_capture_start(struct call *call)
+{
+	static const uint8_t points[] = { [REQ_POINT_RX] = OBSERVE_RX, [REQ_POINT_TX] = OBSERVE_TX, [REQ_POINT_DROP] = OBSERVE_DROP };
+	const struct req_capture *req = call_req(call);
+	struct capture_config cfg = { .file = req->file,
+		.point = points[req->point],
+		.port_id = PORT_ID_NONE,
+		.reason = -1,
+		.count = (uint32_t)req->count,
+		.snaplen = (uint32_t)req->snaplen };
+	uint32_t id;
+	int ret;
+
+	if (!port_named(call, "port", req->port, &cfg.port_id))
+		return;
+	if (req->reason != NULL) {
+		cfg.reason = (int16_t)drop_by_name(req->reason);
+		if (cfg.reason < 0 || req->point != REQ_POINT_DROP) {
+			call_fail(call, LEAT_ERR_PARAMS, "reason",
+				cfg.reason < 0 ? "there is no drop reason %s" : "reason %s needs point drop", req->reason);
+			return;
+		}
+	}
+	ret = observer_capture_start(&cfg, &id);
+	if (ret == -EBUSY)
+		call_fail(call, LEAT_ERR_BUSY, NULL, "a capture is running: stop it first");
+	else if (ret < 0)
+		call_fail(call, LEAT_ERR_PARAMS, "file", "cannot write %s: %s", req->file, strerror(-ret));
+	else
+		call_ok(call, id_result(id));
+}
+
+static void handle_capture_stop(struct call *call)
+{
+	const struct req_id *req = call_req(call);
+	int ret = observer_capture_stop((uint32_t)req->id);
+
+	if (ret == -ENOENT)
+		call_fail(call, LEAT_ERR_NOT_FOUND, "id", "no such capture is running");
+	else if (ret < 0)
+		call_fail(call, LEAT_ERR_INTERNAL, NULL, "not everything could be written: %s", strerror(-ret));
+	else
+		call_ok(call, observer_capture_describe());
+}
+
+static void handle_capture_list(struct call *call)
+{
+	cJSON *item = observer_capture_describe();
+	struct api_page page;
+
+	api_page_begin(&page, INT64_MAX);
+	if (item != NULL)
+		api_page_add(&page, item);
+	api_page_end(call, &page, NULL);
+}
+
+static void handle_mirror_add(struct call *call)
+{
+	static const uint8_t dirs[] = { [REQ_DIR_IN] = OBSERVE_RX, [REQ_DIR_OUT] = OBSERVE_TX, [REQ_DIR_BOTH] = OBSERVE_RX | OBSERVE_TX };
+	const struct req_mirror *req = call_req(call);
+	struct observe_mirror ignored;
+	uint16_t from = PORT_ID_NONE, to = PORT_ID_NONE;
+	const char *name;
+	bool is_there = false;
+	int ret;
+
+	for (unsigned int i = 0; (name = observer_mirror_at(i, &ignored)) != NULL; i++)
+		is_there |= strcmp(name, req->name) == 0;
+	if (!api_add_may_go_on(call, is_there, req->exist_ok, "mirror", req->name) ||
+		!port_named(call, "from", req->from, &from) || !port_named(call, "to", req->to, &to))
+		return;
+	if (from == to) {
+		call_fail(call, LEAT_ERR_PARAMS, "to", "a port cannot mirror to itself");
+		return;
+	}
+	ret = observer_mirror_add(req->name, from, to, dirs[req->direction]);
+	if (ret < 0)
+		call_fail(call, LEAT_ERR_RESOURCES, NULL, "no room for another mirror (%d are possible)", OBSERVE_MIRRORS_MAX);
+	else
+		call_ok(call, NULL);
+}
+
+static void handle_mirror_del(struct call *call)
+{
+	const struct req_name *req = call_req(call);
+
+	if (observer_mirror_del(req->name) == 0)
+		call_ok(call, NULL);
+	else if (req->missing_ok)
+		call_unchanged(call, NULL);
+	else
+		call_fail(call, LEAT_ERR_NOT_FOUND, "name", "there is no mirror %s", req->name);
+}
+
+static void handle_mirror_list(struct call *call)
+{
+	struct observe_mirror m;
+	struct api_page page;
+	const char *name;
+
+	api_page_begin(&page, INT64_MAX);
+	for (unsigned int i = 0; (name = observer_mirror_at(i, &m)) != NULL; i++) {
+		struct port *from = port_by_id(m.from), *to = port_by_id(m.to);
+		cJSON *item = cJSON_CreateObject();
+
+		cJSON_AddStringToObject(item, "name", name);
+		cJSON_AddStringToObject(item, "from", from != NULL ? from->name : "?");
+		cJSON_AddStringToObject(item, "to", to != NULL ? to->name : "?");
+		cJSON_AddStringToObject(item, "direction",
+			m.dirs == OBSERVE_RX ? "in" : m.dirs == OBSERVE_TX ? "out" : "both");
+		api_page_add(&page, item);
+	}
+	api_page_end(call, &page, NULL);
+}
+
+const struct api_handler api_observe[] = {
+	{ "trace.start", handle_trace_start },
+	{ "trace.show", handle_trace_show },
+	{ "capture.start", handle_capture_start },
+	{ "capture.stop", handle_capture_stop },
+	{ "capture.list", handle_capture_list },
+	{ "mirror.add", handle_mirror_add },
+	{ "mirror.del", handle_mirror_del },
+	{ "mirror.list", handle_mirror_list },
+	API_HANDLERS_END,
+};

@@ -162,34 +162,49 @@ static int list_page(struct release *r, const char *cursor, cJSON **out, struct 
 	return cni_leatd_call(r->leatd, "endpoint.list", params, -1, out, err);
 }
 
+/* Appends the ids of one page that nobody knows; *cursor moves on, to "" behind the last page. */
+static int collect_page(struct release *r, const cJSON *valid, char cursor[256], cJSON *orphans,
+	struct cni_error *err)
+{
+	const cJSON *item;
+	const char *next;
+	cJSON *page = NULL;
+
+	if (list_page(r, cursor, &page, err) != 0)
+		return -1;
+	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(page, "items")) {
+		const char *id = cni_json_string(item, "id");
+		const char *container = cni_json_string(item, "container");
+
+		if (id != NULL && strlen(id) < CNI_ID_LEN && container != NULL &&
+			container[0] != '\0' &&
+			cJSON_GetObjectItemCaseSensitive(valid, id) == NULL &&
+			!cni_store_has(&r->store, CNI_STORE_ATTACHED, id))
+			cJSON_AddItemToArray(orphans, cJSON_CreateString(id));
+	}
+	next = cni_json_string(page, "next");
+	snprintf(cursor, 256, "%s", next != NULL ? next : "");
+	cJSON_Delete(page);
+	return 0;
+}
+
+/* The list is read to its end before anything is removed from it. */
 static void gc_orphans(struct release *r, const cJSON *valid, struct gc_errors *errors)
 {
+	cJSON *orphans = cJSON_CreateArray();
 	char cursor[256] = "";
-	const char *next;
 	struct cni_error err;
+	const cJSON *item;
 
 	do {
-		cJSON *page = NULL;
-		const cJSON *item;
-
-		if (list_page(r, cursor, &page, &err) != 0) {
+		if (collect_page(r, valid, cursor, orphans, &err) < 0) {
 			gc_error(errors, "endpoints", &err);
-			return;
+			break;
 		}
-		cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(page, "items")) {
-			const char *id = cni_json_string(item, "id");
-			const char *container = cni_json_string(item, "container");
-
-			if (id != NULL && strlen(id) < CNI_ID_LEN && container != NULL &&
-				container[0] != '\0' &&
-				cJSON_GetObjectItemCaseSensitive(valid, id) == NULL &&
-				!cni_store_has(&r->store, CNI_STORE_ATTACHED, id))
-				gc_orphan(r, id, errors);
-		}
-		next = cni_json_string(page, "next");
-		snprintf(cursor, sizeof(cursor), "%s", next != NULL ? next : "");
-		cJSON_Delete(page);
 	} while (cursor[0] != '\0');
+	cJSON_ArrayForEach(item, orphans)
+		gc_orphan(r, item->valuestring, errors);
+	cJSON_Delete(orphans);
 }
 
 int cni_gc(const struct cni_args *args, const struct cni_conf *conf, struct cni_error *err)

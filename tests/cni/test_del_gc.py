@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""DEL and GC: idempotent, without what is gone, without leatd; and nothing that they leave behind."""
+
+import json
+import os
+import signal
+import time
+
+import pytest
+from conftest import VERSIONS, Cni
+from recorder import INTERNAL, Failure, Recorder
+from test_matrix import full
+
+
+@pytest.fixture
+def cnif(cni, fake_ipam):
+    cni.path += f":{fake_ipam.dir}"
+    return cni
+
+
+def wait_for(condition, what, timeout=20):
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.005)  # poll interval
+
+
+def gc(cni, ipam, valid=(), **keys):
+    attachments = [dict(zip(("containerID", "ifname"), item)) for item in valid]
+    return cni("GC", full(cni, ipam, "GC", **{"cni.dev/valid-attachments": attachments}, **keys))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_del_is_idempotent(cnif, fake_ipam, recorder, make_netns, version):
+    netns = make_netns()
+    conf = full(cnif, fake_ipam, "ADD", version)
+    result = cnif("ADD", conf, netns=netns).ok()
+    assert cnif("DEL", dict(conf, prevResult=result), netns=netns).ok() is None
+    cnif("DEL", dict(conf, prevResult=result), netns=netns).ok()
+    cnif("DEL", conf).ok()
+    make_netns.delete(netns)
+    cnif("DEL", dict(conf, prevResult=result), netns=netns).ok()
+    assert recorder.endpoints == {}
+    assert cnif.entries("attached") == cnif.entries("pending") == []
+
+
+def test_del_of_what_never_was(cnif, fake_ipam, recorder):
+    cnif("DEL", full(cnif, fake_ipam, "DEL"), container="never").ok()
+    assert fake_ipam.verbs == ["DEL"]
+
+
+def test_del_of_one_leaves_the_others(cnif, fake_ipam, recorder, netns):
+    conf = full(cnif, fake_ipam, "ADD")
+    for name in ("a", "b"):
+        cnif("ADD", conf, netns=netns, container=name).ok()
+    cnif("DEL", conf, netns=netns, container="a").ok()
+    assert list(recorder.endpoints) == ["b:eth0"]
+    assert cnif.entries("attached") == ["b:eth0"]
+
+
+def test_del_with_leatd_away_is_journalled(cnif, fake_ipam, recorder, netns):
+    conf = full(cnif, fake_ipam, "ADD")
+    cnif("ADD", conf, netns=netns).ok()
+    recorder.stop()
+    cnif("DEL", conf, netns=netns).ok()
+    cnif("DEL", conf).ok()
+    assert cnif.entries("pending") == ["c1:eth0"]
+    assert cnif.entries("attached") == []
+    assert fake_ipam.verbs == ["ADD", "DEL", "DEL"]
+    with open(os.path.join(cnif.state, "pending", "c1:eth0"), encoding="utf-8") as file:
+        assert json.load(file) == {"version": 1, "method": "endpoint.detach", "id": "c1:eth0"}
+
+
+@pytest.mark.parametrize("verb", ("ADD", "DEL", "GC"))
+def test_pending_del_is_settled_by_the_next_call(cnif, fake_ipam, recorder, netns, verb):
+    conf = full(cnif, fake_ipam, "ADD")
+    cnif("ADD", conf, netns=netns).ok()
+    left = dict(recorder.endpoints)
+    recorder.stop()
+    cnif("DEL", conf, netns=netns).ok()
+    with Recorder(recorder.path) as again:
+        again.endpoints.update(left)
+        cnif(verb, full(cnif, fake_ipam, verb), netns=netns, container="other").ok()
+        assert "c1:eth0" not in again.endpoints
+        assert cnif.entries("pending") == []
+
+
+def test_same_container_comes_back_after_a_journalled_del(cnif, fake_ipam, recorder, netns):
+    """A restarted container keeps its id: its new endpoint must survive the old DEL."""
+    conf = full(cnif, fake_ipam, "ADD")
+    cnif("ADD", conf, netns=netns).ok()
+    left = dict(recorder.endpoints)
+    recorder.stop()
+    cnif("DEL", conf, netns=netns).ok()
+    with Recorder(recorder.path) as again:
+        again.endpoints.update(left)
+        cnif("ADD", conf, netns=netns).ok()
+        assert list(again.endpoints) == ["c1:eth0"]
+        assert cnif.entries("pending") == []
+        cnif("DEL", full(cnif, fake_ipam, "DEL"), container="other").ok()
+        assert list(again.endpoints) == ["c1:eth0"]
+
+
+def test_leatd_dies_during_add(cnif, fake_ipam, recorder, netns):
+    recorder.hang_up.add("endpoint.attach")
+    assert cnif("ADD", full(cnif, fake_ipam, "ADD"), netns=netns).code == 11
+    assert fake_ipam.verbs == ["ADD", "DEL"]
+    assert cnif.entries("attached") == []
+    assert cnif.entries("pending") == ["c1:eth0"]
+    assert list(recorder.endpoints) == ["c1:eth0"]
+    cnif("DEL", full(cnif, fake_ipam, "DEL"), container="other").ok()
+    assert recorder.endpoints == {}
+
+
+def test_leatd_dies_during_del(cnif, fake_ipam, recorder, netns):
+    conf = full(cnif, fake_ipam, "ADD")
+    cnif("ADD", conf, netns=netns).ok()
+    recorder.hang_up.add("endpoint.detach")
+    cnif("DEL", conf, netns=netns).ok()
+    assert cnif.entries("pending") == ["c1:eth0"]
+    assert fake_ipam.verbs == ["ADD", "DEL"]
+
+
+@pytest.mark.parametrize("verb,after", (("ADD", []), ("DEL", [])))
+def test_killed_while_ipam_runs_then_del(cnif, fake_ipam, recorder, netns, verb, after):
+    """The lock outlives the killed plugin as long as its IPAM plugin runs, so that DEL cannot overtake it."""
+    conf = full(cnif, fake_ipam, "ADD")
+    fifo = fake_ipam.make_fifo()
+    if verb == "DEL":
+        cnif("ADD", conf, netns=netns).ok()
+    fake_ipam.plan(**{verb: {"wait_for": fifo}})
+    proc = cnif.start(verb, conf, netns=netns)
+    proc.stdin.write(proc.input)
+    proc.stdin.close()
+    wait_for(lambda: fake_ipam.is_waiting, "IPAM was never called")
+    proc.send_signal(signal.SIGKILL)
+    proc.wait()
+    proc.stdout.close()
+    proc.stderr.close()
+    assert cnif.entries("attached") == ["c1:eth0"]
+    fake_ipam.plan()
+    second = cnif.start("DEL", conf, netns=netns)
+    second.stdin.write(second.input)
+    second.stdin.flush()
+    n_before = len(fake_ipam.verbs)
+    with open(fifo, "w", encoding="utf-8"):
+        pass
+    second.input = b""
+    cnif.finish(second).ok()
+    assert fake_ipam.verbs[n_before:] == ["DEL"]
+    assert recorder.endpoints == {}
+    assert cnif.entries("attached") == after
+
+
+def test_add_after_a_killed_add_frees_the_old_lease(cnif, fake_ipam, recorder, netns):
+    conf = full(cnif, fake_ipam, "ADD")
+    fake_ipam.plan(ADD={"wait_for": fake_ipam.make_fifo()})
+    proc = cnif.start("ADD", conf, netns=netns)
+    proc.stdin.write(proc.input)
+    proc.stdin.close()
+    wait_for(lambda: fake_ipam.is_waiting, "IPAM was never called")
+    proc.send_signal(signal.SIGKILL)
+    proc.wait()
+    proc.stdout.close()
+    proc.stderr.close()
+    with open(fake_ipam.dir / "fifo", "w", encoding="utf-8"):
+        pass
+    fake_ipam.plan()
+    cnif("ADD", conf, netns=netns).ok()
+    assert fake_ipam.verbs == ["ADD", "DEL", "ADD"]
+    assert list(recorder.endpoints) == ["c1:eth0"]
+
+
+# ---- GC
+
+def test_gc_frees_what_is_not_valid(cnif, fake_ipam, recorder, netns):
+    conf = full(cnif, fake_ipam, "ADD")
+    fake_ipam.plan(versions=["1.0.0"])
+    for name in ("a", "b", "c"):
+        cnif("ADD", conf, netns=netns, container=name).ok()
+    cnif("ADD", conf, netns=netns, container="a", ifname="net1").ok()
+    gc(cnif, fake_ipam, [("a", "eth0"), ("c", "eth0")]).ok()
+    assert sorted(recorder.endpoints) == ["a:eth0", "c:eth0"]
+    assert cnif.entries("attached") == ["a:eth0", "c:eth0"]
+    freed = [(e["env"]["CNI_CONTAINERID"], e["env"]["CNI_IFNAME"], "CNI_NETNS" in e["env"])
+             for e in fake_ipam.log if e["verb"] == "DEL"]
+    assert sorted(freed) == [("a", "net1", False), ("b", "eth0", False)]
+
+
+def test_gc_leaves_other_networks_alone(cnif, fake_ipam, recorder, netns):
+    cnif("ADD", full(cnif, fake_ipam, "ADD", name="one"), netns=netns, container="a").ok()
+    cnif("ADD", full(cnif, fake_ipam, "ADD", name="two"), netns=netns, container="b").ok()
+    gc(cnif, fake_ipam, name="one").ok()
+    assert list(recorder.endpoints) == ["b:eth0"]
+
+
+def test_gc_leaves_endpoints_that_cni_did_not_make(cnif, fake_ipam, recorder):
+    recorder.endpoints["vm:eth0"] = {"id": "vm:eth0", "port": "p"}
+    gc(cnif, fake_ipam).ok()
+    assert list(recorder.endpoints) == ["vm:eth0"]
+
+
+def test_gc_frees_endpoints_without_a_record(cnif, fake_ipam, recorder):
+    """What a killed ADD left in leatd after its DEL."""
+    recorder.page = 7
+    for i in range(30):
+        recorder.endpoints[f"x{i}:eth0"] = {"id": f"x{i}:eth0", "container": f"x{i}", "ifname": "eth0"}
+    gc(cnif, fake_ipam, [("x3", "eth0"), ("x17", "eth0")]).ok()
+    assert sorted(recorder.endpoints) == ["x17:eth0", "x3:eth0"]
+
+
+def test_gc_goes_on_after_errors(cnif, fake_ipam, recorder, netns):
+    fake_ipam.plan(versions=["1.0.0"])
+    for name in ("a", "b", "c"):
+        cnif("ADD", full(cnif, fake_ipam, "ADD"), netns=netns, container=name).ok()
+    recorder.fail["endpoint.detach"] = [Failure(INTERNAL, "stuck")]
+    answer = gc(cnif, fake_ipam)
+    assert answer.code == 100 + INTERNAL
+    assert "1 error" in answer.msg and "stuck" in answer.msg
+    assert len(recorder.endpoints) == len(cnif.entries("attached")) == 1
+    fake_ipam.plan(versions=["1.0.0"], DEL={"error": {"code": 111, "msg": "disk"}})
+    assert gc(cnif, fake_ipam).code == 111
+    assert recorder.endpoints == {}
+    fake_ipam.plan(versions=["1.0.0"])
+    gc(cnif, fake_ipam).ok()
+    assert cnif.entries("attached") == []
+
+
+def test_gc_with_leatd_away(cnif, fake_ipam, recorder, netns):
+    cnif("ADD", full(cnif, fake_ipam, "ADD"), netns=netns).ok()
+    recorder.stop()
+    assert gc(cnif, fake_ipam).code == 11
+    assert cnif.entries("pending") == ["c1:eth0"]
+    assert "DEL" in fake_ipam.verbs
+
+
+def test_gc_takes_the_older_name_of_the_list(cnif, fake_ipam, recorder, netns):
+    for name in ("a", "b"):
+        cnif("ADD", full(cnif, fake_ipam, "ADD"), netns=netns, container=name).ok()
+    conf = cnif.conf(ipam=fake_ipam.conf)
+    conf["cni.dev/attachments"] = [{"containerID": "a", "ifname": "eth0"}]
+    cnif("GC", conf).ok()
+    assert list(recorder.endpoints) == ["a:eth0"]
+    conf["cni.dev/valid-attachments"] = None
+    cnif("GC", conf).ok()
+    assert recorder.endpoints == {}
+
+
+def test_gc_removes_half_written_files(cnif, fake_ipam, recorder):
+    gc(cnif, fake_ipam).ok()
+    for kind in ("attached", "pending"):
+        with open(os.path.join(cnif.state, kind, ".x:eth0"), "w", encoding="utf-8") as file:
+            file.write("{")
+    gc(cnif, fake_ipam).ok()
+    assert cnif.entries("attached") == cnif.entries("pending") == []
+
+
+def test_gc_reports_an_unreadable_record(cnif, fake_ipam, recorder):
+    gc(cnif, fake_ipam).ok()
+    with open(os.path.join(cnif.state, "attached", "x:eth0"), "w", encoding="utf-8") as file:
+        file.write("{")
+    answer = gc(cnif, fake_ipam)
+    assert answer.code == 5
+    assert "x:eth0" in answer.stderr
+
+
+def test_two_instances_do_not_mix(cnif, fake_ipam, recorder, netns, tmp_path):
+    other = Cni(cnif.instance + "b", tmp_path)
+    other.path = cnif.path
+    cnif("ADD", full(cnif, fake_ipam, "ADD"), netns=netns).ok()
+    try:
+        assert gc(other, fake_ipam).code == 11
+        assert list(recorder.endpoints) == ["c1:eth0"]
+        assert other.entries("attached") == []
+    finally:
+        os.system(f"rm -rf /var/lib/leat/{other.instance}")

@@ -10,8 +10,10 @@
 #include <rte_jhash.h>
 
 #include "datapath/base/clock.h"
+#include "datapath/base/gen.h"
 #include "datapath/table/addrmap.h"
 #include "datapath/table/path.h"
+#include "datapath/table/route.h"
 
 struct slots endpoint_slots;
 static struct addrmap *by_addr;
@@ -147,6 +149,13 @@ static void addrs_del(uint16_t zone, const struct ip_addr *addrs, unsigned int n
 		addrmap_del(by_addr, zone, &addrs[i]);
 }
 
+/* Flows to these addresses were judged by the route that covered them until now: they must look again. */
+static void covering_routes_touch(uint16_t zone, const struct ip_addr *addrs, unsigned int n)
+{
+	for (unsigned int i = 0; i < n && route_base != NULL; i++)
+		gen_touch(&route_base[route_lookup(zone, &addrs[i])].gen);
+}
+
 int endpoint_add(const struct endpoint_config *cfg, uint32_t *out_idx, unsigned int *out_taken)
 {
 	char key[ENDPOINT_ID_LEN];
@@ -191,6 +200,7 @@ int endpoint_add(const struct endpoint_config *cfg, uint32_t *out_idx, unsigned 
 			goto err_addrs;
 	if (cfg->kind != ENDPOINT_POD)
 		node_endpoint_choose();
+	covering_routes_touch(cfg->zone, cfg->addrs, cfg->n_addrs);
 	*out_idx = idx;
 	return 0;
 

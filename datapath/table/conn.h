@@ -21,7 +21,7 @@ enum conn_state {
 	CONN_FIN_WAIT,	  /* FIN from one side */
 	CONN_TIME_WAIT,	  /* FIN from both */
 	CONN_CLOSED,	  /* RST */
-	CONN_DEAD,	  /* to be removed by the sweeper as soon as it comes by (flush, endpoint gone) */
+	CONN_DEAD, /* to be removed by the sweeper as soon as it comes by (flush, endpoint gone) */
 	CONN_STATE_N
 };
 
@@ -35,16 +35,19 @@ struct conn {
 	uint8_t proto;
 	_Atomic uint8_t flags;
 	uint8_t pad;
-	_Atomic uint32_t route[CONN_DIR_N];    /* route that decided each direction's way, or SLOT_NONE */
-	_Atomic uint32_t endpoint[CONN_DIR_N]; /* who opened it, whom it reaches; SLOT_NONE: not on this node */
+	_Atomic uint32_t
+		route[CONN_DIR_N]; /* route that decided each direction's way, or SLOT_NONE */
+	_Atomic uint32_t endpoint
+		[CONN_DIR_N]; /* who opened it, whom it reaches; SLOT_NONE: not on this node */
 	uint32_t created_s;
-	uint32_t next; /* list link while free or retired */
+	uint32_t next;		   /* list link while free or retired */
 	uint32_t service, backend; /* dependencies of the next layers; SLOT_NONE */
 	uint32_t rule;
 	uint16_t zone;
 	uint16_t pad2;
 };
-static_assert(sizeof(struct conn) <= 48, "a connection of two 64 B flows and 16 B of index stays within 192 B");
+static_assert(sizeof(struct conn) <= 48,
+	"a connection of two 64 B flows and 16 B of index stays within 192 B");
 
 #define CONN_TCP_FIN 0x01u
 #define CONN_TCP_SYN 0x02u

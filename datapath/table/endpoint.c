@@ -30,7 +30,8 @@ int endpoint_table_init(void)
 		.extra_flag = RTE_HASH_EXTRA_FLAGS_EXT_TABLE,
 	};
 
-	if (slots_init(&endpoint_slots, RTE_ALIGN_CEIL(sizeof(struct endpoint), 64), ENDPOINT_TABLE_MAX) < 0)
+	if (slots_init(&endpoint_slots, RTE_ALIGN_CEIL(sizeof(struct endpoint), 64),
+		    ENDPOINT_TABLE_MAX) < 0)
 		return -ENOMEM;
 	by_addr = addrmap_create("endpoint_addr", 2 * ENDPOINT_TABLE_MAX);
 	by_id = rte_hash_create(&params);
@@ -64,7 +65,8 @@ static const struct ip_addr *first_addr(const struct endpoint *ep, bool is_v6)
 struct ip_addr endpoint_node_addr(bool is_v6)
 {
 	uint32_t idx = atomic_load_explicit(&node_endpoint[is_v6], memory_order_acquire);
-	const struct ip_addr *addr = idx != ENDPOINT_NONE ? first_addr(endpoint_at(idx), is_v6) : NULL;
+	const struct ip_addr *addr = idx != ENDPOINT_NONE ? first_addr(endpoint_at(idx), is_v6)
+							  : NULL;
 
 	return addr != NULL ? *addr : (struct ip_addr){ 0 };
 }
@@ -78,9 +80,12 @@ static void node_endpoint_choose(void)
 		for (uint32_t i = endpoint_next(0); i != ENDPOINT_NONE; i = endpoint_next(i + 1)) {
 			const struct endpoint *ep = endpoint_at(i);
 
-			if (ep->kind == ENDPOINT_POD || ep->zone != 0 || first_addr(ep, is_v6) == NULL)
+			if (ep->kind == ENDPOINT_POD || ep->zone != 0 ||
+				first_addr(ep, is_v6) == NULL)
 				continue;
-			if (best == ENDPOINT_NONE || (ep->kind == ENDPOINT_HOST && endpoint_at(best)->kind != ENDPOINT_HOST))
+			if (best == ENDPOINT_NONE ||
+				(ep->kind == ENDPOINT_HOST &&
+					endpoint_at(best)->kind != ENDPOINT_HOST))
 				best = i;
 		}
 		atomic_store_explicit(&node_endpoint[is_v6], best, memory_order_release);
@@ -99,7 +104,8 @@ uint32_t endpoint_by_id(const char *id)
 	void *data;
 
 	id_key(id, key);
-	return rte_hash_lookup_data(by_id, key, &data) < 0 ? ENDPOINT_NONE : (uint32_t)(uintptr_t)data;
+	return rte_hash_lookup_data(by_id, key, &data) < 0 ? ENDPOINT_NONE
+							   : (uint32_t)(uintptr_t)data;
 }
 
 uint32_t endpoint_by_addr(uint16_t zone, const struct ip_addr *addr)
@@ -137,8 +143,9 @@ static void meters_set(struct endpoint *ep, const struct endpoint_config *cfg)
 		meter_set(&ep->pkts[d], l->rate_pps, l->burst_pkts);
 		/* bits a second become bytes; a bucket always holds one 64 KiB super-frame */
 		meter_set(&ep->bytes[d], l->rate_bps / 8,
-			l->rate_bps != 0 && l->burst_bytes != 0 ? RTE_MAX(l->burst_bytes, 65536u) :
-								  RTE_MAX(l->rate_bps / 80, 65536u));
+			l->rate_bps != 0 && l->burst_bytes != 0
+				? RTE_MAX(l->burst_bytes, 65536u)
+				: RTE_MAX(l->rate_bps / 80, 65536u));
 		ep->is_metered[d] = l->rate_pps != 0 || l->rate_bps != 0;
 	}
 }

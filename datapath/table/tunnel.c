@@ -56,7 +56,8 @@ uint32_t tunnel_lookup(const struct ip_addr *remote, uint32_t vni)
 
 bool tunnel_remote_known(const struct ip_addr *remote)
 {
-	for (uint32_t i = slots_next(&tunnel_slots, 0); i != SLOT_NONE; i = slots_next(&tunnel_slots, i + 1))
+	for (uint32_t i = slots_next(&tunnel_slots, 0); i != SLOT_NONE;
+		i = slots_next(&tunnel_slots, i + 1))
 		if (ip_eq(&tunnel_at(i)->remote, remote))
 			return true;
 	return false;
@@ -67,7 +68,8 @@ int tunnel_add(const struct tunnel *proto, uint32_t *out_idx)
 	struct tunnel *t;
 	uint32_t idx;
 
-	if (tunnel_by_name(proto->name) != TUNNEL_NONE || tunnel_lookup(&proto->remote, proto->vni) != TUNNEL_NONE)
+	if (tunnel_by_name(proto->name) != TUNNEL_NONE ||
+		tunnel_lookup(&proto->remote, proto->vni) != TUNNEL_NONE)
 		return -EEXIST;
 	idx = slots_alloc(&tunnel_slots);
 	if (idx == SLOT_NONE)
@@ -122,7 +124,8 @@ int tunnel_resolve(uint32_t idx, uint32_t next_hop_path)
 		memcpy(&cfg.local_mac, &hop->macs[RTE_ETHER_ADDR_LEN], RTE_ETHER_ADDR_LEN);
 		if (!vxlan_template_init(&p.vxlan, &cfg))
 			return -EINVAL;
-		p.mtu = (uint16_t)(hop->mtu - (ip_is_v4(&t->remote) ? VXLAN_OVERHEAD4 : VXLAN_OVERHEAD6));
+		p.mtu = (uint16_t)(hop->mtu -
+			(ip_is_v4(&t->remote) ? VXLAN_OVERHEAD4 : VXLAN_OVERHEAD6));
 		path = path_create(&p);
 		if (path == PATH_NONE)
 			ret = -ENOSPC;

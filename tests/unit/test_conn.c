@@ -33,45 +33,51 @@ static void walk(uint8_t proto, const struct step *steps, unsigned int n)
 
 		if (atomic_load(&c.state) != steps[i].state || needs_more != steps[i].needs_more)
 			fail_msg("step %u: state %s, wanted %s; more %d, wanted %d", i,
-				conn_state_name((enum conn_state)atomic_load(&c.state)), conn_state_name(steps[i].state),
-				needs_more, steps[i].needs_more);
+				conn_state_name((enum conn_state)atomic_load(&c.state)),
+				conn_state_name(steps[i].state), needs_more, steps[i].needs_more);
 	}
 }
-#define WALK(proto, ...) \
-	do { \
-		static const struct step steps_[] = { __VA_ARGS__ }; \
-		walk(proto, steps_, sizeof(steps_) / sizeof(steps_[0])); \
+#define WALK(proto, ...)                                                                           \
+	do {                                                                                       \
+		static const struct step steps_[] = { __VA_ARGS__ };                               \
+		walk(proto, steps_, sizeof(steps_) / sizeof(steps_[0]));                           \
 	} while (0)
 
 static void test_conn_tcp_handshake_and_close(void **state)
 {
 	(void)state;
-	WALK(IPPROTO_TCP, { CONN_ORIG, S, CONN_SYN_SENT, true }, { CONN_REPLY, S | A, CONN_SYN_RECV, true },
-		{ CONN_ORIG, A, CONN_ESTABLISHED, false }, { CONN_REPLY, A, CONN_ESTABLISHED, false },
+	WALK(IPPROTO_TCP, { CONN_ORIG, S, CONN_SYN_SENT, true },
+		{ CONN_REPLY, S | A, CONN_SYN_RECV, true },
+		{ CONN_ORIG, A, CONN_ESTABLISHED, false },
+		{ CONN_REPLY, A, CONN_ESTABLISHED, false },
 		{ CONN_ORIG, F | A, CONN_FIN_WAIT, false }, { CONN_REPLY, A, CONN_FIN_WAIT, false },
-		{ CONN_REPLY, F | A, CONN_TIME_WAIT, false }, { CONN_ORIG, A, CONN_TIME_WAIT, false });
+		{ CONN_REPLY, F | A, CONN_TIME_WAIT, false },
+		{ CONN_ORIG, A, CONN_TIME_WAIT, false });
 }
 
 static void test_conn_tcp_reset_closes_and_a_new_syn_opens_again(void **state)
 {
 	(void)state;
-	WALK(IPPROTO_TCP, { CONN_ORIG, S, CONN_SYN_SENT, true }, { CONN_REPLY, R | A, CONN_CLOSED, false },
-		{ CONN_ORIG, S, CONN_SYN_SENT, true }, { CONN_REPLY, S | A, CONN_SYN_RECV, true },
+	WALK(IPPROTO_TCP, { CONN_ORIG, S, CONN_SYN_SENT, true },
+		{ CONN_REPLY, R | A, CONN_CLOSED, false }, { CONN_ORIG, S, CONN_SYN_SENT, true },
+		{ CONN_REPLY, S | A, CONN_SYN_RECV, true },
 		{ CONN_ORIG, A, CONN_ESTABLISHED, false });
 }
 
 static void test_conn_tcp_mid_stream_is_picked_up(void **state)
 {
 	(void)state;
-	WALK(IPPROTO_TCP, { CONN_ORIG, A, CONN_ESTABLISHED, false }, { CONN_REPLY, A, CONN_ESTABLISHED, false },
-		{ CONN_REPLY, R, CONN_CLOSED, false });
+	WALK(IPPROTO_TCP, { CONN_ORIG, A, CONN_ESTABLISHED, false },
+		{ CONN_REPLY, A, CONN_ESTABLISHED, false }, { CONN_REPLY, R, CONN_CLOSED, false });
 }
 
 static void test_conn_tcp_one_sided_fins_do_not_close_both_sides(void **state)
 {
 	(void)state;
-	WALK(IPPROTO_TCP, { CONN_ORIG, A, CONN_ESTABLISHED, false }, { CONN_ORIG, F | A, CONN_FIN_WAIT, false },
-		{ CONN_ORIG, F | A, CONN_FIN_WAIT, false }, { CONN_REPLY, A, CONN_FIN_WAIT, false });
+	WALK(IPPROTO_TCP, { CONN_ORIG, A, CONN_ESTABLISHED, false },
+		{ CONN_ORIG, F | A, CONN_FIN_WAIT, false },
+		{ CONN_ORIG, F | A, CONN_FIN_WAIT, false },
+		{ CONN_REPLY, A, CONN_FIN_WAIT, false });
 }
 
 static void test_conn_udp_and_icmp_are_replied_by_the_other_side_only(void **state)
@@ -79,7 +85,8 @@ static void test_conn_udp_and_icmp_are_replied_by_the_other_side_only(void **sta
 	(void)state;
 	WALK(IPPROTO_UDP, { CONN_ORIG, 0, CONN_NEW, true }, { CONN_ORIG, 0, CONN_NEW, true },
 		{ CONN_REPLY, 0, CONN_REPLIED, false }, { CONN_ORIG, 0, CONN_REPLIED, false });
-	WALK(IPPROTO_ICMP, { CONN_ORIG, 0, CONN_NEW, true }, { CONN_REPLY, 0, CONN_REPLIED, false });
+	WALK(IPPROTO_ICMP, { CONN_ORIG, 0, CONN_NEW, true },
+		{ CONN_REPLY, 0, CONN_REPLIED, false });
 }
 
 static void test_conn_that_is_on_its_way_out_never_comes_back(void **state)

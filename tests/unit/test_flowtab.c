@@ -63,10 +63,11 @@ static uint32_t add(uint32_t i, unsigned int worker)
 	if (conn == FLOW_NONE)
 		return FLOW_NONE;
 	flowtab_flow4(t, 2 * conn)->key = key_of(i);
-	flowtab_flow4(t, 2 * conn + 1)->key = flow_key4_reverse(&(struct flow_key4){ key_of(i).src, key_of(i).dst,
-		key_of(i).sport, key_of(i).dport, 0, IPPROTO_UDP, FLOW_KEY_L4 });
+	flowtab_flow4(t, 2 * conn + 1)->key = flow_key4_reverse(&(struct flow_key4){ key_of(i).src,
+		key_of(i).dst, key_of(i).sport, key_of(i).dport, 0, IPPROTO_UDP, FLOW_KEY_L4 });
 	t->conns[conn].proto = IPPROTO_UDP;
-	flowtab_prog(t, 2 * conn)->last_seen_s = flowtab_prog(t, 2 * conn + 1)->last_seen_s = clock_s();
+	flowtab_prog(t, 2 * conn)->last_seen_s = flowtab_prog(t, 2 * conn + 1)->last_seen_s =
+		clock_s();
 	atomic_store(&t->conns[conn].state, CONN_NEW);
 	if (flowtab_publish(t, conn) < 0) {
 		flowtab_abort(t, worker, conn);
@@ -332,16 +333,24 @@ static void test_flowtab_spoilt_file_is_a_cold_start_that_says_why(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_flowtab_full_finds_every_key_in_both_directions, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_flowtab_same_key_twice_is_refused_and_leaves_the_first, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_flowtab_zones_and_kinds_do_not_mix, setup, teardown),
 		cmocka_unit_test_setup_teardown(
-			test_flowtab_sweep_removes_only_what_is_idle_for_its_time_out, setup, teardown),
+			test_flowtab_full_finds_every_key_in_both_directions, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_flowtab_same_key_twice_is_refused_and_leaves_the_first, setup,
+			teardown),
+		cmocka_unit_test_setup_teardown(
+			test_flowtab_zones_and_kinds_do_not_mix, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_flowtab_sweep_removes_only_what_is_idle_for_its_time_out, setup,
+			teardown),
 		cmocka_unit_test_setup_teardown(
 			test_flowtab_memory_is_reused_only_after_a_grace_period, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_flowtab_two_workers_count_one_flow_exactly, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_flowtab_two_workers_insert_the_same_keys_once, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_flowtab_restart_adopts_connections_unjudged, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_flowtab_two_workers_count_one_flow_exactly, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_flowtab_two_workers_insert_the_same_keys_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_flowtab_restart_adopts_connections_unjudged, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_flowtab_spoilt_file_is_a_cold_start_that_says_why, setup, teardown),
 	};

@@ -7,6 +7,7 @@
 #include <rte_ip.h>
 
 #include "datapath/packet/csum.h"
+#include "datapath/table/endpoint.h"
 
 #include "datapath/fast/poison.h"
 
@@ -137,9 +138,19 @@ static uint32_t conn_create(
 		flowtab_abort(t, w->id, conn);
 		return FLOW_NONE;
 	}
+	c->opener = ctx->src_ep;
+	endpoint_conn_get(ctx->src_ep);
 	t->cache[w->id].n_created++;
 	w->stats.n_new_conns++;
 	return 2 * conn;
+}
+
+/* A flood from one endpoint may fill the table, but not the reserve: the others still get in. */
+static bool may_open(const struct flowtab *t, const struct slow_ctx *ctx)
+{
+	return ctx->src_ep == ENDPOINT_NONE || likely(!flowtab_is_nearly_full(t)) ||
+		atomic_load_explicit(&endpoint_at(ctx->src_ep)->n_conns, memory_order_relaxed) <
+		t->n_conns / FLOWTAB_RESERVE;
 }
 
 static uint32_t find(struct worker *w, bool is_v6, const struct batch *b, uint64_t i)
@@ -159,6 +170,10 @@ void commit_flow(struct worker *w, struct batch *b, uint64_t i, const struct slo
 		if (ctx->pkt->proto == IPPROTO_TCP && ctx->pkt->has_l4 && !ctx->pkt->is_frag &&
 			conn_tcp_flags_bad(ctx->pkt->tcp_flags)) {
 			batch_kill(w, b, i, DROP_TCP_INVALID);
+			return;
+		}
+		if (!may_open(is_v6 ? w->ft6 : w->ft4, ctx)) {
+			batch_kill(w, b, i, DROP_NEW_FLOW_LIMIT);
 			return;
 		}
 		flow = conn_create(w, is_v6, b, i, ctx);

@@ -43,6 +43,7 @@ struct conn {
 	uint32_t next;		   /* list link while free or retired */
 	uint32_t service, backend; /* dependencies of the next layers; SLOT_NONE */
 	uint32_t rule;
+	uint32_t opener; /* endpoint that it is counted at, SLOT_NONE: none */
 	uint16_t zone;
 	uint16_t pad2;
 };

@@ -143,4 +143,27 @@ static inline bool endpoint_meter_take(
 	return meter_take(&ep->pkts[dir], 1, now_ns) && meter_take(&ep->bytes[dir], bytes, now_ns);
 }
 
+/* Connections that the endpoint opened and that are still in the table. Any worker. The count of a slot that was reused may miss
+ * connections of its former user, never show more. */
+static inline void endpoint_conn_get(uint32_t idx)
+{
+	if (idx != ENDPOINT_NONE)
+		atomic_fetch_add_explicit(&endpoint_at(idx)->n_conns, 1, memory_order_relaxed);
+}
+
+static inline void endpoint_conn_put(uint32_t idx)
+{
+	_Atomic uint32_t *n_conns;
+	uint32_t n;
+
+	if (idx == ENDPOINT_NONE)
+		return;
+	n_conns = &endpoint_at(idx)->n_conns;
+	n = atomic_load_explicit(n_conns, memory_order_relaxed);
+	while (n > 0 &&
+		!atomic_compare_exchange_weak_explicit(
+			n_conns, &n, n - 1, memory_order_relaxed, memory_order_relaxed))
+		;
+}
+
 #endif

@@ -5,6 +5,7 @@
 
 #include <rte_pause.h>
 
+#include "datapath/table/endpoint.h"
 #include "datapath/table/flowtab_layout.h"
 
 #define SWEEP_CHUNK 64u
@@ -258,6 +259,7 @@ uint32_t flowtab_alloc(struct flowtab *t, unsigned int worker)
 	c->free_head = t->conns[conn].next;
 	c->n_free--;
 	memset(&t->conns[conn], 0, sizeof(t->conns[conn]));
+	t->conns[conn].opener = ENDPOINT_NONE;
 	memset(t->flows + 2 * (size_t)conn * flow_size, 0, 2 * flow_size);
 	return conn;
 }
@@ -305,6 +307,7 @@ void flowtab_remove(struct flowtab *t, unsigned int worker, uint32_t conn)
 		t->conns[c->retired_tail].next = conn;
 	c->retired_tail = conn;
 	c->n_expired++;
+	endpoint_conn_put(t->conns[conn].opener);
 }
 
 static void side_clear(struct flowtab *t, uint32_t conn)
@@ -434,6 +437,11 @@ struct flow_count flowtab_count(const struct flowtab *t, uint32_t flow)
 		}
 	}
 	return sum;
+}
+
+bool flowtab_is_nearly_full(const struct flowtab *t)
+{
+	return t->n_touched - t->n_free > t->n_conns - t->n_conns / FLOWTAB_RESERVE;
 }
 
 uint32_t flowtab_n_used(const struct flowtab *t)

@@ -33,6 +33,8 @@
 
 #define FLOW_NONE UINT32_MAX
 #define FLOWTAB_BUCKET_LEN 10
+#define FLOWTAB_RESERVE                                                                            \
+	64u /* the last 1/64 of the table is for endpoints that hold less than that */
 
 /* How ports are to be read, and what must not mix. */
 enum flow_key_kind {
@@ -160,6 +162,9 @@ size_t flowtab_size_bytes(bool is_v6, uint32_t n_conns);
 
 /* Stores the present time for the next process; once a second. Control thread. */
 void flowtab_heartbeat(struct flowtab *t, uint32_t now_s);
+
+/* Whether only the reserve is left (what workers hold in their caches counts as used). Any thread. */
+bool flowtab_is_nearly_full(const struct flowtab *t);
 
 /* Connections in use. Approximate while workers run. Any thread. */
 uint32_t flowtab_n_used(const struct flowtab *t);

@@ -89,6 +89,7 @@ static bool conn_restore(struct flowtab *t, uint32_t i, uint32_t saved_now_s, ui
 	if (c->state == CONN_FREE || c->state >= CONN_DEAD)
 		return false;
 	c->next = FLOW_NONE;
+	c->opener = SLOT_NONE;
 	for (unsigned int d = 0; d < CONN_DIR_N; d++) {
 		struct flow_prog *p = flowtab_prog(t, 2 * i + d);
 		uint32_t idle_s = saved_now_s - p->last_seen_s;

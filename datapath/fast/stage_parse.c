@@ -70,7 +70,7 @@ static inline bool l4_common(const uint8_t *l4, uint32_t l4_len, uint32_t avail,
 	*out_kind = FLOW_KEY_L4;
 	if (proto == IPPROTO_TCP) {
 		if (unlikely(l4_len < 20 || avail < 20 || l4[12] >> 4 < 5 ||
-			    (l4[12] >> 4) * 4u > l4_len))
+			    (l4[12] >> 4) * 4u > l4_len || conn_tcp_flags_bad(l4[13])))
 			return false;
 		*out_flags = l4[13];
 	} else if (proto == IPPROTO_UDP) {

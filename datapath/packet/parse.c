@@ -184,6 +184,15 @@ static enum drop_reason parse_ip4(const struct view *v, struct parsed *out)
 	return parse_l4(v, out);
 }
 
+/* A datagram beyond 64 KiB, an empty part, a middle part that is no multiple of 8 (RFC 8200 s. 4.5). */
+static bool ip6_fragment_bad(const struct parsed *out, uint16_t frag)
+{
+	uint32_t end = out->l3_off + out->l3_len;
+	uint32_t len = end > out->l4_off ? end - out->l4_off : 0;
+
+	return len == 0 || (frag & 0xfff8u) + len > UINT16_MAX || ((frag & 1) != 0 && len % 8 != 0);
+}
+
 /* Extension headers a router may see (RFC 8200 s. 4.1); routing header type 0 is refused (RFC 5095). */
 static enum drop_reason ip6_extensions(const struct view *v, struct parsed *out)
 {
@@ -206,9 +215,9 @@ static enum drop_reason ip6_extensions(const struct view *v, struct parsed *out)
 			frag = rte_be_to_cpu_16(*(const rte_be16_t *)&ext[2]);
 			out->is_frag = true;
 			out->is_first_frag = frag >> 3 == 0;
-			if (out->l4_off + 8u >= out->l3_off + out->l3_len)
-				return DROP_FRAG_BAD;
 			out->l4_off += 8;
+			if (!v->is_quote && ip6_fragment_bad(out, frag))
+				return DROP_FRAG_BAD;
 			out->proto = ext[0];
 			if (!out->is_first_frag)
 				return DROP_NONE;
@@ -244,6 +253,10 @@ static enum drop_reason parse_ip6(const struct view *v, struct parsed *out)
 	reason = ip6_extensions(v, out);
 	if (reason != DROP_NONE || (out->is_frag && !out->is_first_frag))
 		return reason;
+	/* A first part too small to show its ports and flags (RFC 7112). */
+	if (out->is_frag && !v->is_quote && out->proto == IPPROTO_TCP &&
+		out->l3_off + out->l3_len < out->l4_off + sizeof(struct rte_tcp_hdr))
+		return DROP_FRAG_BAD;
 	return parse_l4(v, out);
 }
 

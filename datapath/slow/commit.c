@@ -163,15 +163,15 @@ void commit_flow(struct worker *w, struct batch *b, uint64_t i, const struct slo
 	bool is_v6 = ctx->pkt->l3 == PARSED_IP6;
 	uint32_t flow;
 
+	if (ctx->pkt->proto == IPPROTO_TCP && ctx->pkt->has_l4 && !ctx->pkt->is_frag &&
+		conn_tcp_flags_bad(ctx->pkt->tcp_flags)) {
+		batch_kill(w, b, i, DROP_TCP_INVALID);
+		return;
+	}
 	key_make(w, b, i, ctx->pkt);
 	/* A packet before this one in the batch, or another worker, may have made it. */
 	flow = find(w, is_v6, b, i);
 	if (flow == FLOW_NONE) {
-		if (ctx->pkt->proto == IPPROTO_TCP && ctx->pkt->has_l4 && !ctx->pkt->is_frag &&
-			conn_tcp_flags_bad(ctx->pkt->tcp_flags)) {
-			batch_kill(w, b, i, DROP_TCP_INVALID);
-			return;
-		}
 		if (!may_open(is_v6 ? w->ft6 : w->ft4, ctx)) {
 			batch_kill(w, b, i, DROP_NEW_FLOW_LIMIT);
 			return;

@@ -123,10 +123,19 @@ static void nd_on_uplink(struct worker *w, struct batch *b, uint64_t i, const st
 		batch_kill(w, b, i, DROP_ND_INVALID);
 }
 
+/* fe80::1, leatd's own on every link; other link-local addresses are the pod's to choose. */
+static bool is_gateway_link_local(const struct ip_addr *a)
+{
+	return a->q[0] == RTE_BE64(0xfe80000000000000ull) && a->q[1] == RTE_BE64(1);
+}
+
 static enum drop_reason nd_pod_refused(const struct port *p, const struct nd_info *info)
 {
 	if (info->type == ND_RA || info->type == ND_REDIRECT)
 		return DROP_RA_FROM_POD;
+	if (is_gateway_link_local(&info->src) ||
+		(info->type == ND_NA && is_gateway_link_local(&info->target)))
+		return DROP_ND_SPOOFED;
 	if ((info->has_slla && !rte_is_same_ether_addr(&info->slla, &p->mac)) ||
 		(info->has_tlla && !rte_is_same_ether_addr(&info->tlla, &p->mac)))
 		return DROP_ND_SPOOFED;

@@ -58,16 +58,13 @@ static_assert(sizeof(struct conn) <= 48,
 /* State of a new connection for its first packet. tcp_flags matter for TCP only. */
 enum conn_state conn_first_state(uint8_t proto, uint8_t tcp_flags);
 
-/* Whether TCP flags are a combination that no stack sends (none, SYN+FIN, SYN+RST …). */
+/* Whether TCP flags are a combination that no stack sends: SYN with FIN or RST, FIN with RST, none of SYN, RST and ACK.
+ * One bit for each value of FIN, SYN, RST, PSH, ACK, for the fast path. */
+#define CONN_TCP_FLAGS_BAD 0xe8e8ebebu
+
 static inline bool conn_tcp_flags_bad(uint8_t flags)
 {
-	uint8_t f = flags & (CONN_TCP_FIN | CONN_TCP_SYN | CONN_TCP_RST | CONN_TCP_ACK);
-
-	if ((f & CONN_TCP_SYN) != 0)
-		return (f & (CONN_TCP_FIN | CONN_TCP_RST)) != 0;
-	if ((f & CONN_TCP_RST) != 0)
-		return (f & CONN_TCP_FIN) != 0;
-	return (f & CONN_TCP_ACK) == 0;
+	return (CONN_TCP_FLAGS_BAD >> (flags & 31) & 1) != 0;
 }
 
 /* Advances the state for a packet of direction dir. Whether further packets of the flow still need tracking (the handshake is

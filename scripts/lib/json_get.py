@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Prints one value of the JSON on standard input: json.py KEY.KEY.INDEX… ('' for a missing one; status 1)."""
+"""Prints one value of the JSON on standard input: json_get.py KEY.KEY.INDEX… ('' for a missing one; status 1)."""
 
 import json
 import sys

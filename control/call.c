@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "control/change.h"
+#include "control/loop.h"
 #include "datapath/base/gen.h"
 #include "datapath/base/log.h"
 
@@ -85,6 +86,8 @@ static void finish(struct call *call)
 	call->is_finished = true;
 	if (call->err.code == LEAT_OK && is_change && !call->is_unchanged)
 		change_record(call);
+	if (is_change)
+		loop_wake_tick(); /* what was replaced goes after a grace period */
 	if (call->changes == NULL)
 		gen_publish();
 	if (call->done != NULL)

@@ -9,6 +9,7 @@
 #include "control/instance.h"
 #include "control/load.h"
 #include "control/loop.h"
+#include "control/neighd.h"
 #include "control/observer.h"
 #include "control/tables.h"
 #include "datapath/base/clock.h"
@@ -89,8 +90,7 @@ static int tables_start(char *errbuf, size_t errlen)
 	return 0;
 }
 
-static int flow_table_open(
-	struct flowtab *t, const struct options *opts, bool is_v6, char *errbuf, size_t errlen)
+static int flow_table_open(struct flowtab *t, const struct options *opts, bool is_v6, char *errbuf, size_t errlen)
 {
 	uint32_t n_conns = opts->n_flows != 0 ? opts->n_flows : CONNS_DEFAULT;
 	const char *cold_reason, *name = is_v6 ? "flows6" : "flows4";
@@ -102,14 +102,12 @@ static int flow_table_open(
 	rc = flowtab_open(t, opts->no_huge ? NULL : instance.name, is_v6, n_conns, opts->n_cores,
 		(int)eal_worker_node(0), &cold_reason);
 	if (rc < 0) {
-		snprintf(errbuf, errlen,
-			"cannot take %zu MiB of hugepages for %u connections (%s): %s",
+		snprintf(errbuf, errlen, "cannot take %zu MiB of hugepages for %u connections (%s): %s",
 			flowtab_size_bytes(is_v6, n_conns) >> 20, n_conns, name, strerror(-rc));
 		return rc;
 	}
 	if (cold_reason != NULL)
-		log_warn(name, "cold start: the saved table does not fit reason=\"%s\"",
-			cold_reason);
+		log_warn(name, "cold start: the saved table does not fit reason=\"%s\"", cold_reason);
 	else
 		log_info(name, "connections max=%u adopted=%u", n_conns, t->n_adopted);
 	return 0;
@@ -147,9 +145,9 @@ static int eal_up(const struct options *opts, char *errbuf, size_t errlen)
 int dataplane_start(const struct options *opts, char *errbuf, size_t errlen)
 {
 	const struct mempool_config pools = { .n_mbufs = opts->n_mbufs };
-	const struct portmgr_config ports = {
-		.n_workers = opts->n_cores, .attach = workers_attach, .detach = workers_detach
-	};
+	const struct portmgr_config ports = { .n_workers = opts->n_cores,
+		.attach = workers_attach,
+		.detach = workers_detach };
 	int rc;
 
 	rc = eal_up(opts, errbuf, errlen);
@@ -175,10 +173,18 @@ int dataplane_start(const struct options *opts, char *errbuf, size_t errlen)
 		snprintf(errbuf, errlen, "cannot start the workers: %s", strerror(-rc));
 		goto err_flows;
 	}
+	rc = neighd_init();
+	if (rc < 0) {
+		snprintf(errbuf, errlen, "cannot watch the workers' mailbox: %s", strerror(-rc));
+		goto err_workers;
+	}
 	observer_init();
 	load_init();
 	loop_add_tick(tick);
 	return 0;
+err_workers:
+	workers_stop();
+	workers_fini();
 err_flows:
 	flowtab_close(&tables_flow4, true);
 	flowtab_close(&tables_flow6, true);
@@ -195,6 +201,7 @@ void dataplane_stop(void)
 {
 	observer_fini();
 	workers_stop();
+	neighd_fini();
 	portmgr_fini(true);
 	workers_fini();
 	flowtab_close(&tables_flow4, true);

@@ -9,6 +9,7 @@
 #include "control/call.h"
 #include "control/config.h"
 #include "control/dataplane.h"
+#include "control/identity.h"
 #include "control/instance.h"
 #include "control/job.h"
 #include "control/loop.h"
@@ -144,6 +145,11 @@ static int run(void)
 		fatal("cannot open the state file: %s", strerror(-rc));
 		goto out_loop;
 	}
+	rc = identity_load();
+	if (rc < 0) {
+		fatal("cannot keep the tunnel MAC in the state folder: %s", strerror(-rc));
+		goto out_state;
+	}
 	rc = dataplane_start(&opts, errbuf, sizeof(errbuf));
 	if (rc < 0) {
 		fatal("%s", errbuf);
@@ -166,6 +172,14 @@ out_loop:
 	return exit_code;
 }
 
+static int purge(void)
+{
+	int rc = loop_init() < 0 || purge_all() < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+
+	loop_fini();
+	return rc;
+}
+
 int main(int argc, char **argv)
 {
 	int rc;
@@ -182,7 +196,7 @@ int main(int argc, char **argv)
 	if (lock() < 0)
 		return EXIT_FAILURE;
 	if (opts.mode == OPTIONS_PURGE)
-		rc = purge_all() < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+		rc = purge();
 	else
 		rc = run();
 	instance_unlock();

@@ -11,7 +11,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "control/attach.h"
+#include "control/client/req.h"
 #include "control/instance.h"
+#include "control/state.h"
+#include "pmd/netlink.h"
 #include "datapath/base/log.h"
 
 static int first_error;
@@ -72,9 +76,66 @@ static void remove_hugepages(void)
 	endmntent(mounts);
 }
 
+/* A kernel device that a port of this instance made, by its alias. */
+static void remove_tap(const struct req_port *req)
+{
+	const char *ifname = req->ifname != NULL ? req->ifname : req->role == REQ_ROLE_HOST ? "leat0" : req->name;
+	char alias[128];
+	struct nl_link link;
+	struct nl *nl;
+	int rc;
+
+	nl = nl_open(-1, &rc);
+	if (nl == NULL) {
+		failed(ifname, rc);
+		return;
+	}
+	snprintf(alias, sizeof(alias), "leat:%s", req->name);
+	if (nl_link_get(nl, ifname, &link) == 0 && strcmp(link.kind, "tun") == 0 && strcmp(link.alias, alias) == 0) {
+		rc = nl_link_del(nl, link.ifindex);
+		if (rc < 0)
+			failed(ifname, rc);
+	}
+	nl_close(nl);
+}
+
+static void remove_object(const struct store_item *item)
+{
+	cJSON *params = cJSON_Parse(item->params);
+	struct schema_req req;
+	struct leat_error err;
+
+	if (schema_decode(item->method, params, &req, &err) == 0) {
+		if (strcmp(item->method->name, "endpoint.attach") == 0)
+			attach_remove_leftover(req.data);
+		else if (strcmp(item->method->name, "port.add") == 0 &&
+			((const struct req_port *)req.data)->kind == REQ_PORT_TAP)
+			remove_tap(req.data);
+	}
+	schema_req_fini(&req);
+	cJSON_Delete(params);
+}
+
+/* The kernel's routes to the pods go with the host port's device. */
+static void remove_devices(void)
+{
+	const struct store_item *item = NULL;
+	int rc = state_open(instance.state_dir);
+
+	if (rc < 0) {
+		failed("devices named in the state file", rc);
+		return;
+	}
+	while ((item = store_next(state_store(), item != NULL ? item->method->class : OBJECT_NONE,
+			item != NULL ? item->seq : 0)) != NULL)
+		remove_object(item);
+	state_close();
+}
+
 int purge_all(void)
 {
 	first_error = 0;
+	remove_devices();
 	remove_hugepages();
 	remove_tree(instance.run_dir);
 	remove_tree(instance.state_dir);

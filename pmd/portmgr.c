@@ -33,7 +33,7 @@ static const struct rte_ether_addr gw_mac = PORT_GW_MAC;
 
 int portmgr_init(const struct portmgr_config *cfg)
 {
-	if (cfg->n_workers == 0 || cfg->n_workers > WORKERS_MAX)
+	if (cfg->n_workers == 0 || cfg->n_workers >= WORKERS_MAX)
 		return -EINVAL;
 	config = *cfg;
 	return 0;
@@ -111,9 +111,10 @@ static struct slot *slot_take(void)
 	return NULL;
 }
 
+/* One a worker, and the last for the control thread. */
 static int stats_alloc(struct port *p)
 {
-	for (unsigned int w = 0; w < config.n_workers; w++) {
+	for (unsigned int w = 0; w <= config.n_workers; w++) {
 		p->stats[w] = rte_zmalloc_socket("port_stats", sizeof(struct port_stats),
 			RTE_CACHE_LINE_SIZE, (int)eal_worker_node(w));
 		if (p->stats[w] == NULL)
@@ -124,7 +125,7 @@ static int stats_alloc(struct port *p)
 
 static void slot_release(struct slot *s)
 {
-	for (unsigned int w = 0; w < config.n_workers; w++)
+	for (unsigned int w = 0; w <= config.n_workers; w++)
 		rte_free(s->port.stats[w]);
 	free(s->port.ifname);
 	mempool_release(s->quota_pool, s->quota);
@@ -280,7 +281,7 @@ void port_destroy(struct port *p, bool keep)
 void port_stats_sum(const struct port *p, struct port_stats *out)
 {
 	memset(out, 0, sizeof(*out));
-	for (unsigned int w = 0; w < config.n_workers; w++) {
+	for (unsigned int w = 0; w <= config.n_workers; w++) {
 		const volatile struct port_stats *s = p->stats[w];
 
 		out->rx_pkts += s->rx_pkts;

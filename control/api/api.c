@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/api/api.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "control/instance.h"
 #include "control/state.h"
 
 void api_add_ip(cJSON *object, const char *name, const struct ip_addr *ip)
@@ -65,6 +70,72 @@ void api_page_end(struct call *call, struct api_page *page, const char *cursor)
 	if (cursor != NULL)
 		cJSON_AddStringToObject(page->result, "next", cursor);
 	call_ok(call, page->result);
+}
+
+int api_errno_code(int rc)
+{
+	switch (-rc) {
+	case EEXIST:
+		return LEAT_ERR_EXISTS;
+	case EINVAL:
+	case ENAMETOOLONG:
+	case ENOTSUP:
+		return LEAT_ERR_PARAMS;
+	case ENOENT:
+	case ENODEV:
+	case ENXIO:
+		return LEAT_ERR_NOT_FOUND;
+	case ENOSPC:
+	case ENOBUFS:
+	case ENOMEM:
+	case EMFILE:
+	case ENFILE:
+		return LEAT_ERR_RESOURCES;
+	case EBUSY:
+		return LEAT_ERR_BUSY;
+	case EADDRINUSE:
+		return LEAT_ERR_CONFLICT;
+	case EPERM:
+	case EACCES:
+		return LEAT_ERR_PERMISSION;
+	case EAGAIN:
+		return LEAT_ERR_AGAIN;
+	default:
+		return LEAT_ERR_INTERNAL;
+	}
+}
+
+int api_vhost_dir(const char *socket, int64_t uid, int64_t gid)
+{
+	char path[256];
+	char *slash;
+
+	snprintf(path, sizeof(path), "%s/vhost", instance.run_dir);
+	if (mkdir(path, 0755) < 0 && errno != EEXIST)
+		return -errno;
+	snprintf(path, sizeof(path), "%s", socket);
+	slash = strrchr(path, '/');
+	if (slash != NULL)
+		*slash = '\0';
+	if (mkdir(path, 0755) < 0 && errno != EEXIST)
+		return -errno;
+	if ((uid >= 0 || gid >= 0) && chown(path, (uid_t)uid, (gid_t)gid) < 0)
+		return -errno;
+	return 0;
+}
+
+bool api_del_missing(struct call *call, bool missing_ok, const char *what, const char *name)
+{
+	char key[STORE_KEY_MAX];
+
+	if (schema_key(call->rpc.method, call_req(call), key, sizeof(key)) == 0 &&
+		store_find(state_store(), key) != NULL)
+		return true;
+	if (missing_ok)
+		call_unchanged(call, NULL);
+	else
+		call_fail(call, LEAT_ERR_NOT_FOUND, NULL, "there is no %s %s", what, name);
+	return false;
 }
 
 uint64_t api_cursor_number(const char *cursor)
@@ -131,6 +202,13 @@ const struct api_handler *const api_tables[] = {
 	api_config,
 	api_txn,
 	api_event,
+	api_port,
+	api_zone,
+	api_endpoint,
+	api_attach,
+	api_route,
+	api_neigh,
+	api_tunnel,
 	api_metrics,
 	api_flow,
 	api_show,

@@ -53,6 +53,12 @@ bool api_page_add(struct api_page *page, cJSON *item);
 /* Ends the call; cursor NULL: this was the last page. */
 void api_page_end(struct call *call, struct api_page *page, const char *cursor);
 
+/* Error code for a -errno of the layers below. */
+int api_errno_code(int rc);
+
+/* Makes the instance's folder of a vhost socket ("…/vhost/ID/vhost.sock"). 0 or -errno. */
+int api_vhost_dir(const char *socket, int64_t uid, int64_t gid);
+
 /* "12" → 12; 0 for NULL; UINT64_MAX if it is no number. */
 uint64_t api_cursor_number(const char *cursor);
 
@@ -62,5 +68,9 @@ int api_compare_stored(const struct call *call, const char **out_field);
 
 /* Common start of an "add": true if the call goes on; else it has been finished (exists: unchanged or failed). */
 bool api_add_may_go_on(struct call *call, bool is_there, bool exist_ok, const char *what, const char *name);
+
+/* Ends a "del" whose object is not there. True: it is only in the state (it could not be restored): the caller ends the
+ * call with success, which removes it there too. */
+bool api_del_missing(struct call *call, bool missing_ok, const char *what, const char *name);
 
 #endif

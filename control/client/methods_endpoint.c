@@ -11,7 +11,11 @@ static const char *const attach_kinds[] = { "tap", "vhost-user", NULL };
 	F_INT(S, rate_pps, 0, "packets/s", 0, RATE_MAX, 0, "packets a second that the endpoint may send; 0: no limit"), \
 	F_INT(S, burst_pkts, 0, "packets", 0, RATE_MAX, 0, "bucket for it; 0: a tenth of a second"), \
 	F_INT(S, rate_bps, 0, "bit/s", 0, RATE_MAX, 0, "bits a second that the endpoint may send; 0: no limit"), \
-	F_INT(S, burst_bytes, 0, "bytes", 0, RATE_MAX, 0, "bucket for it; 0: a tenth of a second")
+	F_INT(S, burst_bytes, 0, "bytes", 0, RATE_MAX, 0, "bucket for it; 0: a tenth of a second"), \
+	F_INT(S, to_rate_pps, 0, "packets/s", 0, RATE_MAX, 0, "packets a second delivered to it; 0: no limit"), \
+	F_INT(S, to_burst_pkts, 0, "packets", 0, RATE_MAX, 0, "bucket for it; 0: a tenth of a second"), \
+	F_INT(S, to_rate_bps, 0, "bit/s", 0, RATE_MAX, 0, "bits a second delivered to it; 0: no limit"), \
+	F_INT(S, to_burst_bytes, 0, "bytes", 0, RATE_MAX, 0, "bucket for it; 0: a tenth of a second")
 
 static const struct field endpoint_fields[] = {
 	F_TEXT(req_endpoint, id, FIELD_ID, FIELD_REQUIRED | FIELD_KEY, "id of the endpoint"),
@@ -57,6 +61,7 @@ static const struct field attach_fields[] = {
 	F_TEXT(req_attach, ifname, FIELD_STRING, 0, "name of the device in the pod, default eth0"),
 	F_ENUM(req_attach, kind, FIELD_REQUIRED, attach_kinds, -1, "kernel device or vhost-user socket"),
 	F_TEXT(req_attach, netns, FIELD_PATH, 0, "network namespace; or its descriptor sent along"),
+	F_INT(req_attach, netns_id, 0, NULL, 0, 9007199254740991ll, 0, "inode of the namespace: finds it again where no path leads"),
 	F_LIST(req_attach, addresses, FIELD_IFADDR, struct schema_prefix, FIELD_REQUIRED, 16, "addresses of the pod"),
 	F_LIST(req_attach, gateways, FIELD_IP, struct schema_ip, 0, 2,
 		"default gateways; default 169.254.1.1 and fe80::1"),
@@ -65,6 +70,8 @@ static const struct field attach_fields[] = {
 	F_INT(req_attach, mtu, 0, "bytes", 0, 9216, 0, "largest IP packet; 0: 1500"),
 	F_TEXT(req_attach, mac, FIELD_MAC, 0, "MAC of the pod; default: 0a:58 and its IPv4 address"),
 	F_ZONE(req_attach, 0),
+	{ F_BASE(req_attach, default_route, "default_route", FIELD_BOOL, 0, NULL, "add default routes through the gateways"),
+		.def = 1 },
 	F_INT(req_attach, queues, 0, "pairs", 0, 16, 0, "queue pairs; 0: 1"),
 	RATE_FIELDS(req_attach),
 	F_OBJECT(req_attach, vhost, 0, vhost_fields, "vhost-user: how the socket is made"),

@@ -48,16 +48,13 @@ struct req_port {
 	bool exist_ok;
 };
 
-struct req_rate {
-	int64_t rate_pps, burst_pkts, rate_bps, burst_bytes;
-};
-
 struct req_endpoint {
 	const char *id, *port;
 	int64_t zone;
 	struct schema_list addresses; /* struct schema_ip */
 	struct schema_mac mac;
 	int64_t rate_pps, burst_pkts, rate_bps, burst_bytes;
+	int64_t to_rate_pps, to_burst_pkts, to_rate_bps, to_burst_bytes;
 	bool exist_ok;
 };
 
@@ -76,13 +73,16 @@ struct req_attach {
 	const char *id, *container, *ifname;
 	int kind;
 	const char *netns;
+	int64_t netns_id; /* inode of the namespace, saved by leatd */
 	struct schema_list addresses; /* struct schema_prefix */
 	struct schema_list gateways;  /* struct schema_ip */
 	struct schema_list routes;    /* struct req_pod_route */
 	int64_t mtu;
 	struct schema_mac mac;
 	int64_t zone, queues;
+	bool default_route;
 	int64_t rate_pps, burst_pkts, rate_bps, burst_bytes;
+	int64_t to_rate_pps, to_burst_pkts, to_rate_bps, to_burst_bytes;
 	struct req_vhost vhost;
 	bool exist_ok;
 };

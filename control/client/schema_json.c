@@ -23,6 +23,7 @@ static void add_type(cJSON *out, const struct field *field)
 	switch (field->type) {
 	case FIELD_BOOL:
 		cJSON_AddStringToObject(out, "type", "boolean");
+		cJSON_AddBoolToObject(out, "default", field->def != 0);
 		return;
 	case FIELD_INT:
 		cJSON_AddStringToObject(out, "type", "integer");

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* endpoint.attach, endpoint.detach, endpoint.check: a pod as a whole. */
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "control/api/api.h"
+#include "control/api/endpoint_common.h"
+#include "control/attach.h"
+#include "control/loop.h"
+#include "control/netns.h"
+#include "control/objects.h"
+#include "control/state.h"
+#include "datapath/base/gen.h"
+#include "datapath/base/log.h"
+#include "datapath/base/rcu.h"
+#include "pmd/portmgr.h"
+
+/* Params for the state: where the namespace is, and what was derived. */
+static cJSON *saved_params(struct call *call, const struct netns_ref *ns, const struct port *port)
+{
+	cJSON *params = schema_object_params(call->rpc.method, call->rpc.params);
+	char mac[MAC_STRLEN];
+
+	if (ns->path[0] != '\0' && cJSON_GetObjectItemCaseSensitive(params, "netns") == NULL)
+		cJSON_AddStringToObject(params, "netns", ns->path);
+	if (ns->inode != 0 && cJSON_GetObjectItemCaseSensitive(params, "netns_id") == NULL)
+		cJSON_AddNumberToObject(params, "netns_id", (double)ns->inode);
+	if (cJSON_GetObjectItemCaseSensitive(params, "mac") == NULL)
+		cJSON_AddStringToObject(params, "mac", mac_format(&port->mac, mac));
+	return params;
+}
+
+static cJSON *result_json(const struct req_attach *req, const struct port *port)
+{
+	cJSON *result = cJSON_CreateObject();
+	char path[108];
+
+	cJSON_AddStringToObject(result, "id", req->id);
+	cJSON_AddStringToObject(result, "port", port->name);
+	api_add_mac(result, "mac", &port->mac);
+	if (req->kind == REQ_ATTACH_TAP)
+		cJSON_AddStringToObject(result, "ifname", port->ifname);
+	else if (attach_socket_path(req->id, path, sizeof(path)) == 0)
+		cJSON_AddStringToObject(result, "socket", path);
+	cJSON_AddNumberToObject(result, "mtu", port->mtu);
+	api_add_mac(result, "gateway_mac", &port->gw_mac);
+	return result;
+}
+
+/* The same attach again: true if the call has been finished. */
+static bool is_repeated(struct call *call, const struct req_attach *req)
+{
+	const char *field;
+	uint32_t idx = endpoint_by_id(req->id);
+
+	if (idx == ENDPOINT_NONE)
+		return false;
+	if (!req->exist_ok)
+		call_fail(call, LEAT_ERR_EXISTS, "id", "endpoint %s exists already", req->id);
+	else if (api_compare_stored(call, &field) != LEAT_OK)
+		call_fail(call, LEAT_ERR_EXISTS, field, "endpoint %s exists already and is different", req->id);
+	else
+		call_unchanged(call, result_json(req, port_by_id(endpoint_at(idx)->port_id)));
+	return true;
+}
+
+static bool check_request(struct call *call, const struct req_attach *req)
+{
+	uint32_t mode;
+
+	if (endpoint_id_is_reserved(call, req->id) || is_repeated(call, req))
+		return false;
+	if (req->kind == REQ_ATTACH_VHOST_USER && (req->netns != NULL || call->n_fds > 0)) {
+		/* harmless: a vhost-user pod needs no namespace */
+	} else if (req->kind == REQ_ATTACH_TAP && req->netns == NULL && call->n_fds == 0 && req->netns_id == 0) {
+		call_fail(call, LEAT_ERR_PARAMS, "netns", "netns is required for a tap: a path, or a descriptor sent along");
+		return false;
+	}
+	if (api_mode(req->vhost.mode, 0660, &mode) < 0) {
+		call_fail(call, LEAT_ERR_PARAMS, "vhost.mode", "vhost.mode must be octal, like 0660");
+		return false;
+	}
+	if (req->ifname != NULL && (req->ifname[0] == '\0' || strlen(req->ifname) >= IFNAMSIZ)) {
+		call_fail(call, LEAT_ERR_PARAMS, "ifname", "ifname must have 1 to %d characters", IFNAMSIZ - 1);
+		return false;
+	}
+	return true;
+}
+
+static void handle_attach(struct call *call)
+{
+	const struct req_attach *req = call_req(call);
+	struct netns_ref ns = { .fd = -1 };
+	struct attach_error err = { 0 };
+	struct port *port;
+	int rc;
+
+	if (!check_request(call, req))
+		return;
+	if (req->kind == REQ_ATTACH_TAP) {
+		rc = netns_ref_open(&ns, call_take_fd(call), req->netns, (uint64_t)req->netns_id);
+		if (rc < 0) {
+			call_fail(call, LEAT_ERR_NOT_FOUND, "netns", "the network namespace cannot be opened: %s",
+				strerror(-rc));
+			return;
+		}
+	}
+	rc = attach_pod(req, ns.fd, &port, &err);
+	if (rc < 0) {
+		call_fail(call, api_errno_code(rc), err.field, "%s", err.reason);
+	} else {
+		call->object = saved_params(call, &ns, port);
+		log_info("endpoint", "attached id=%s port=%s", req->id, port->name);
+		call_ok(call, result_json(req, port));
+	}
+	netns_ref_close(&ns);
+}
+
+/* The stored attach of an endpoint, decoded; false if there is none. */
+static bool stored_attach(const char *id, struct rpc_request *out)
+{
+	char key[STORE_KEY_MAX];
+	const struct store_item *item;
+	struct leat_error err;
+
+	memset(out, 0, sizeof(*out));
+	snprintf(key, sizeof(key), "endpoint %s", id);
+	item = store_find(state_store(), key);
+	if (item == NULL || strcmp(item->method->name, "endpoint.attach") != 0)
+		return false;
+	out->method = item->method;
+	out->params = cJSON_Parse(item->params);
+	return schema_decode(out->method, out->params, &out->req, &err) == 0;
+}
+
+/* When the device has gone. */
+static void detached(void *arg)
+{
+	struct call *call = arg;
+	const struct req_endpoint_id *req = call_req(call);
+
+	log_info("endpoint", "detached id=%s", req->id);
+	call_ok(call, NULL);
+}
+
+static void handle_detach(struct call *call)
+{
+	const struct req_endpoint_id *req = call_req(call);
+	uint32_t idx = endpoint_by_id(req->id);
+	struct rpc_request stored;
+
+	if (endpoint_id_is_reserved(call, req->id))
+		return;
+	if (idx != ENDPOINT_NONE) {
+		bool is_attached = stored_attach(req->id, &stored) || call->is_replay;
+
+		rpc_request_fini(&stored);
+		if (!is_attached) {
+			call_fail(call, LEAT_ERR_CONFLICT, "id", "endpoint %s was not attached: use endpoint.del", req->id);
+			return;
+		}
+		attach_remove(idx);
+		gen_publish();
+		loop_wake_tick();
+		rcu_defer(detached, call); /* runs after the port's own close */
+		return;
+	} else if (api_del_missing(call, req->missing_ok, "endpoint", req->id)) {
+		/* It could not be restored; its device may still be there. */
+		if (stored_attach(req->id, &stored))
+			attach_remove_leftover(stored.req.data);
+		rpc_request_fini(&stored);
+	} else {
+		return;
+	}
+	detached(call);
+}
+
+/* Addresses that the caller wants must be the endpoint's. */
+static bool check_addresses(struct call *call, const struct req_endpoint_check *req, const struct endpoint *ep)
+{
+	const struct schema_prefix *addresses = req->addresses.items;
+	char text[SCHEMA_TEXT_MAX];
+
+	for (uint32_t i = 0; i < req->addresses.len; i++) {
+		struct ip_addr addr;
+
+		memcpy(addr.b, addresses[i].b, sizeof(addr.b));
+		if (endpoint_owns(ep, &addr))
+			continue;
+		call_fail(call, LEAT_ERR_NOT_FOUND, "addresses", "endpoint %s has no address %s", req->id,
+			schema_prefix_format(&addresses[i], text));
+		return false;
+	}
+	return true;
+}
+
+static void handle_check(struct call *call)
+{
+	const struct req_endpoint_check *req = call_req(call);
+	uint32_t idx = endpoint_by_id(req->id);
+	struct attach_error err = { 0 };
+	struct rpc_request stored;
+	int rc;
+
+	if (idx == ENDPOINT_NONE) {
+		call_fail(call, LEAT_ERR_NOT_FOUND, "id", "there is no endpoint %s", req->id);
+		return;
+	}
+	if (!check_addresses(call, req, endpoint_at(idx)))
+		return;
+	if (!stored_attach(req->id, &stored)) {
+		rpc_request_fini(&stored);
+		call_ok(call, NULL);
+		return;
+	}
+	rc = attach_check(stored.req.data, idx, call_take_fd(call), req->netns, req->ifname, &err);
+	rpc_request_fini(&stored);
+	if (rc < 0)
+		call_fail(call, rc == -EINVAL ? LEAT_ERR_CONFLICT : api_errno_code(rc), err.field, "%s", err.reason);
+	else
+		call_ok(call, NULL);
+}
+
+const struct api_handler api_attach[] = {
+	{ "endpoint.attach", handle_attach },
+	{ "endpoint.detach", handle_detach },
+	{ "endpoint.check", handle_check },
+	API_HANDLERS_END,
+};

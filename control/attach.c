@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "control/attach.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "control/api/api.h"
+#include "control/instance.h"
+#include "control/journal.h"
+#include "control/netns.h"
+#include "control/objects.h"
+#include "datapath/base/rcu.h"
+#include "pmd/netlink.h"
+#include "pmd/pod_net.h"
+#include "pmd/portmgr.h"
+
+#define GATEWAY_V4 "169.254.1.1"
+#define GATEWAY_V6 "fe80::1"
+#define ROUTES_MAX (POD_NET_ROUTES_MAX + 2)
+
+struct pod_routes {
+	struct pod_route items[ROUTES_MAX];
+	unsigned int n;
+};
+
+static void cut_id(const char *id, char *buf, size_t max)
+{
+	if (strlen(id) <= max)
+		snprintf(buf, max + 1, "%s", id);
+	else
+		snprintf(buf, max + 1, "%.*s-%08x", (int)max - 9, id, journal_crc(id, strlen(id)));
+}
+
+void attach_port_name(const char *id, char name[PORT_NAME_LEN])
+{
+	cut_id(id, name, PORT_NAME_LEN - 1);
+}
+
+int attach_socket_path(const char *id, char *buf, size_t size)
+{
+	char folder[128];
+	size_t room = 107 - strlen(instance.run_dir) - strlen("/vhost//vhost.sock");
+
+	cut_id(id, folder, room < sizeof(folder) ? room : sizeof(folder) - 1);
+	return snprintf(buf, size, "%s/vhost/%s/vhost.sock", instance.run_dir, folder) < (int)size ? 0 : -1;
+}
+
+static struct ip_prefix default_prefix(bool is_v4)
+{
+	struct ip_prefix prefix = { 0 };
+
+	if (is_v4)
+		prefix.addr = ip_from_v4(0);
+	return prefix;
+}
+
+/* The pod's routes beyond those that its addresses and the standard gateways bring. */
+static void collect_routes(const struct req_attach *req, struct pod_routes *out)
+{
+	const struct schema_ip *gateways = req->gateways.items;
+	const struct req_pod_route *routes = req->routes.items;
+
+	out->n = 0;
+	for (uint32_t i = 0; i < req->gateways.len && req->default_route; i++) {
+		const struct ip_addr gw = api_ip(&gateways[i]);
+
+		out->items[out->n++] = (struct pod_route){
+			.dst = default_prefix(ip_is_v4(&gw)), .has_gw = true, .gw = gw
+		};
+	}
+	for (uint32_t i = 0; i < req->routes.len && out->n < ROUTES_MAX; i++) {
+		struct pod_route *route = &out->items[out->n++];
+
+		*route = (struct pod_route){ .dst = api_prefix(&routes[i].dst), .has_gw = true };
+		if (routes[i].gw.is_set)
+			route->gw = api_ip(&routes[i].gw);
+		else
+			ip_parse(ip_is_v4(&route->dst.addr) ? GATEWAY_V4 : GATEWAY_V6, &route->gw);
+	}
+}
+
+static void fill_port(const struct req_attach *req, int netns_fd, struct port_config *cfg)
+{
+	const struct schema_prefix *addresses = req->addresses.items;
+
+	*cfg = (struct port_config){
+		.kind = req->kind == REQ_ATTACH_TAP ? "tap" : "vhost",
+		.role = PORT_ROLE_POD,
+		.zone = (uint16_t)req->zone,
+		.mtu = (uint16_t)req->mtu,
+		.n_queues = (uint16_t)req->queues,
+		.mac = api_mac(&req->mac),
+		.n_addrs = (uint8_t)req->addresses.len,
+		.is_vhost_client = req->vhost.role == REQ_VHOST_CLIENT,
+		.socket_uid = (int32_t)req->vhost.uid,
+		.socket_gid = (int32_t)req->vhost.gid,
+		.ifname = req->ifname != NULL ? req->ifname : "eth0",
+		.netns_fd = netns_fd,
+		.tap_fd = -1,
+		.is_gateway_default = req->default_route && req->gateways.len == 0,
+	};
+	attach_port_name(req->id, cfg->name);
+	api_mode(req->vhost.mode, 0660, &cfg->socket_mode);
+	for (uint32_t i = 0; i < req->addresses.len; i++) {
+		memcpy(cfg->addrs[i].addr.b, addresses[i].b, sizeof(cfg->addrs[i].addr.b));
+		cfg->addrs[i].len = addresses[i].len;
+	}
+}
+
+static int make_port(const struct req_attach *req, int netns_fd, struct port **out, struct attach_error *err)
+{
+	struct port_config cfg;
+	char path[108];
+	int rc;
+
+	fill_port(req, netns_fd, &cfg);
+	if (req->kind == REQ_ATTACH_VHOST_USER) {
+		cfg.ifname = NULL;
+		rc = attach_socket_path(req->id, path, sizeof(path)) < 0 ? -ENAMETOOLONG : 0;
+		if (rc == 0)
+			rc = api_vhost_dir(path, req->vhost.uid, req->vhost.gid);
+		if (rc < 0) {
+			snprintf(err->reason, sizeof(err->reason), "cannot make the folder of the socket: %s",
+				strerror(-rc));
+			return rc;
+		}
+		cfg.socket_path = path;
+	}
+	return port_create(&cfg, out, err->reason, sizeof(err->reason));
+}
+
+static int make_endpoint(const struct req_attach *req, struct port *port, struct attach_error *err)
+{
+	struct endpoint_config cfg = {
+		.id = req->id,
+		.kind = ENDPOINT_POD,
+		.port_id = port->id,
+		.zone = port->zone,
+		.mac = port->mac,
+		.gw_mac = port->gw_mac,
+		.mtu = port->mtu,
+		.n_addrs = port->n_addrs,
+		.limits = {
+			[ENDPOINT_FROM] = { (uint64_t)req->rate_pps, (uint64_t)req->burst_pkts, (uint64_t)req->rate_bps,
+				(uint64_t)req->burst_bytes },
+			[ENDPOINT_TO] = { (uint64_t)req->to_rate_pps, (uint64_t)req->to_burst_pkts,
+				(uint64_t)req->to_rate_bps, (uint64_t)req->to_burst_bytes },
+		},
+	};
+	int rc;
+
+	for (unsigned int i = 0; i < port->n_addrs; i++)
+		cfg.addrs[i] = port->addrs[i].addr;
+	rc = object_endpoint_add(port, &cfg, err->reason, sizeof(err->reason));
+	if (rc == -EADDRINUSE)
+		err->field = "addresses";
+	return rc;
+}
+
+/* A taken address is refused before anything is made. */
+static int check_addresses(const struct req_attach *req, struct attach_error *err)
+{
+	const struct schema_prefix *addresses = req->addresses.items;
+	char text[SCHEMA_TEXT_MAX];
+
+	for (uint32_t i = 0; i < req->addresses.len; i++) {
+		struct ip_addr addr;
+		uint32_t owner;
+
+		memcpy(addr.b, addresses[i].b, sizeof(addr.b));
+		owner = endpoint_by_addr((uint16_t)req->zone, &addr);
+		if (owner == ENDPOINT_NONE)
+			continue;
+		err->field = "addresses";
+		snprintf(err->reason, sizeof(err->reason), "address %s is taken by endpoint %s",
+			schema_prefix_format(&addresses[i], text), endpoint_at(owner)->id);
+		return -EADDRINUSE;
+	}
+	return 0;
+}
+
+int attach_pod(const struct req_attach *req, int netns_fd, struct port **out_port, struct attach_error *err)
+{
+	struct pod_routes routes;
+	struct port *port;
+	int rc = check_addresses(req, err);
+
+	if (rc < 0)
+		return rc;
+	rc = make_port(req, netns_fd, &port, err);
+	if (rc < 0)
+		return rc;
+	collect_routes(req, &routes);
+	if (req->kind == REQ_ATTACH_TAP && routes.n > 0)
+		rc = pod_net_add_routes(netns_fd, port->ifname, routes.items, routes.n, err->reason,
+			sizeof(err->reason));
+	if (rc == 0)
+		rc = make_endpoint(req, port, err);
+	if (rc < 0) {
+		port_destroy(port, false);
+		return rc;
+	}
+	object_port_refs[port->id]++;
+	*out_port = port;
+	return 0;
+}
+
+/* After the port has been closed: its socket's folder. */
+static void remove_folder(void *arg)
+{
+	char *path = arg, *slash = strrchr(path, '/');
+
+	unlink(path);
+	if (slash != NULL)
+		*slash = '\0';
+	rmdir(path); /* a pod that mounted it keeps its own view */
+	free(path);
+}
+
+void attach_remove(uint32_t endpoint_idx)
+{
+	const struct endpoint *ep = endpoint_at(endpoint_idx);
+	struct port *port = port_by_id(ep->port_id);
+	bool is_vhost = port != NULL && strcmp(port->ops->kind, "vhost") == 0;
+	char path[108] = "";
+
+	if (is_vhost)
+		attach_socket_path(ep->id, path, sizeof(path));
+	object_endpoint_del(endpoint_idx);
+	if (port == NULL)
+		return;
+	object_port_refs[port->id]--;
+	object_port_down(port);
+	port_destroy(port, false);
+	if (path[0] != '\0')
+		rcu_defer(remove_folder, strdup(path)); /* runs after the port's own close */
+}
+
+void attach_remove_leftover(const struct req_attach *req)
+{
+	char alias[PORT_NAME_LEN + 8] = "leat:", path[108];
+	struct netns_ref ns;
+	struct nl_link link;
+	struct nl *nl;
+	int rc;
+
+	if (req->kind == REQ_ATTACH_VHOST_USER) {
+		if (attach_socket_path(req->id, path, sizeof(path)) == 0)
+			remove_folder(strdup(path));
+		return;
+	}
+	if (netns_ref_open(&ns, -1, req->netns, (uint64_t)req->netns_id) < 0)
+		return; /* the namespace has gone, and the device with it */
+	attach_port_name(req->id, alias + 5);
+	nl = nl_open(ns.fd, &rc);
+	if (nl != NULL) {
+		rc = nl_link_get(nl, req->ifname != NULL ? req->ifname : "eth0", &link);
+		if (rc == 0 && strcmp(link.kind, "tun") == 0 && strcmp(link.alias, alias) == 0)
+			nl_link_del(nl, link.ifindex);
+		nl_close(nl);
+	}
+	netns_ref_close(&ns);
+}
+
+static int check_tap(const struct req_attach *req, const struct port *port, int netns_fd, const char *ifname,
+	struct attach_error *err)
+{
+	struct pod_routes routes;
+	const struct pod_net net = {
+		.ifname = ifname != NULL ? ifname : port->ifname,
+		.mac = port->mac,
+		.mtu = port->mtu,
+		.n_addrs = port->n_addrs,
+		.addrs = port->addrs,
+		.has_default_gateway = req->default_route && req->gateways.len == 0,
+		.n_routes = (collect_routes(req, &routes), routes.n),
+		.routes = routes.items,
+	};
+
+	return pod_net_check(netns_fd, &net, err->reason, sizeof(err->reason));
+}
+
+static int check_vhost(const struct req_attach *req, struct attach_error *err)
+{
+	char path[108];
+	struct stat st;
+
+	if (req->vhost.role == REQ_VHOST_CLIENT || attach_socket_path(req->id, path, sizeof(path)) < 0)
+		return 0;
+	if (stat(path, &st) == 0 && S_ISSOCK(st.st_mode))
+		return 0;
+	snprintf(err->reason, sizeof(err->reason), "the socket %s is missing", path);
+	return -ENOENT;
+}
+
+int attach_check(const struct req_attach *req, uint32_t endpoint_idx, int fd, const char *netns, const char *ifname,
+	struct attach_error *err)
+{
+	const struct port *port = port_by_id(endpoint_at(endpoint_idx)->port_id);
+	struct netns_ref ns;
+	int rc;
+
+	if (port == NULL || req->kind == REQ_ATTACH_VHOST_USER) {
+		if (fd >= 0)
+			close(fd);
+		if (port != NULL)
+			return check_vhost(req, err);
+		snprintf(err->reason, sizeof(err->reason), "the port of endpoint %s is missing", req->id);
+		return -ENOENT;
+	}
+	rc = netns_ref_open(&ns, fd, netns != NULL ? netns : req->netns, netns != NULL ? 0 : (uint64_t)req->netns_id);
+	if (rc < 0) {
+		err->field = "netns";
+		snprintf(err->reason, sizeof(err->reason), "the network namespace cannot be opened: %s", strerror(-rc));
+		return -ENOENT;
+	}
+	rc = check_tap(req, port, ns.fd, ifname, err);
+	netns_ref_close(&ns);
+	return rc;
+}

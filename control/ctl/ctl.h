@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* leatctl: the command line of the API. Commands follow from the method tables. */
+#ifndef LEAT_CTL_H
+#define LEAT_CTL_H
+
+#include <stdbool.h>
+
+#include "control/client/leat_client.h"
+#include "control/client/schema.h"
+
+struct ctl {
+	const char *instance; /* name, or socket path */
+	bool is_json;
+	int timeout_ms;
+	struct leat_client *client; /* NULL until ctl_connect() */
+};
+
+/* Connects; on failure says why and returns an exit code, else 0. */
+int ctl_connect(struct ctl *ctl);
+
+/* One call; on failure says why and returns an exit code, else 0. params is taken; out_result may be NULL. */
+int ctl_call(struct ctl *ctl, const char *method, cJSON *params, cJSON **out_result);
+
+/* All pages of a list: {items: […]}. As ctl_call(). member: "items" or "calls". */
+int ctl_call_paged(struct ctl *ctl, const char *method, cJSON *params, const char *member, cJSON **out_result);
+
+/* Params from the words of a command line. NULL and a message on mistakes. */
+cJSON *ctl_params(const struct method *method, int argc, char **argv);
+
+/* Prints an answer for people (table, pairs, text), or as JSON. */
+void ctl_print(const struct ctl *ctl, const struct method *method, const cJSON *result);
+void ctl_print_json(const cJSON *json);
+
+void ctl_help(void);
+void ctl_help_object(const char *object);
+void ctl_help_method(const struct method *method);
+
+/* Commands that are more than one call. Exit codes. */
+int ctl_config(struct ctl *ctl, int argc, char **argv);
+int ctl_bundle(struct ctl *ctl, int argc, char **argv);
+int ctl_events(struct ctl *ctl, int argc, char **argv);
+
+enum { CTL_EXIT_OK, CTL_EXIT_FAILED, CTL_EXIT_USAGE, CTL_EXIT_NO_DAEMON };
+
+#endif

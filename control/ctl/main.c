@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/ctl/ctl.h"
+
+int ctl_connect(struct ctl *ctl)
+{
+	struct leat_error err;
+
+	if (ctl->client != NULL)
+		return CTL_EXIT_OK;
+	if (leat_open(ctl->instance, ctl->timeout_ms, &ctl->client, &err) == 0)
+		return CTL_EXIT_OK;
+	fprintf(stderr, "leatctl: %s\n", err.reason);
+	return CTL_EXIT_NO_DAEMON;
+}
+
+int ctl_call(struct ctl *ctl, const char *method, cJSON *params, cJSON **out_result)
+{
+	struct leat_error err;
+	int rc = ctl_connect(ctl);
+
+	if (rc == CTL_EXIT_OK) {
+		rc = leat_call(ctl->client, method, params, out_result, &err);
+		if (rc != 0) {
+			fprintf(stderr, "leatctl: %s: %s\n", method, err.reason);
+			rc = rc == LEAT_ERR_TRANSPORT ? CTL_EXIT_NO_DAEMON : CTL_EXIT_FAILED;
+		}
+	}
+	cJSON_Delete(params);
+	return rc;
+}
+
+int ctl_call_paged(struct ctl *ctl, const char *method, cJSON *params, const char *member, cJSON **out_result)
+{
+	cJSON *all = cJSON_CreateArray(), *answer, *next;
+	bool is_one_page = cJSON_GetObjectItemCaseSensitive(params, "limit") != NULL;
+
+	for (;;) {
+		int rc = ctl_call(ctl, method, cJSON_Duplicate(params, true), &answer);
+		cJSON *items, *item;
+
+		if (rc != CTL_EXIT_OK) {
+			cJSON_Delete(all);
+			cJSON_Delete(params);
+			return rc;
+		}
+		items = cJSON_GetObjectItemCaseSensitive(answer, member);
+		while ((item = cJSON_DetachItemFromArray(items, 0)) != NULL)
+			cJSON_AddItemToArray(all, item);
+		next = cJSON_DetachItemFromObjectCaseSensitive(answer, "next");
+		if (next == NULL || is_one_page) {
+			cJSON_ReplaceItemInObjectCaseSensitive(answer, member, all);
+			if (next != NULL)
+				cJSON_AddItemToObject(answer, "next", next);
+			cJSON_Delete(params);
+			*out_result = answer;
+			return CTL_EXIT_OK;
+		}
+		cJSON_DeleteItemFromObjectCaseSensitive(params, "cursor");
+		cJSON_AddItemToObject(params, "cursor", next);
+		cJSON_Delete(answer);
+	}
+}
+
+/* Short forms of what is asked most. */
+static const struct {
+	const char *word, *method;
+} aliases[] = {
+	{ "status", "sys.status" },
+	{ "hello", "sys.hello" },
+	{ "schema", "sys.schema" },
+	{ "log", "sys.log" },
+	{ "metrics", "metrics.text" },
+	{ "ports", "port.list" },
+	{ "endpoints", "endpoint.list" },
+	{ "routes", "route.list" },
+};
+
+static const struct method *find_method(int *argc, char ***argv)
+{
+	const struct method *method = NULL;
+	char name[128];
+	int used = 0;
+
+	for (size_t i = 0; i < sizeof(aliases) / sizeof(aliases[0]); i++) {
+		if (strcmp(aliases[i].word, (*argv)[0]) == 0) {
+			method = schema_method(aliases[i].method);
+			used = 1;
+		}
+	}
+	if (method == NULL && strchr((*argv)[0], '.') != NULL) {
+		method = schema_method((*argv)[0]);
+		used = 1;
+	}
+	if (method == NULL && *argc > 1) {
+		snprintf(name, sizeof(name), "%.60s.%.60s", (*argv)[0], (*argv)[1]);
+		method = schema_method(name);
+		used = 2;
+	}
+	*argc -= used;
+	*argv += used;
+	return method;
+}
+
+static bool is_object(const char *word)
+{
+	for (size_t i = 0; i < schema_n_methods; i++)
+		if (strncmp(schema_methods[i]->name, word, strlen(word)) == 0 &&
+			schema_methods[i]->name[strlen(word)] == '.')
+			return true;
+	return false;
+}
+
+static int run_method(struct ctl *ctl, const struct method *method, int argc, char **argv)
+{
+	cJSON *params, *result = NULL;
+	int rc;
+
+	if (argc > 0 && strcmp(argv[0], "help") == 0) {
+		ctl_help_method(method);
+		return CTL_EXIT_OK;
+	}
+	params = ctl_params(method, argc, argv);
+	if (params == NULL)
+		return CTL_EXIT_USAGE;
+	if (method->flags & METHOD_LISTS && strcmp(method->name, "config.dump") != 0)
+		rc = ctl_call_paged(ctl, method->name, params, "items", &result);
+	else
+		rc = ctl_call(ctl, method->name, params, &result);
+	if (rc == CTL_EXIT_OK)
+		ctl_print(ctl, method, result);
+	cJSON_Delete(result);
+	return rc;
+}
+
+static int run(struct ctl *ctl, int argc, char **argv)
+{
+	const struct method *method;
+	const char *object = argv[0];
+
+	if (strcmp(object, "help") == 0 && argc == 1) {
+		ctl_help();
+		return CTL_EXIT_OK;
+	}
+	if (strcmp(object, "help") == 0)
+		return argc > 2 && (argc--, argv++, (method = find_method(&argc, &argv)) != NULL) ?
+			(ctl_help_method(method), CTL_EXIT_OK) :
+			(ctl_help_object(argv[argc > 1 ? 1 : 0]), CTL_EXIT_OK);
+	if (strcmp(object, "config") == 0)
+		return ctl_config(ctl, argc - 1, argv + 1);
+	if (strcmp(object, "support-bundle") == 0)
+		return ctl_bundle(ctl, argc - 1, argv + 1);
+	if (strcmp(object, "event") == 0)
+		return ctl_events(ctl, argc - 1, argv + 1);
+	method = find_method(&argc, &argv);
+	if (method != NULL)
+		return run_method(ctl, method, argc, argv);
+	if (is_object(object)) {
+		if (argc > 1 && strcmp(argv[1], "help") != 0)
+			fprintf(stderr, "leatctl: %s has no command \"%s\"\n", object, argv[1]);
+		ctl_help_object(object);
+		return argc > 1 && strcmp(argv[1], "help") == 0 ? CTL_EXIT_OK : CTL_EXIT_USAGE;
+	}
+	fprintf(stderr, "leatctl: there is no command \"%s\": see leatctl help\n", object);
+	return CTL_EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "instance", required_argument, NULL, 'i' },
+		{ "socket", required_argument, NULL, 's' },
+		{ "timeout", required_argument, NULL, 't' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'V' },
+		{ NULL, 0, NULL, 0 },
+	};
+	struct ctl ctl = { .instance = getenv("LEAT_INSTANCE") };
+	int opt, rc, n = 0;
+
+	/* --json may come anywhere. */
+	for (int i = 0; i < argc; i++) {
+		if (i > 0 && (strcmp(argv[i], "--json") == 0 || strcmp(argv[i], "-j") == 0))
+			ctl.is_json = true;
+		else
+			argv[n++] = argv[i];
+	}
+	argv[n] = NULL;
+	while ((opt = getopt_long(n, argv, "+i:s:t:jhV", options, NULL)) != -1) {
+		switch (opt) {
+		case 'i':
+		case 's':
+			ctl.instance = optarg;
+			break;
+		case 't':
+			ctl.timeout_ms = atoi(optarg) * 1000;
+			break;
+		case 'j':
+			ctl.is_json = true;
+			break;
+		case 'h':
+			ctl_help();
+			return CTL_EXIT_OK;
+		case 'V':
+			puts("leatctl " LEAT_VERSION);
+			return CTL_EXIT_OK;
+		default:
+			return CTL_EXIT_USAGE;
+		}
+	}
+	if (optind == n) {
+		ctl_help();
+		return CTL_EXIT_USAGE;
+	}
+	rc = run(&ctl, n - optind, argv + optind);
+	leat_close(ctl.client);
+	return rc;
+}

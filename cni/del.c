@@ -139,14 +139,32 @@ static void gc_records(struct release *r, const struct cni_conf *conf, const cJS
 	cJSON_Delete(ids);
 }
 
-/* An endpoint that a CNI call attached but that no record of any network knows. */
+/* Whether the endpoint was attached for a container, not put there by hand. */
+static bool is_of_a_container(struct release *r, const char *id)
+{
+	cJSON *params = cJSON_CreateObject(), *shown = NULL;
+	struct cni_error err;
+	const char *container;
+	bool is_one;
+
+	cJSON_AddStringToObject(params, "id", id);
+	if (cni_leatd_call(r->leatd, "endpoint.show", params, -1, &shown, &err) != 0)
+		return false;
+	container = cni_json_string(
+		cJSON_GetObjectItemCaseSensitive(shown, "attached"), "container");
+	is_one = container != NULL && container[0] != '\0';
+	cJSON_Delete(shown);
+	return is_one;
+}
+
+/* An endpoint that no record of any network knows. */
 static void gc_orphan(struct release *r, const char *id, struct gc_errors *errors)
 {
 	struct cni_error err;
 
 	if (cni_store_lock(&r->store, id, 0, &err) < 0)
 		return;
-	if (!cni_store_has(&r->store, CNI_STORE_ATTACHED, id) &&
+	if (!cni_store_has(&r->store, CNI_STORE_ATTACHED, id) && is_of_a_container(r, id) &&
 		cni_leatd_detach(r->leatd, id, &err) != 0)
 		gc_error(errors, id, &err);
 	cni_store_unlock(&r->store, id);
@@ -174,10 +192,8 @@ static int collect_page(struct release *r, const cJSON *valid, char cursor[256],
 		return -1;
 	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(page, "items")) {
 		const char *id = cni_json_string(item, "id");
-		const char *container = cni_json_string(item, "container");
 
-		if (id != NULL && strlen(id) < CNI_ID_LEN && container != NULL &&
-			container[0] != '\0' &&
+		if (id != NULL && strlen(id) < CNI_ID_LEN &&
 			cJSON_GetObjectItemCaseSensitive(valid, id) == NULL &&
 			!cni_store_has(&r->store, CNI_STORE_ATTACHED, id))
 			cJSON_AddItemToArray(orphans, cJSON_CreateString(id));

@@ -90,7 +90,8 @@ static int tables_start(char *errbuf, size_t errlen)
 	return 0;
 }
 
-static int flow_table_open(struct flowtab *t, const struct options *opts, bool is_v6, char *errbuf, size_t errlen)
+static int flow_table_open(
+	struct flowtab *t, const struct options *opts, bool is_v6, char *errbuf, size_t errlen)
 {
 	uint32_t n_conns = opts->n_flows != 0 ? opts->n_flows : CONNS_DEFAULT;
 	const char *cold_reason, *name = is_v6 ? "flows6" : "flows4";
@@ -102,12 +103,14 @@ static int flow_table_open(struct flowtab *t, const struct options *opts, bool i
 	rc = flowtab_open(t, opts->no_huge ? NULL : instance.name, is_v6, n_conns, opts->n_cores,
 		(int)eal_worker_node(0), &cold_reason);
 	if (rc < 0) {
-		snprintf(errbuf, errlen, "cannot take %zu MiB of hugepages for %u connections (%s): %s",
+		snprintf(errbuf, errlen,
+			"cannot take %zu MiB of hugepages for %u connections (%s): %s",
 			flowtab_size_bytes(is_v6, n_conns) >> 20, n_conns, name, strerror(-rc));
 		return rc;
 	}
 	if (cold_reason != NULL)
-		log_warn(name, "cold start: the saved table does not fit reason=\"%s\"", cold_reason);
+		log_warn(name, "cold start: the saved table does not fit reason=\"%s\"",
+			cold_reason);
 	else
 		log_info(name, "connections max=%u adopted=%u", n_conns, t->n_adopted);
 	return 0;
@@ -145,9 +148,9 @@ static int eal_up(const struct options *opts, char *errbuf, size_t errlen)
 int dataplane_start(const struct options *opts, char *errbuf, size_t errlen)
 {
 	const struct mempool_config pools = { .n_mbufs = opts->n_mbufs };
-	const struct portmgr_config ports = { .n_workers = opts->n_cores,
-		.attach = workers_attach,
-		.detach = workers_detach };
+	const struct portmgr_config ports = {
+		.n_workers = opts->n_cores, .attach = workers_attach, .detach = workers_detach
+	};
 	int rc;
 
 	rc = eal_up(opts, errbuf, errlen);

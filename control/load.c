@@ -24,7 +24,9 @@ static unsigned int load_tick(void)
 	last_ns = now_ns;
 	for (unsigned int i = 0; i < worker_count; i++) {
 		samples[i][0] = samples[i][1];
-		samples[i][1] = (struct sample){ .stats = worker_table[i]->stats, .time_ns = now_ns, .cycles = rte_rdtsc() };
+		samples[i][1] = (struct sample){
+			.stats = worker_table[i]->stats, .time_ns = now_ns, .cycles = rte_rdtsc()
+		};
 	}
 	return 0;
 }

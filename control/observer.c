@@ -47,13 +47,14 @@ static bool is_measuring;
 /* Installs what is wanted now; the budgets that are left are carried over. */
 static void reinstall(bool is_trace_new, bool is_capture_new)
 {
-	struct observe_config *old = observe_get(), cfg = { .capture_port = PORT_ID_NONE, .capture_reason = -1 };
-	uint32_t trace_left = is_trace_new ? trace.count :
-		old != NULL		   ? atomic_load_explicit(&old->trace_left, memory_order_relaxed) :
-					     0;
-	uint32_t capture_left = is_capture_new ? (cap.cfg.count != 0 ? cap.cfg.count : UINT32_MAX) :
-		old != NULL		       ? atomic_load_explicit(&old->capture_left, memory_order_relaxed) :
-						 0;
+	struct observe_config *old = observe_get(),
+			      cfg = { .capture_port = PORT_ID_NONE, .capture_reason = -1 };
+	uint32_t trace_left = is_trace_new ? trace.count
+		: old != NULL ? atomic_load_explicit(&old->trace_left, memory_order_relaxed)
+			      : 0;
+	uint32_t capture_left = is_capture_new ? (cap.cfg.count != 0 ? cap.cfg.count : UINT32_MAX)
+		: old != NULL ? atomic_load_explicit(&old->capture_left, memory_order_relaxed)
+			      : 0;
 
 	if (trace_left > 0) {
 		cfg.flags |= OBSERVE_TRACE;
@@ -81,7 +82,9 @@ static void trace_add(const struct observe_msg *msg)
 {
 	if (trace.n == trace.max) {
 		size_t max = trace.max != 0 ? 2 * trace.max : 256;
-		struct observe_msg *grown = max <= TRACE_RECORDS_MAX ? realloc(trace.records, max * sizeof(*grown)) : NULL;
+		struct observe_msg *grown = max <= TRACE_RECORDS_MAX
+			? realloc(trace.records, max * sizeof(*grown))
+			: NULL;
 
 		if (grown == NULL)
 			return;
@@ -102,9 +105,12 @@ static void capture_add(const struct observe_msg *msg)
 	if (cap.is_running) {
 		if (*iface == 0)
 			*iface = pcapng_add_iface(&cap.out, p != NULL ? p->name : "?") + 1;
-		snprintf(comment, sizeof(comment), "drop: %s (%s)", drop_name(msg->reason), drop_help(msg->reason));
-		if (pcapng_write(&cap.out, *iface - 1, (uint64_t)((int64_t)msg->time_ns + cap.clock_offset_ns),
-			    rte_pktmbuf_read(msg->m, 0, len, flat), len, msg->wire_len, msg->point == OBSERVE_TX,
+		snprintf(comment, sizeof(comment), "drop: %s (%s)", drop_name(msg->reason),
+			drop_help(msg->reason));
+		if (pcapng_write(&cap.out, *iface - 1,
+			    (uint64_t)((int64_t)msg->time_ns + cap.clock_offset_ns),
+			    rte_pktmbuf_read(msg->m, 0, len, flat), len, msg->wire_len,
+			    msg->point == OBSERVE_TX,
 			    msg->point == OBSERVE_DROP ? comment : NULL) < 0) {
 			log_err("capture", "cannot write file=%s, stopped", cap.file);
 			observer_capture_stop(cap.id);
@@ -173,7 +179,9 @@ cJSON *observer_trace_show(uint32_t id)
 	if (id != trace.id || id == 0)
 		return NULL;
 	observer_tick();
-	left = cfg != NULL && (cfg->flags & OBSERVE_TRACE) != 0 ? atomic_load_explicit(&cfg->trace_left, memory_order_relaxed) : 0;
+	left = cfg != NULL && (cfg->flags & OBSERVE_TRACE) != 0
+		? atomic_load_explicit(&cfg->trace_left, memory_order_relaxed)
+		: 0;
 	result = cJSON_CreateObject();
 	cJSON_AddNumberToObject(result, "id", id);
 	cJSON_AddBoolToObject(result, "done", left == 0);
@@ -213,7 +221,8 @@ int observer_capture_start(const struct capture_config *cfg, uint32_t *out_id)
 	cap.cfg.file = cap.file;
 	memset(cap.iface_of, 0, sizeof(cap.iface_of));
 	clock_gettime(CLOCK_REALTIME, &now);
-	cap.clock_offset_ns = (int64_t)now.tv_sec * (int64_t)CLOCK_NS_PER_S + now.tv_nsec - (int64_t)clock_ns();
+	cap.clock_offset_ns = (int64_t)now.tv_sec * (int64_t)CLOCK_NS_PER_S + now.tv_nsec -
+		(int64_t)clock_ns();
 	cap.is_running = true;
 	*out_id = ++cap.id;
 	reinstall(false, true);
@@ -241,11 +250,14 @@ cJSON *observer_capture_describe(void)
 	cJSON_AddNumberToObject(object, "id", cap.id);
 	cJSON_AddStringToObject(object, "file", cap.file);
 	cJSON_AddStringToObject(object, "point",
-		cap.cfg.point == OBSERVE_DROP ? "drop" : cap.cfg.point == OBSERVE_TX ? "tx" : "rx");
+		cap.cfg.point == OBSERVE_DROP	      ? "drop"
+			: cap.cfg.point == OBSERVE_TX ? "tx"
+						      : "rx");
 	if (p != NULL)
 		cJSON_AddStringToObject(object, "port", p->name);
 	if (cap.cfg.reason >= 0)
-		cJSON_AddStringToObject(object, "reason", drop_name((enum drop_reason)cap.cfg.reason));
+		cJSON_AddStringToObject(
+			object, "reason", drop_name((enum drop_reason)cap.cfg.reason));
 	cJSON_AddBoolToObject(object, "running", cap.is_running);
 	cJSON_AddNumberToObject(object, "packets", (double)cap.out.n_pkts);
 	cJSON_AddNumberToObject(object, "bytes", (double)cap.out.n_bytes);

@@ -41,7 +41,8 @@ static size_t append(char *buf, size_t size, size_t at, const char *text)
 }
 
 /* One Ethernet frame; *out_inner is the offset of a tunnelled one, 0: none. */
-static size_t frame_text(const uint8_t *frame, uint32_t len, uint32_t wire_len, char *buf, size_t size, uint32_t *out_inner)
+static size_t frame_text(const uint8_t *frame, uint32_t len, uint32_t wire_len, char *buf,
+	size_t size, uint32_t *out_inner)
 {
 	char src[IP_ADDR_STRLEN], dst[IP_ADDR_STRLEN], proto[8], text[200];
 	rte_be16_t type = 0;
@@ -52,26 +53,30 @@ static size_t frame_text(const uint8_t *frame, uint32_t len, uint32_t wire_len, 
 		return append(buf, size, 0, "truncated");
 	memcpy(&type, frame + 12, 2);
 	if (type != RTE_BE16(RTE_ETHER_TYPE_IPV4) && type != RTE_BE16(RTE_ETHER_TYPE_IPV6)) {
-		snprintf(text, sizeof(text), type == RTE_BE16(RTE_ETHER_TYPE_ARP) ? "arp" : "ethertype 0x%04x",
+		snprintf(text, sizeof(text),
+			type == RTE_BE16(RTE_ETHER_TYPE_ARP) ? "arp" : "ethertype 0x%04x",
 			rte_be_to_cpu_16(type));
 		return append(buf, size, 0, text);
 	}
-	parse_l3(frame, len, wire_len, RTE_ETHER_HDR_LEN, type == RTE_BE16(RTE_ETHER_TYPE_IPV4) ? PARSED_IP4 : PARSED_IP6, false,
-		&pkt);
+	parse_l3(frame, len, wire_len, RTE_ETHER_HDR_LEN,
+		type == RTE_BE16(RTE_ETHER_TYPE_IPV4) ? PARSED_IP4 : PARSED_IP6, false, &pkt);
 	if (pkt.has_l4 && pkt.sport != 0)
-		snprintf(text, sizeof(text), "%s:%u > %s:%u %s ttl %u len %u", ip_format(&pkt.src, src),
-			rte_be_to_cpu_16(pkt.sport), ip_format(&pkt.dst, dst), rte_be_to_cpu_16(pkt.dport),
+		snprintf(text, sizeof(text), "%s:%u > %s:%u %s ttl %u len %u",
+			ip_format(&pkt.src, src), rte_be_to_cpu_16(pkt.sport),
+			ip_format(&pkt.dst, dst), rte_be_to_cpu_16(pkt.dport),
 			proto_text(pkt.proto, proto), pkt.ttl, pkt.l3_len);
 	else
-		snprintf(text, sizeof(text), "%s > %s %s ttl %u len %u", ip_format(&pkt.src, src), ip_format(&pkt.dst, dst),
-			proto_text(pkt.proto, proto), pkt.ttl, pkt.l3_len);
+		snprintf(text, sizeof(text), "%s > %s %s ttl %u len %u", ip_format(&pkt.src, src),
+			ip_format(&pkt.dst, dst), proto_text(pkt.proto, proto), pkt.ttl,
+			pkt.l3_len);
 	if (pkt.proto == IPPROTO_UDP && pkt.has_l4 && tunnel_listens(rte_be_to_cpu_16(pkt.dport)) &&
 		pkt.l4_off + VXLAN_INNER_OFF + RTE_ETHER_HDR_LEN <= len)
 		*out_inner = pkt.l4_off + VXLAN_INNER_OFF;
 	return append(buf, size, 0, text);
 }
 
-void observer_packet_text(const uint8_t *frame, uint32_t len, uint32_t wire_len, char *buf, size_t size)
+void observer_packet_text(
+	const uint8_t *frame, uint32_t len, uint32_t wire_len, char *buf, size_t size)
 {
 	uint32_t inner, ignored;
 	size_t at = frame_text(frame, len, wire_len, buf, size, &inner);
@@ -80,7 +85,8 @@ void observer_packet_text(const uint8_t *frame, uint32_t len, uint32_t wire_len,
 	if (inner == 0)
 		return;
 	snprintf(text, sizeof(text), " vxlan %u { ",
-		((uint32_t)frame[inner - 4] << 16) | ((uint32_t)frame[inner - 3] << 8) | frame[inner - 2]);
+		((uint32_t)frame[inner - 4] << 16) | ((uint32_t)frame[inner - 3] << 8) |
+			frame[inner - 2]);
 	at = append(buf, size, at, text);
 	frame_text(frame + inner, len - inner, wire_len - inner, text, sizeof(text), &ignored);
 	at = append(buf, size, at, text);
@@ -104,8 +110,8 @@ void observer_in_text(uint16_t in, char *buf, size_t size)
 
 static void verdict_text(const struct observe_msg *msg, char *buf, size_t size)
 {
-	static const char *const actions[SLOW_ACTION_N] = { "undecided", "forward", "drop", "resolve neighbour", "resolve tunnel",
-		"for this node itself" };
+	static const char *const actions[SLOW_ACTION_N] = { "undecided", "forward", "drop",
+		"resolve neighbour", "resolve tunnel", "for this node itself" };
 	char prefix[IP_PREFIX_STRLEN] = "";
 	size_t at = append(buf, size, 0, msg->action < SLOW_ACTION_N ? actions[msg->action] : "?");
 	char text[300];
@@ -125,7 +131,8 @@ static void verdict_text(const struct observe_msg *msg, char *buf, size_t size)
 	if (msg->route != SLOT_NONE) {
 		const struct route *r = route_at(msg->route);
 
-		snprintf(text, sizeof(text), ", route %s", r->kind == ROUTE_NONE ? "none" : ip_prefix_format(&r->prefix, prefix));
+		snprintf(text, sizeof(text), ", route %s",
+			r->kind == ROUTE_NONE ? "none" : ip_prefix_format(&r->prefix, prefix));
 		at = append(buf, size, at, text);
 	}
 	if (msg->tunnel != TUNNEL_NONE) {
@@ -146,33 +153,39 @@ cJSON *observer_step_json(const struct observe_msg *msg)
 
 	switch (msg->kind) {
 	case OBSERVE_MSG_TRACE_IN:
-		observer_packet_text(msg->head, msg->head_len, msg->wire_len, packet, sizeof(packet));
+		observer_packet_text(
+			msg->head, msg->head_len, msg->wire_len, packet, sizeof(packet));
 		observer_in_text(msg->in, in, sizeof(in));
 		snprintf(text, sizeof(text), "port %s%s%s: %s", port_text(msg->port_id),
-			(msg->in & FLOW_IN_TUNNEL) != 0 ? ", " : "", (msg->in & FLOW_IN_TUNNEL) != 0 ? in : "", packet);
+			(msg->in & FLOW_IN_TUNNEL) != 0 ? ", " : "",
+			(msg->in & FLOW_IN_TUNNEL) != 0 ? in : "", packet);
 		break;
 	case OBSERVE_MSG_TRACE_LOOKUP:
 		if (msg->flow == FLOW_NONE)
 			snprintf(text, sizeof(text), "no flow: to the layers");
 		else
-			snprintf(text, sizeof(text), "flow %s%u %s", msg->is_v6 ? "v6:" : "v4:", msg->flow,
+			snprintf(text, sizeof(text), "flow %s%u %s",
+				msg->is_v6 ? "v6:" : "v4:", msg->flow,
 				msg->is_hit ? "hit" : "known, must be judged again");
 		break;
 	case OBSERVE_MSG_TRACE_VERDICT:
 		verdict_text(msg, text, sizeof(text));
 		break;
 	case OBSERVE_MSG_TRACE_DROP:
-		snprintf(text, sizeof(text), "%s: %s", drop_name(msg->reason), drop_help(msg->reason));
+		snprintf(text, sizeof(text), "%s: %s", drop_name(msg->reason),
+			drop_help(msg->reason));
 		cJSON_AddStringToObject(step, "reason", drop_name(msg->reason));
 		break;
 	default:
-		observer_packet_text(msg->head, msg->head_len, msg->wire_len, packet, sizeof(packet));
+		observer_packet_text(
+			msg->head, msg->head_len, msg->wire_len, packet, sizeof(packet));
 		snprintf(text, sizeof(text), "port %s: %s", port_text(msg->port_id), packet);
 		break;
 	}
 	cJSON_AddNumberToObject(step, "time_us", (double)msg->time_ns / 1000);
 	cJSON_AddNumberToObject(step, "worker", msg->worker);
-	cJSON_AddStringToObject(step, "step", msg->kind < sizeof(steps) / sizeof(steps[0]) ? steps[msg->kind] : "?");
+	cJSON_AddStringToObject(step, "step",
+		msg->kind < sizeof(steps) / sizeof(steps[0]) ? steps[msg->kind] : "?");
 	cJSON_AddStringToObject(step, "text", text);
 	return step;
 }

@@ -11,7 +11,8 @@
 cJSON *observer_step_json(const struct observe_msg *msg);
 
 /* "10.0.0.1:80 > 10.0.0.2:53 udp ttl 64 len 60", tunnels unwrapped ("… vxlan 7 { … }"). */
-void observer_packet_text(const uint8_t *frame, uint32_t len, uint32_t wire_len, char *buf, size_t size);
+void observer_packet_text(
+	const uint8_t *frame, uint32_t len, uint32_t wire_len, char *buf, size_t size);
 
 /* "eth0" or "tunnel n2" for a flow's ingress. */
 void observer_in_text(uint16_t in, char *buf, size_t size);

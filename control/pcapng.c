@@ -98,8 +98,8 @@ uint32_t pcapng_add_iface(struct pcapng *p, const char *name)
 	return p->n_ifaces++;
 }
 
-int pcapng_write(struct pcapng *p, uint32_t iface, uint64_t time_ns, const void *data, uint32_t len, uint32_t wire_len,
-	int is_out, const char *comment)
+int pcapng_write(struct pcapng *p, uint32_t iface, uint64_t time_ns, const void *data, uint32_t len,
+	uint32_t wire_len, int is_out, const char *comment)
 {
 	uint32_t block = 32 + padded(len) + option_len(comment) + 8 + 4;
 

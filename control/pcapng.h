@@ -20,8 +20,8 @@ int pcapng_open(struct pcapng *p, const char *path, uint32_t snaplen);
 uint32_t pcapng_add_iface(struct pcapng *p, const char *name);
 
 /* time_ns: since 1970. comment may be NULL. is_out: direction flag. 0 or -EIO. */
-int pcapng_write(struct pcapng *p, uint32_t iface, uint64_t time_ns, const void *data, uint32_t len, uint32_t wire_len,
-	int is_out, const char *comment);
+int pcapng_write(struct pcapng *p, uint32_t iface, uint64_t time_ns, const void *data, uint32_t len,
+	uint32_t wire_len, int is_out, const char *comment);
 
 /* 0 or -EIO: something could not be written. */
 int pcapng_close(struct pcapng *p);

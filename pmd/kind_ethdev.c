@@ -314,7 +314,7 @@ static int eth_open(struct port *p, const struct port_config *cfg, char *errbuf,
 	if (ret == 0)
 		ret = configure(p, e, cfg, errbuf, errlen);
 	if (ret == 0 && e->netdev != NULL)
-		ret = uplink_netdev_take(e->netdev, errbuf, errlen);
+		uplink_netdev_take(e->netdev);
 	if (ret == 0)
 		ret = mac_setup(p, e, errbuf, errlen);
 	if (ret == 0) {

@@ -30,6 +30,7 @@
 #include <rte_cycles.h>
 
 #include "datapath/base/log.h"
+#include "datapath/packet/gro.h"
 #include "pmd/err.h"
 #include "pmd/kinds.h"
 #include "pmd/mempool.h"
@@ -530,11 +531,14 @@ static uint16_t tap_tx(struct port *p, unsigned int worker, struct rte_mbuf **pk
 {
 	struct tap_port *t = p->priv;
 	int fd = t->queues[worker % t->n_queues].fd;
-	uint16_t i;
+	uint16_t i, n_merged = n;
 
 	if (unlikely(atomic_load_explicit(&t->is_gone, memory_order_relaxed)))
 		return 0;
-	for (i = 0; i < n; i++) {
+	/* One write and one way through the kernel's stack for what was one super-frame at the sender. */
+	if (n > 1)
+		n_merged = gro_merge(pkts, n, true, true);
+	for (i = 0; i < n_merged; i++) {
 		int ret = packet_write(fd, pkts[i]);
 
 		if (likely(ret == 0))
@@ -549,7 +553,9 @@ static uint16_t tap_tx(struct port *p, unsigned int worker, struct rte_mbuf **pk
 		p->stats[worker]->drops[ret == -EIO ? DROP_PORT_DOWN : DROP_TX_ERROR]++;
 	}
 	rte_pktmbuf_free_bulk(pkts, i);
-	return i;
+	if (unlikely(i < n_merged)) /* the caller's are the last ones */
+		memmove(&pkts[n - (n_merged - i)], &pkts[i], (n_merged - i) * sizeof(pkts[0]));
+	return (uint16_t)(n - (n_merged - i));
 }
 
 static int tap_rx_arm(struct port *p, uint16_t queue, uint32_t *out_fd_gen)

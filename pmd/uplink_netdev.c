@@ -193,6 +193,30 @@ static int devargs_complete(const struct uplink_netdev *u, const char *device, u
 	return 0;
 }
 
+/* Drop rule first, so that the kernel answers nothing in between; up before the driver binds its sockets, which would
+ * else start with ENETDOWN pending. */
+static int device_prepare(struct uplink_netdev *u, struct nl *nl, char *errbuf, size_t errlen)
+{
+	struct nl_link_change change = { .up = 1, .mtu = u->mtu != u->old_mtu ? u->mtu : 0 };
+	uint32_t is_on = 0;
+	int ret;
+
+	ret = nft_drop_add(u->ifname);
+	if (ret < 0)
+		return err_set(errbuf, errlen, ret,
+			"the kernel's own reception on '%s' cannot be turned off (nftables, netdev "
+			"family): %s",
+			u->ifname, strerror(-ret));
+	u->has_rule = true;
+	ret = nl_link_change(nl, u->ifindex, &change);
+	if (ret < 0)
+		return err_set(errbuf, errlen, ret, "'%s' cannot be set up with MTU %u: %s",
+			u->ifname, u->mtu, nl_error(nl));
+	if (ethtool_get(u->ifname, ETHTOOL_GGRO, &is_on) == 0 && is_on != 0)
+		u->had_gro = ethtool_set(u->ifname, ETHTOOL_SGRO, 0) == 0;
+	return 0;
+}
+
 int uplink_netdev_open(const char *device, uint16_t mtu, uint16_t n_queues, uint16_t n_desc,
 	char *devargs, size_t devargs_size, struct uplink_netdev **out, char *errbuf, size_t errlen)
 {
@@ -212,6 +236,7 @@ int uplink_netdev_open(const char *device, uint16_t mtu, uint16_t n_queues, uint
 	u = calloc(1, sizeof(*u));
 	nl = nl_open(-1, &ret);
 	if (u == NULL || nl == NULL) {
+		ret = ret < 0 ? ret : -ENOMEM;
 		err_set(errbuf, errlen, ret, "no memory or netlink socket for an uplink");
 		goto out;
 	}
@@ -247,47 +272,28 @@ int uplink_netdev_open(const char *device, uint16_t mtu, uint16_t n_queues, uint
 	memset(u->rx_fds, -1, sizeof(u->rx_fds));
 	fds_scan(u, fd_remember);
 	ret = devargs_complete(u, device, n_desc, devargs, devargs_size, errbuf, errlen);
+	if (ret == 0)
+		ret = device_prepare(u, nl, errbuf, errlen);
 	if (ret == 0) {
 		*out = u;
 		u = NULL;
 	}
 out:
 	nl_close(nl);
-	free(u);
+	uplink_netdev_close(u, false);
 	return ret;
 }
 
-int uplink_netdev_take(struct uplink_netdev *u, char *errbuf, size_t errlen)
+void uplink_netdev_take(struct uplink_netdev *u)
 {
-	struct nl_link_change change = { .up = 1, .mtu = u->mtu != u->old_mtu ? u->mtu : 0 };
-	uint32_t is_on = 0;
-	struct nl *nl;
-	int ret;
+	int err;
+	socklen_t len = sizeof(err);
 
 	fds_scan(u, fd_take);
-	nl = nl_open(-1, &ret);
-	if (nl == NULL)
-		return err_set(errbuf, errlen, ret, "no netlink socket: %s", strerror(-ret));
-	ret = nft_drop_add(u->ifname);
-	if (ret < 0) {
-		err_set(errbuf, errlen, ret,
-			"the kernel's own reception on '%s' cannot be turned off (nftables, netdev "
-			"family): %s",
-			u->ifname, strerror(-ret));
-		goto out;
-	}
-	u->has_rule = true;
-	ret = nl_link_change(nl, u->ifindex, &change);
-	if (ret < 0) {
-		err_set(errbuf, errlen, ret, "'%s' cannot be set up with MTU %u: %s", u->ifname,
-			u->mtu, nl_error(nl));
-		goto out;
-	}
-	if (ethtool_get(u->ifname, ETHTOOL_GGRO, &is_on) == 0 && is_on != 0)
-		u->had_gro = ethtool_set(u->ifname, ETHTOOL_SGRO, 0) == 0;
-out:
-	nl_close(nl);
-	return ret;
+	/* reading a pending error clears it */
+	for (uint16_t q = 0; q < u->n_queues; q++)
+		if (u->rx_fds[q] >= 0)
+			(void)getsockopt(u->rx_fds[q], SOL_SOCKET, SO_ERROR, &err, &len);
 }
 
 int uplink_netdev_rx_fd(const struct uplink_netdev *u, uint16_t queue)

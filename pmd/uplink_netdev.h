@@ -14,14 +14,15 @@
 
 struct uplink_netdev;
 
-/* If device is an af_packet string: checks its interface, completes the string in devargs with frame and ring sizes
- * that fit the MTU, and sets *out. Any other device string is copied, *out is NULL. 0, or -errno with a sentence. */
+/* If device is an af_packet string: checks its interface, takes it over (drop rule, MTU, features, up), completes the
+ * string in devargs with frame and ring sizes that fit the MTU, and sets *out. Any other device string is copied,
+ * *out is NULL. 0, or -errno with a sentence. */
 int uplink_netdev_open(const char *device, uint16_t mtu, uint16_t n_queues, uint16_t n_desc,
 	char *devargs, size_t devargs_size, struct uplink_netdev **out, char *errbuf,
 	size_t errlen);
 
-/* After the driver has opened its sockets: finds them, sets MTU, drop rule and features, device up. */
-int uplink_netdev_take(struct uplink_netdev *u, char *errbuf, size_t errlen);
+/* After the driver has opened its sockets: finds them. */
+void uplink_netdev_take(struct uplink_netdev *u);
 
 /* The packet socket of the queue, readable when frames wait; -1: not found. */
 int uplink_netdev_rx_fd(const struct uplink_netdev *u, uint16_t queue);

@@ -20,9 +20,9 @@
 #include "pmd/mempool.h"
 
 #define EVENTS_MAX 32
-#define QUIET_POLLS 64u	  /* empty polls after which a queue counts as quiet */
-#define INJECT_EVENT 1u	  /* epoll data of the mailbox's descriptor; 0: a queue's */
-#define QUIET_EVERY 16u	  /* a quiet queue is polled every so many rounds */
+#define QUIET_POLLS 64u /* empty polls after which a queue counts as quiet */
+#define INJECT_EVENT 1u /* epoll data of the mailbox's descriptor; 0: a queue's */
+#define QUIET_EVERY 16u /* a quiet queue is polled every so many rounds */
 
 struct rx_queue {
 	struct port *port;
@@ -48,7 +48,7 @@ struct poller {
 	struct armed {
 		int fd;
 		uint32_t gen;
-	} *armed;
+	} * armed;
 } __rte_cache_aligned;
 
 static struct poller pollers[WORKER_MAX];
@@ -121,7 +121,8 @@ static void poller_sleep(struct poller *p, struct rx_list *list)
 	n = epoll_pwait2(p->epoll_fd, events, EVENTS_MAX, &ts, NULL);
 	rcu_reader_online(w->id);
 	for (int i = 0; i < n; i++)
-		if (events[i].data.u32 == INJECT_EVENT && read(inject_fd(w->id), &n_wakes, sizeof(n_wakes)) < 0)
+		if (events[i].data.u32 == INJECT_EVENT &&
+			read(inject_fd(w->id), &n_wakes, sizeof(n_wakes)) < 0)
 			continue; /* the mailbox cleared it meanwhile */
 	w->stats.n_sleeps++;
 	w->stats.slept_ns += clock_ns() - t0;
@@ -261,7 +262,8 @@ void workers_detach(struct port *port)
 		fresh = list_make(n);
 		if (fresh == NULL) {
 			/* The port must go, so memory must come: what RCU still holds first. */
-			log_err("workers", "no memory to detach port name=%s, retrying", port->name);
+			log_err("workers", "no memory to detach port name=%s, retrying",
+				port->name);
 			while ((fresh = list_make(n)) == NULL)
 				rcu_synchronize();
 		}
@@ -288,7 +290,8 @@ unsigned int workers_queues(unsigned int worker, struct worker_queue *out, unsig
 	return n;
 }
 
-static int poller_open(struct poller *p, unsigned int id, struct flowtab *ft4, struct flowtab *ft6, bool is_busy_poll)
+static int poller_open(struct poller *p, unsigned int id, struct flowtab *ft4, struct flowtab *ft6,
+	bool is_busy_poll)
 {
 	struct epoll_event ev = { .events = EPOLLIN, .data = { .u32 = INJECT_EVENT } };
 	unsigned int node = eal_worker_node(id);

@@ -29,11 +29,16 @@ static struct tuple tuple_of(const struct flowtab *t, uint32_t flow)
 	if (!t->is_v6) {
 		const struct flow_key4 *k = &flowtab_flow4(t, flow)->key;
 
-		return (struct tuple){ ip_from_v4(k->src), ip_from_v4(k->dst), k->sport, k->dport, k->zone, k->proto, k->kind };
+		return (struct tuple){ ip_from_v4(k->src), ip_from_v4(k->dst), k->sport, k->dport,
+			k->zone, k->proto, k->kind };
 	}
 	const struct flow_key6 *k = &flowtab_flow6(t, flow)->key;
 
-	out = (struct tuple){ .sport = k->sport, .dport = k->dport, .zone = k->zone, .proto = k->proto, .kind = k->kind };
+	out = (struct tuple){ .sport = k->sport,
+		.dport = k->dport,
+		.zone = k->zone,
+		.proto = k->proto,
+		.kind = k->kind };
 	memcpy(out.src.b, k->src, 16);
 	memcpy(out.dst.b, k->dst, 16);
 	return out;
@@ -46,15 +51,18 @@ static bool in_prefix(const struct schema_prefix *want, const struct ip_addr *ad
 	return !want->is_set || ip_prefix_covers(&prefix, addr);
 }
 
-static bool flow_matches(const struct req_filter *f, const struct flowtab *t, uint32_t flow, uint16_t port_id)
+static bool flow_matches(
+	const struct req_filter *f, const struct flowtab *t, uint32_t flow, uint16_t port_id)
 {
 	struct tuple k = tuple_of(t, flow);
 	const struct flow_prog *p = flowtab_prog(t, flow);
 
-	return (f->zone < 0 || f->zone == k.zone) && in_prefix(&f->src, &k.src) && in_prefix(&f->dst, &k.dst) &&
-		(f->proto < 0 || f->proto == k.proto) && (f->sport < 0 || f->sport == rte_be_to_cpu_16(k.sport)) &&
+	return (f->zone < 0 || f->zone == k.zone) && in_prefix(&f->src, &k.src) &&
+		in_prefix(&f->dst, &k.dst) && (f->proto < 0 || f->proto == k.proto) &&
+		(f->sport < 0 || f->sport == rte_be_to_cpu_16(k.sport)) &&
 		(f->dport < 0 || f->dport == rte_be_to_cpu_16(k.dport)) &&
-		(f->port == NULL || atomic_load_explicit(&p->in_port, memory_order_relaxed) == port_id);
+		(f->port == NULL ||
+			atomic_load_explicit(&p->in_port, memory_order_relaxed) == port_id);
 }
 
 static void add_tuple(cJSON *item, const struct flowtab *t, uint32_t flow)
@@ -85,23 +93,28 @@ static cJSON *flow_json(const struct flowtab *t, uint32_t flow)
 	add_tuple(item, t, flow);
 	cJSON_AddStringToObject(item, "direction", (flow & 1) != 0 ? "reply" : "orig");
 	if ((flags & FLOW_F_UNJUDGED) == 0) {
-		observer_in_text(atomic_load_explicit(&p->in_port, memory_order_relaxed), in, sizeof(in));
+		observer_in_text(
+			atomic_load_explicit(&p->in_port, memory_order_relaxed), in, sizeof(in));
 		cJSON_AddStringToObject(item, "in", in);
 		if (path != PATH_NONE && port_by_id(path_at(path)->port_id) != NULL)
-			cJSON_AddStringToObject(item, "out", port_by_id(path_at(path)->port_id)->name);
+			cJSON_AddStringToObject(
+				item, "out", port_by_id(path_at(path)->port_id)->name);
 	}
 	cJSON_AddNumberToObject(item, "packets", (double)count.pkts);
 	cJSON_AddNumberToObject(item, "bytes", (double)count.bytes);
-	cJSON_AddNumberToObject(item, "idle_s", clock_s() - atomic_load_explicit(&p->last_seen_s, memory_order_relaxed));
+	cJSON_AddNumberToObject(item, "idle_s",
+		clock_s() - atomic_load_explicit(&p->last_seen_s, memory_order_relaxed));
 	cJSON_AddStringToObject(item, "state",
-		conn_state_name((enum conn_state)atomic_load_explicit(&flowtab_conn(t, flow)->state, memory_order_relaxed)));
+		conn_state_name((enum conn_state)atomic_load_explicit(
+			&flowtab_conn(t, flow)->state, memory_order_relaxed)));
 	return item;
 }
 
 static cJSON *conn_json(const struct flowtab *t, uint32_t conn)
 {
 	const struct conn *c = &t->conns[conn];
-	enum conn_state state = (enum conn_state)atomic_load_explicit(&c->state, memory_order_relaxed);
+	enum conn_state state = (enum conn_state)atomic_load_explicit(
+		&c->state, memory_order_relaxed);
 	static const char *const names[CONN_DIR_N] = { "orig", "reply" };
 	cJSON *item = cJSON_CreateObject();
 
@@ -166,11 +179,15 @@ static void list(struct call *call, bool is_flows)
 				goto more;
 			if (!conn_is_listed(t, conn))
 				continue;
-			if (!is_flows && (flow_matches(f, t, 2 * conn, port_id) || flow_matches(f, t, 2 * conn + 1, port_id)))
+			if (!is_flows &&
+				(flow_matches(f, t, 2 * conn, port_id) ||
+					flow_matches(f, t, 2 * conn + 1, port_id)))
 				has_room = api_page_add(&page, conn_json(t, conn));
-			for (uint32_t flow = 2 * conn; is_flows && has_room && flow <= 2 * conn + 1; flow++)
+			for (uint32_t flow = 2 * conn; is_flows && has_room && flow <= 2 * conn + 1;
+				flow++)
 				if (flow_matches(f, t, flow, port_id))
-					has_room = api_page_add(&page, flow_json(t, flow)) || flow == 2 * conn + 1;
+					has_room = api_page_add(&page, flow_json(t, flow)) ||
+						flow == 2 * conn + 1;
 			if (!has_room)
 				goto more;
 		}
@@ -207,11 +224,16 @@ static void handle_flow_flush(struct call *call)
 		const struct flowtab *t = tables[i];
 
 		for (uint32_t conn = 0; conn < t->n_touched; conn++) {
-			if (!conn_is_listed(t, conn) || !(flow_matches(f, t, 2 * conn, port_id) || flow_matches(f, t, 2 * conn + 1, port_id)))
+			if (!conn_is_listed(t, conn) ||
+				!(flow_matches(f, t, 2 * conn, port_id) ||
+					flow_matches(f, t, 2 * conn + 1, port_id)))
 				continue;
-			atomic_fetch_or_explicit(&flowtab_prog(t, 2 * conn)->flags, FLOW_F_UNJUDGED, memory_order_relaxed);
-			atomic_fetch_or_explicit(&flowtab_prog(t, 2 * conn + 1)->flags, FLOW_F_UNJUDGED, memory_order_relaxed);
-			atomic_store_explicit(&t->conns[conn].state, CONN_DEAD, memory_order_release);
+			atomic_fetch_or_explicit(&flowtab_prog(t, 2 * conn)->flags, FLOW_F_UNJUDGED,
+				memory_order_relaxed);
+			atomic_fetch_or_explicit(&flowtab_prog(t, 2 * conn + 1)->flags,
+				FLOW_F_UNJUDGED, memory_order_relaxed);
+			atomic_store_explicit(
+				&t->conns[conn].state, CONN_DEAD, memory_order_release);
 			n++;
 		}
 	}

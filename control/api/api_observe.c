@@ -56,14 +56,17 @@ static void handle_trace_show(struct call *call)
 	cJSON *result = observer_trace_show((uint32_t)req->id);
 
 	if (result == NULL)
-		call_fail(call, LEAT_ERR_NOT_FOUND, "id", "only the last trace is kept, and it is not %u", (uint32_t)req->id);
+		call_fail(call, LEAT_ERR_NOT_FOUND, "id",
+			"only the last trace is kept, and it is not %u", (uint32_t)req->id);
 	else
 		call_ok(call, result);
 }
 
 static void handle_capture_start(struct call *call)
 {
-	static const uint8_t points[] = { [REQ_POINT_RX] = OBSERVE_RX, [REQ_POINT_TX] = OBSERVE_TX, [REQ_POINT_DROP] = OBSERVE_DROP };
+	static const uint8_t points[] = { [REQ_POINT_RX] = OBSERVE_RX,
+		[REQ_POINT_TX] = OBSERVE_TX,
+		[REQ_POINT_DROP] = OBSERVE_DROP };
 	const struct req_capture *req = call_req(call);
 	struct capture_config cfg = { .file = req->file,
 		.point = points[req->point],
@@ -80,7 +83,9 @@ static void handle_capture_start(struct call *call)
 		cfg.reason = (int16_t)drop_by_name(req->reason);
 		if (cfg.reason < 0 || req->point != REQ_POINT_DROP) {
 			call_fail(call, LEAT_ERR_PARAMS, "reason",
-				cfg.reason < 0 ? "there is no drop reason %s" : "reason %s needs point drop", req->reason);
+				cfg.reason < 0 ? "there is no drop reason %s"
+					       : "reason %s needs point drop",
+				req->reason);
 			return;
 		}
 	}
@@ -88,7 +93,8 @@ static void handle_capture_start(struct call *call)
 	if (ret == -EBUSY)
 		call_fail(call, LEAT_ERR_BUSY, NULL, "a capture is running: stop it first");
 	else if (ret < 0)
-		call_fail(call, LEAT_ERR_PARAMS, "file", "cannot write %s: %s", req->file, strerror(-ret));
+		call_fail(call, LEAT_ERR_PARAMS, "file", "cannot write %s: %s", req->file,
+			strerror(-ret));
 	else
 		call_ok(call, id_result(id));
 }
@@ -101,7 +107,8 @@ static void handle_capture_stop(struct call *call)
 	if (ret == -ENOENT)
 		call_fail(call, LEAT_ERR_NOT_FOUND, "id", "no such capture is running");
 	else if (ret < 0)
-		call_fail(call, LEAT_ERR_INTERNAL, NULL, "not everything could be written: %s", strerror(-ret));
+		call_fail(call, LEAT_ERR_INTERNAL, NULL, "not everything could be written: %s",
+			strerror(-ret));
 	else
 		call_ok(call, observer_capture_describe());
 }
@@ -119,7 +126,9 @@ static void handle_capture_list(struct call *call)
 
 static void handle_mirror_add(struct call *call)
 {
-	static const uint8_t dirs[] = { [REQ_DIR_IN] = OBSERVE_RX, [REQ_DIR_OUT] = OBSERVE_TX, [REQ_DIR_BOTH] = OBSERVE_RX | OBSERVE_TX };
+	static const uint8_t dirs[] = { [REQ_DIR_IN] = OBSERVE_RX,
+		[REQ_DIR_OUT] = OBSERVE_TX,
+		[REQ_DIR_BOTH] = OBSERVE_RX | OBSERVE_TX };
 	const struct req_mirror *req = call_req(call);
 	struct observe_mirror ignored;
 	uint16_t from = PORT_ID_NONE, to = PORT_ID_NONE;
@@ -130,7 +139,8 @@ static void handle_mirror_add(struct call *call)
 	for (unsigned int i = 0; (name = observer_mirror_at(i, &ignored)) != NULL; i++)
 		is_there |= strcmp(name, req->name) == 0;
 	if (!api_add_may_go_on(call, is_there, req->exist_ok, "mirror", req->name) ||
-		!port_named(call, "from", req->from, &from) || !port_named(call, "to", req->to, &to))
+		!port_named(call, "from", req->from, &from) ||
+		!port_named(call, "to", req->to, &to))
 		return;
 	if (from == to) {
 		call_fail(call, LEAT_ERR_PARAMS, "to", "a port cannot mirror to itself");
@@ -138,7 +148,8 @@ static void handle_mirror_add(struct call *call)
 	}
 	ret = observer_mirror_add(req->name, from, to, dirs[req->direction]);
 	if (ret < 0)
-		call_fail(call, LEAT_ERR_RESOURCES, NULL, "no room for another mirror (%d are possible)", OBSERVE_MIRRORS_MAX);
+		call_fail(call, LEAT_ERR_RESOURCES, NULL,
+			"no room for another mirror (%d are possible)", OBSERVE_MIRRORS_MAX);
 	else
 		call_ok(call, NULL);
 }
@@ -170,7 +181,9 @@ static void handle_mirror_list(struct call *call)
 		cJSON_AddStringToObject(item, "from", from != NULL ? from->name : "?");
 		cJSON_AddStringToObject(item, "to", to != NULL ? to->name : "?");
 		cJSON_AddStringToObject(item, "direction",
-			m.dirs == OBSERVE_RX ? "in" : m.dirs == OBSERVE_TX ? "out" : "both");
+			m.dirs == OBSERVE_RX	       ? "in"
+				: m.dirs == OBSERVE_TX ? "out"
+						       : "both");
 		api_page_add(&page, item);
 	}
 	api_page_end(call, &page, NULL);

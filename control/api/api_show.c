@@ -3,8 +3,8 @@
 #include <stdio.h>
 
 #include "control/api/api.h"
-#include "control/observer.h"
 #include "control/load.h"
+#include "control/observer.h"
 #include "datapath/base/clock.h"
 #include "pmd/eal.h"
 #include "pmd/portmgr.h"
@@ -83,10 +83,14 @@ static void handle_worker_show(struct call *call)
 		cJSON_AddNumberToObject(item, "worker", i);
 		cJSON_AddNumberToObject(item, "core", eal_worker_cpu(i));
 		cJSON_AddNumberToObject(item, "node", eal_worker_node(i));
-		cJSON_AddNumberToObject(item, "busy_percent", ratio(100 * load.recent.busy_cycles, load.recent_cycles));
-		cJSON_AddNumberToObject(item, "packets_per_s", ratio(load.recent.n_rx_pkts * CLOCK_NS_PER_S, load.recent_ns));
-		cJSON_AddNumberToObject(item, "packets_per_burst", ratio(load.recent.n_rx_pkts, load.recent.n_rx_bursts));
-		cJSON_AddNumberToObject(item, "cycles_per_packet", ratio(load.recent.busy_cycles, load.recent.n_rx_pkts));
+		cJSON_AddNumberToObject(item, "busy_percent",
+			ratio(100 * load.recent.busy_cycles, load.recent_cycles));
+		cJSON_AddNumberToObject(item, "packets_per_s",
+			ratio(load.recent.n_rx_pkts * CLOCK_NS_PER_S, load.recent_ns));
+		cJSON_AddNumberToObject(item, "packets_per_burst",
+			ratio(load.recent.n_rx_pkts, load.recent.n_rx_bursts));
+		cJSON_AddNumberToObject(item, "cycles_per_packet",
+			ratio(load.recent.busy_cycles, load.recent.n_rx_pkts));
 		cJSON_AddNumberToObject(item, "packets", (double)load.total.n_rx_pkts);
 		cJSON_AddNumberToObject(item, "hits", (double)load.total.n_hits);
 		cJSON_AddNumberToObject(item, "slow", (double)load.total.n_slow);
@@ -96,7 +100,8 @@ static void handle_worker_show(struct call *call)
 		cJSON_AddNumberToObject(item, "busy_cycles", (double)load.total.busy_cycles);
 		cJSON_AddNumberToObject(item, "idle_cycles", (double)load.total.idle_cycles);
 		cJSON_AddNumberToObject(item, "sleeps", (double)load.total.n_sleeps);
-		cJSON_AddNumberToObject(item, "slept_ms", (double)(load.total.slept_ns / CLOCK_NS_PER_MS));
+		cJSON_AddNumberToObject(
+			item, "slept_ms", (double)(load.total.slept_ns / CLOCK_NS_PER_MS));
 		add_queues(item, i);
 		api_page_add(&page, item);
 	}

@@ -104,7 +104,8 @@ char *mac_format(const struct rte_ether_addr *mac, char buf[MAC_STRLEN])
 {
 	const uint8_t *b = mac->addr_bytes;
 
-	snprintf(buf, MAC_STRLEN, "%02x:%02x:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3], b[4], b[5]);
+	snprintf(buf, MAC_STRLEN, "%02x:%02x:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3], b[4],
+		b[5]);
 	return buf;
 }
 

@@ -82,9 +82,12 @@ void log_write(enum log_level level, const char *object, const char *fmt, ...)
 			tm.tm_sec, ts.tv_nsec / 1000000, level_names[level], esc_object, esc_text);
 	} else {
 		n = snprintf(line, sizeof(line), "%02d:%02d:%02d.%03ld %-5s %s: %s\n", tm.tm_hour,
-			tm.tm_min, tm.tm_sec, ts.tv_nsec / 1000000, level_names[level], object, text);
+			tm.tm_min, tm.tm_sec, ts.tv_nsec / 1000000, level_names[level], object,
+			text);
 	}
-	if (n > 0 && write(STDERR_FILENO, line, (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1) < 0) {
+	if (n > 0 &&
+		write(STDERR_FILENO, line,
+			(size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1) < 0) {
 		/* Nobody listens to standard error: nothing left to tell. */
 	}
 	errno = saved_errno;

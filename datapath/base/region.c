@@ -30,7 +30,8 @@ static int hugetlbfs_dir(char *dir, size_t size)
 	if (mounts == NULL)
 		return -errno;
 	while (ret != 0 && (m = getmntent(mounts)) != NULL) {
-		if (strcmp(m->mnt_type, "hugetlbfs") != 0 || strstr(m->mnt_opts, "pagesize=1") != NULL)
+		if (strcmp(m->mnt_type, "hugetlbfs") != 0 ||
+			strstr(m->mnt_opts, "pagesize=1") != NULL)
 			continue;
 		snprintf(dir, size, "%s", m->mnt_dir);
 		ret = 0;

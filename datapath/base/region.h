@@ -10,7 +10,7 @@
 
 struct region {
 	void *addr;
-	size_t size;	 /* bytes, rounded up to the page size */
+	size_t size; /* bytes, rounded up to the page size */
 	bool is_adopted; /* an existing file of exactly this size was mapped: look at its content before trusting it */
 	bool is_huge;
 	char path[256]; /* empty for anonymous memory */

@@ -3,6 +3,7 @@
 #ifndef LEAT_FAST_POISON_H
 #define LEAT_FAST_POISON_H
 
-#pragma GCC poison malloc calloc realloc free printf fprintf log_write log_err log_warn log_info log_debug
+#pragma GCC poison malloc calloc realloc free printf fprintf log_write log_err log_warn log_info   \
+	log_debug
 
 #endif

@@ -16,7 +16,8 @@
 
 /* Outer addresses of a UDP packet to a port that a tunnel listens on; false: something else. IPv4 options and IPv6 extension
  * headers never come before VXLAN. */
-static inline bool outer_parse(const struct rte_mbuf *m, struct ip_addr *src, struct ip_addr *dst, uint16_t *udp_port)
+static inline bool outer_parse(
+	const struct rte_mbuf *m, struct ip_addr *src, struct ip_addr *dst, uint16_t *udp_port)
 {
 	const uint8_t *data = rte_pktmbuf_mtod(m, const uint8_t *);
 	uint32_t udp_off;
@@ -28,7 +29,8 @@ static inline bool outer_parse(const struct rte_mbuf *m, struct ip_addr *src, st
 
 		udp_off = L3_OFF + sizeof(*ip);
 		/* A later fragment shows no ports: it is the slow path's. */
-		if (m->data_len < udp_off + 8 || ip->version_ihl != 0x45 || ip->next_proto_id != IPPROTO_UDP ||
+		if (m->data_len < udp_off + 8 || ip->version_ihl != 0x45 ||
+			ip->next_proto_id != IPPROTO_UDP ||
 			(ip->fragment_offset & RTE_BE16(0x1fff)) != 0)
 			return false;
 		*src = ip_from_v4(ip->src_addr);
@@ -52,7 +54,8 @@ static inline bool outer_parse(const struct rte_mbuf *m, struct ip_addr *src, st
 /* Tunnel of the outer source and VNI, through a small cache per worker. */
 static inline uint32_t tunnel_find(struct worker *w, const struct ip_addr *remote, uint32_t vni)
 {
-	uint32_t slot = (uint32_t)((remote->q[1] ^ remote->q[0] ^ vni) * 0x9e3779b97f4a7c15ull >> 56);
+	uint32_t slot = (uint32_t)((remote->q[1] ^ remote->q[0] ^ vni) * 0x9e3779b97f4a7c15ull >>
+		56);
 	struct tunnel_cache_entry *e = &w->tunnel_cache[slot % WORKER_TUNNEL_CACHE];
 
 	if (unlikely(e->epoch != w->epoch || e->vni != vni || !ip_eq(&e->remote, remote)))
@@ -66,7 +69,8 @@ static inline uint32_t tunnel_find(struct worker *w, const struct ip_addr *remot
 /* Whether the address is this node's; most packets have the one of the packet before. */
 static inline bool is_ours(struct worker *w, uint16_t zone, const struct ip_addr *dst)
 {
-	if (unlikely(w->self_epoch != w->epoch || w->self_zone != zone || !ip_eq(&w->self_addr, dst))) {
+	if (unlikely(w->self_epoch != w->epoch || w->self_zone != zone ||
+		    !ip_eq(&w->self_addr, dst))) {
 		uint32_t ep = endpoint_by_addr(zone, dst);
 
 		w->self_epoch = w->epoch;
@@ -77,7 +81,8 @@ static inline bool is_ours(struct worker *w, uint16_t zone, const struct ip_addr
 	return w->is_self;
 }
 
-static enum drop_reason decap_one(struct worker *w, struct batch *b, uint64_t i, const struct ip_addr *src, uint16_t udp_port)
+static enum drop_reason decap_one(
+	struct worker *w, struct batch *b, uint64_t i, const struct ip_addr *src, uint16_t udp_port)
 {
 	struct vxlan_info info;
 	enum drop_reason reason = vxlan_check(b->m[i], L3_OFF, &info);
@@ -87,7 +92,8 @@ static enum drop_reason decap_one(struct worker *w, struct batch *b, uint64_t i,
 		return reason;
 	idx = tunnel_find(w, src, info.vni);
 	if (unlikely(idx == TUNNEL_NONE))
-		return tunnel_remote_known(src) ? DROP_TUNNEL_UNKNOWN_VNI : DROP_TUNNEL_UNKNOWN_PEER;
+		return tunnel_remote_known(src) ? DROP_TUNNEL_UNKNOWN_VNI
+						: DROP_TUNNEL_UNKNOWN_PEER;
 	if (unlikely(udp_port != tunnel_at(idx)->udp_port))
 		return DROP_TUNNEL_UNKNOWN_PEER;
 	if (unlikely(!rte_is_same_ether_addr(&info.inner_dst, &tunnel_local_mac)))
@@ -105,13 +111,16 @@ void stage_decap(struct worker *w, struct batch *b)
 
 	if (p->role != PORT_ROLE_UPLINK)
 		return;
-	MASK_FOREACH (i, b->live) {
+	MASK_FOREACH(i, b->live)
+	{
 		struct ip_addr src, dst;
 		enum drop_reason reason;
 		uint16_t udp_port;
 
 		if ((b->in[i] & FLOW_IN_TUNNEL) != 0 || b->m[i]->data_len < L3_OFF + 20 ||
-			!rte_is_same_ether_addr(rte_pktmbuf_mtod(b->m[i], const struct rte_ether_addr *), &p->mac) ||
+			!rte_is_same_ether_addr(
+				rte_pktmbuf_mtod(b->m[i], const struct rte_ether_addr *),
+				&p->mac) ||
 			!outer_parse(b->m[i], &src, &dst, &udp_port) || !is_ours(w, p->zone, &dst))
 			continue;
 		reason = decap_one(w, b, i, &src, udp_port);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Keys → flows, in three passes so that the batch's cache misses overlap: bucket, entry, compare. */
-#include "datapath/fast/stages.h"
 #include "datapath/base/gen.h"
+#include "datapath/fast/stages.h"
 #include "datapath/table/endpoint.h"
 #include "datapath/table/route.h"
 
@@ -26,7 +26,8 @@ static bool flow_is_current(const struct flowtab *t, uint32_t flow, const struct
 }
 
 /* A hit that may be used: right ingress, judged, and by what still stands. */
-static inline bool flow_is_good(struct worker *w, const struct flowtab *t, uint32_t flow, struct flow_prog *p, uint16_t in)
+static inline bool flow_is_good(
+	struct worker *w, const struct flowtab *t, uint32_t flow, struct flow_prog *p, uint16_t in)
 {
 	if (unlikely(atomic_load_explicit(&p->in_port, memory_order_relaxed) != in ||
 		    (atomic_load_explicit(&p->flags, memory_order_relaxed) & FLOW_F_UNJUDGED) != 0))
@@ -41,7 +42,8 @@ static inline bool flow_is_good(struct worker *w, const struct flowtab *t, uint3
 }
 
 /* The first flow in the bucket whose tag matches, prefetched; most often the only one. */
-static inline uint32_t candidate(const struct flowtab *t, uint32_t bucket, uint16_t tag, size_t flow_size)
+static inline uint32_t candidate(
+	const struct flowtab *t, uint32_t bucket, uint16_t tag, size_t flow_size)
 {
 	const struct flowtab_bucket *b = &t->buckets[bucket];
 	uint32_t m = flowtab_match(b, tag), flow;
@@ -55,18 +57,22 @@ static inline uint32_t candidate(const struct flowtab *t, uint32_t bucket, uint1
 	return flow;
 }
 
-static inline __rte_always_inline void lookup(struct worker *w, struct batch *b, const struct flowtab *t, uint64_t mask,
-	bool is_v6)
+static inline __rte_always_inline void lookup(
+	struct worker *w, struct batch *b, const struct flowtab *t, uint64_t mask, bool is_v6)
 {
 	const size_t flow_size = is_v6 ? sizeof(struct flow6) : sizeof(struct flow4);
 
-	MASK_FOREACH (i, mask) {
-		b->hash[i] = is_v6 ? flowtab_hash6(t, &b->key[i].k6) : flowtab_hash4(t, &b->key[i].k4);
+	MASK_FOREACH(i, mask)
+	{
+		b->hash[i] = is_v6 ? flowtab_hash6(t, &b->key[i].k6)
+				   : flowtab_hash4(t, &b->key[i].k4);
 		rte_prefetch0(&t->buckets[flowtab_bucket1(t, b->hash[i])]);
 	}
-	MASK_FOREACH (i, mask)
-		b->flow[i] = candidate(t, flowtab_bucket1(t, b->hash[i]), flowtab_tag(b->hash[i]), flow_size);
-	MASK_FOREACH (i, mask) {
+	MASK_FOREACH(i, mask)
+	b->flow[i] = candidate(
+		t, flowtab_bucket1(t, b->hash[i]), flowtab_tag(b->hash[i]), flow_size);
+	MASK_FOREACH(i, mask)
+	{
 		uint32_t flow = b->flow[i];
 		struct flow_prog *p;
 		void *entry;
@@ -74,11 +80,12 @@ static inline __rte_always_inline void lookup(struct worker *w, struct batch *b,
 
 		entry = t->flows + (size_t)flow * flow_size;
 		is_equal = flow != FLOW_NONE &&
-			(is_v6 ? flow_key6_eq(&((struct flow6 *)entry)->key, &b->key[i].k6) :
-				 flow_key4_eq(&((struct flow4 *)entry)->key, &b->key[i].k4));
+			(is_v6 ? flow_key6_eq(&((struct flow6 *)entry)->key, &b->key[i].k6)
+			       : flow_key4_eq(&((struct flow4 *)entry)->key, &b->key[i].k4));
 		if (unlikely(!is_equal)) {
 			/* Another flow with the same tag, the second bucket, or none: the whole lookup. */
-			flow = is_v6 ? flowtab_find6(t, &b->key[i].k6) : flowtab_find4(t, &b->key[i].k4);
+			flow = is_v6 ? flowtab_find6(t, &b->key[i].k6)
+				     : flowtab_find4(t, &b->key[i].k4);
 			b->flow[i] = flow;
 			if (flow == FLOW_NONE) {
 				b->slow |= 1ull << i;

@@ -43,7 +43,8 @@ static inline bool eth_matches(const struct eth_match *match, const uint8_t *dat
 
 	memcpy(&lo, data, 8);
 	memcpy(&hi, data + 8, 4);
-	return (((lo ^ match->value_lo) & match->mask_lo) | ((hi ^ match->value_hi) & match->mask_hi)) == 0;
+	return (((lo ^ match->value_lo) & match->mask_lo) |
+		       ((hi ^ match->value_hi) & match->mask_hi)) == 0;
 }
 
 /* Sum of a 20-byte IPv4 header is all ones (RFC 1071). */
@@ -62,13 +63,14 @@ static inline bool ip4_sum_ok(const uint8_t *ip)
 }
 
 /* Transport header of the common kinds: ports into *out_ports (source first), flags into *out_flags; false: not common. */
-static inline bool l4_common(const uint8_t *l4, uint32_t l4_len, uint32_t avail, uint8_t proto, bool is_v6,
-	uint32_t *out_ports, uint8_t *out_flags, uint8_t *out_kind)
+static inline bool l4_common(const uint8_t *l4, uint32_t l4_len, uint32_t avail, uint8_t proto,
+	bool is_v6, uint32_t *out_ports, uint8_t *out_flags, uint8_t *out_kind)
 {
 	*out_flags = 0;
 	*out_kind = FLOW_KEY_L4;
 	if (proto == IPPROTO_TCP) {
-		if (unlikely(l4_len < 20 || avail < 20 || l4[12] >> 4 < 5 || (l4[12] >> 4) * 4u > l4_len))
+		if (unlikely(l4_len < 20 || avail < 20 || l4[12] >> 4 < 5 ||
+			    (l4[12] >> 4) * 4u > l4_len || conn_tcp_flags_bad(l4[13])))
 			return false;
 		*out_flags = l4[13];
 	} else if (proto == IPPROTO_UDP) {
@@ -85,8 +87,9 @@ static inline bool l4_common(const uint8_t *l4, uint32_t l4_len, uint32_t avail,
 
 		if (!is_echo || l4_len < 8 || avail < 8)
 			return false;
-		is_echo = is_v6 ? (l4[0] == 128 || l4[0] == 129) :
-				  (l4[0] == RTE_IP_ICMP_ECHO_REQUEST || l4[0] == RTE_IP_ICMP_ECHO_REPLY);
+		is_echo = is_v6
+			? (l4[0] == 128 || l4[0] == 129)
+			: (l4[0] == RTE_IP_ICMP_ECHO_REQUEST || l4[0] == RTE_IP_ICMP_ECHO_REPLY);
 		if (!is_echo || l4[1] != 0)
 			return false;
 		memcpy(&ident, l4 + 4, 2);
@@ -99,7 +102,8 @@ static inline bool l4_common(const uint8_t *l4, uint32_t l4_len, uint32_t avail,
 }
 
 /* Whether the frame is common IPv4; then its key, length and flags stand in the batch. */
-static inline bool parse_common4(struct batch *b, uint64_t i, const uint8_t *data, const struct rte_mbuf *m)
+static inline bool parse_common4(
+	struct batch *b, uint64_t i, const uint8_t *data, const struct rte_mbuf *m)
 {
 	const uint8_t *ip = data + L3_OFF;
 	uint32_t avail = m->data_len, l3_len, ports;
@@ -112,8 +116,8 @@ static inline bool parse_common4(struct batch *b, uint64_t i, const uint8_t *dat
 	memcpy(&be, ip + 2, 2);
 	l3_len = rte_be_to_cpu_16(be);
 	memcpy(&be, ip + 6, 2);
-	if (unlikely((be & RTE_BE16(0x3fff)) != 0 || l3_len < 28 || L3_OFF + l3_len > m->pkt_len || ip[8] <= 1 ||
-		    !ip4_sum_ok(ip)))
+	if (unlikely((be & RTE_BE16(0x3fff)) != 0 || l3_len < 28 || L3_OFF + l3_len > m->pkt_len ||
+		    ip[8] <= 1 || !ip4_sum_ok(ip)))
 		return false;
 	if (unlikely(!l4_common(ip + 20, l3_len - 20, avail - L3_OFF - 20, ip[9], false, &ports,
 		    &b->tcp_flags[i], &kind)))
@@ -127,7 +131,8 @@ static inline bool parse_common4(struct batch *b, uint64_t i, const uint8_t *dat
 	return true;
 }
 
-static inline bool parse_common6(struct batch *b, uint64_t i, const uint8_t *data, const struct rte_mbuf *m)
+static inline bool parse_common6(
+	struct batch *b, uint64_t i, const uint8_t *data, const struct rte_mbuf *m)
 {
 	const uint8_t *ip = data + L3_OFF;
 	uint32_t avail = m->data_len, payload_len, ports;
@@ -147,8 +152,8 @@ static inline bool parse_common6(struct batch *b, uint64_t i, const uint8_t *dat
 	memcpy(mapped + 1, ip + 24, 8);
 	if (unlikely(mapped[0] == 0 || mapped[1] == 0 || ip[8] >= 0xfe || ip[24] >= 0xfe))
 		return false;
-	if (unlikely(!l4_common(ip + 40, payload_len, avail - L3_OFF - 40, ip[6], true, &ports, &b->tcp_flags[i],
-		    &kind)))
+	if (unlikely(!l4_common(ip + 40, payload_len, avail - L3_OFF - 40, ip[6], true, &ports,
+		    &b->tcp_flags[i], &kind)))
 		return false;
 	memcpy(key->src, ip + 8, 32);
 	memcpy(&key->sport, &ports, 4);
@@ -164,7 +169,8 @@ void stage_parse(struct worker *w, struct batch *b)
 	struct eth_match match = eth_match_of(b->port);
 	uint64_t v4 = 0, v6 = 0;
 
-	MASK_FOREACH (i, b->live) {
+	MASK_FOREACH(i, b->live)
+	{
 		const struct rte_mbuf *m = b->m[i];
 		const uint8_t *data = rte_pktmbuf_mtod(m, const uint8_t *);
 		/* The inner frame's MACs were checked with the tunnel's header. */
@@ -173,7 +179,8 @@ void stage_parse(struct worker *w, struct batch *b)
 
 		if (i + PREFETCH_AHEAD < b->n)
 			rte_prefetch0(rte_pktmbuf_mtod(b->m[i + PREFETCH_AHEAD], const uint8_t *));
-		if (unlikely(m->data_len < L3_OFF + 20 || (is_from_wire && !eth_matches(&match, data))))
+		if (unlikely(m->data_len < L3_OFF + 20 ||
+			    (is_from_wire && !eth_matches(&match, data))))
 			continue;
 		memcpy(&type, data + 12, 4);
 		if (likely((type & RTE_BE32(0xffffff00)) == RTE_BE32(0x08004500)))

@@ -52,8 +52,10 @@ static bool meters_pass(struct worker *w, struct batch *b, uint64_t i, const str
 	if (from != ENDPOINT_NONE && endpoint_at(from)->is_metered[ENDPOINT_FROM] &&
 		!endpoint_meter_take(endpoint_at(from), ENDPOINT_FROM, b->len[i], w->now_ns))
 		return false;
-	return path->endpoint_idx == ENDPOINT_NONE || !endpoint_at(path->endpoint_idx)->is_metered[ENDPOINT_TO] ||
-		endpoint_meter_take(endpoint_at(path->endpoint_idx), ENDPOINT_TO, b->len[i], w->now_ns);
+	return path->endpoint_idx == ENDPOINT_NONE ||
+		!endpoint_at(path->endpoint_idx)->is_metered[ENDPOINT_TO] ||
+		endpoint_meter_take(
+			endpoint_at(path->endpoint_idx), ENDPOINT_TO, b->len[i], w->now_ns);
 }
 
 static void nat4_apply(uint8_t *data, const struct flow4 *f)
@@ -89,7 +91,8 @@ static inline void ttl_decrement(uint8_t *data, bool is_v6)
 	}
 }
 
-static inline void count(struct worker *w, struct batch *b, uint64_t i, struct flow_prog *p, bool is_v6)
+static inline void count(
+	struct worker *w, struct batch *b, uint64_t i, struct flow_prog *p, bool is_v6)
 {
 	/* Stored only when it changes: the line is dirty anyway, but other workers may read it. */
 	if (unlikely(atomic_load_explicit(&p->last_seen_s, memory_order_relaxed) != w->now_s))
@@ -101,8 +104,8 @@ static inline void count(struct worker *w, struct batch *b, uint64_t i, struct f
 }
 
 /* What most packets do not need; false: the packet is gone. */
-static bool rewrite_rare(struct worker *w, struct batch *b, uint64_t i, struct flow_prog *p, const struct path *path,
-	uint16_t flags, bool is_v6)
+static bool rewrite_rare(struct worker *w, struct batch *b, uint64_t i, struct flow_prog *p,
+	const struct path *path, uint16_t flags, bool is_v6)
 {
 	if ((flags & FLOW_F_TRACK) != 0 || (b->tcp_flags[i] & TCP_STATE_FLAGS) != 0)
 		track(w, b, i, p, is_v6);
@@ -119,11 +122,13 @@ void stage_rewrite(struct worker *w, struct batch *b)
 {
 	uint64_t v6 = b->v6;
 
-	MASK_FOREACH (i, b->live) {
+	MASK_FOREACH(i, b->live)
+	{
 		bool is_v6 = (v6 >> i) & 1;
 		struct flow_prog *p = prog_of(b->entry[i], is_v6);
 		uint16_t flags = atomic_load_explicit(&p->flags, memory_order_relaxed);
-		const struct path *path = path_at(atomic_load_explicit(&p->path, memory_order_relaxed));
+		const struct path *path = path_at(
+			atomic_load_explicit(&p->path, memory_order_relaxed));
 		struct rte_mbuf *m = b->m[i];
 
 		if (unlikely(wire_len(m, b->len[i]) > path->mtu) && !slow_oversize(w, b, i, path))

@@ -10,6 +10,6 @@ void stage_slow(struct worker *w, struct batch *b)
 	uint64_t slow = b->slow & b->live;
 
 	w->stats.n_slow += (uint64_t)__builtin_popcountll(slow);
-	MASK_FOREACH (i, slow)
-		slow_packet(w, b, i);
+	MASK_FOREACH(i, slow)
+	slow_packet(w, b, i);
 }

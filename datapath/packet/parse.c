@@ -36,7 +36,9 @@ static const void *view_at(const struct view *v, uint32_t off, uint32_t len)
 
 static bool icmp4_is_error(uint8_t type)
 {
-	return type == RTE_IP_ICMP_ECHO_REPLY ? false : type == 3 || type == 4 || type == 5 || type == 11 || type == 12;
+	return type == RTE_IP_ICMP_ECHO_REPLY
+		? false
+		: type == 3 || type == 4 || type == 5 || type == 11 || type == 12;
 }
 
 static enum drop_reason parse_icmp(const struct view *v, bool is_v6, struct parsed *out)
@@ -55,7 +57,8 @@ static enum drop_reason parse_icmp(const struct view *v, bool is_v6, struct pars
 			out->sport = out->dport = icmp->icmp_ident;
 	} else {
 		out->is_icmp_error = icmp4_is_error(icmp->icmp_type);
-		if (icmp->icmp_type == RTE_IP_ICMP_ECHO_REQUEST || icmp->icmp_type == RTE_IP_ICMP_ECHO_REPLY)
+		if (icmp->icmp_type == RTE_IP_ICMP_ECHO_REQUEST ||
+			icmp->icmp_type == RTE_IP_ICMP_ECHO_REPLY)
 			out->sport = out->dport = icmp->icmp_ident;
 	}
 	return DROP_NONE;
@@ -165,17 +168,29 @@ static enum drop_reason parse_ip4(const struct view *v, struct parsed *out)
 	if (reason != DROP_NONE)
 		return reason;
 	if (out->is_frag) {
-		uint32_t start = (uint32_t)(frag & RTE_IPV4_HDR_OFFSET_MASK) * 8, len = out->l3_len - ihl;
+		uint32_t start = (uint32_t)(frag & RTE_IPV4_HDR_OFFSET_MASK) * 8,
+			 len = out->l3_len - ihl;
 
 		/* A datagram beyond 64 KiB, a middle part that is no multiple of 8, a first part too small to show its
 		 * ports (RFC 1858, RFC 3128). */
-		if (len == 0 || start + len > UINT16_MAX || ((frag & RTE_IPV4_HDR_MF_FLAG) != 0 && len % 8 != 0) ||
-			(out->is_first_frag && out->proto == IPPROTO_TCP && len < 20) || (start == 8 && out->proto == IPPROTO_TCP))
+		if (len == 0 || start + len > UINT16_MAX ||
+			((frag & RTE_IPV4_HDR_MF_FLAG) != 0 && len % 8 != 0) ||
+			(out->is_first_frag && out->proto == IPPROTO_TCP && len < 20) ||
+			(start == 8 && out->proto == IPPROTO_TCP))
 			return v->is_quote ? DROP_NONE : DROP_FRAG_BAD;
 		if (!out->is_first_frag)
 			return DROP_NONE;
 	}
 	return parse_l4(v, out);
+}
+
+/* A datagram beyond 64 KiB, an empty part, a middle part that is no multiple of 8 (RFC 8200 s. 4.5). */
+static bool ip6_fragment_bad(const struct parsed *out, uint16_t frag)
+{
+	uint32_t end = out->l3_off + out->l3_len;
+	uint32_t len = end > out->l4_off ? end - out->l4_off : 0;
+
+	return len == 0 || (frag & 0xfff8u) + len > UINT16_MAX || ((frag & 1) != 0 && len % 8 != 0);
 }
 
 /* Extension headers a router may see (RFC 8200 s. 4.1); routing header type 0 is refused (RFC 5095). */
@@ -200,9 +215,9 @@ static enum drop_reason ip6_extensions(const struct view *v, struct parsed *out)
 			frag = rte_be_to_cpu_16(*(const rte_be16_t *)&ext[2]);
 			out->is_frag = true;
 			out->is_first_frag = frag >> 3 == 0;
-			if (out->l4_off + 8u >= out->l3_off + out->l3_len)
-				return DROP_FRAG_BAD;
 			out->l4_off += 8;
+			if (!v->is_quote && ip6_fragment_bad(out, frag))
+				return DROP_FRAG_BAD;
 			out->proto = ext[0];
 			if (!out->is_first_frag)
 				return DROP_NONE;
@@ -238,13 +253,19 @@ static enum drop_reason parse_ip6(const struct view *v, struct parsed *out)
 	reason = ip6_extensions(v, out);
 	if (reason != DROP_NONE || (out->is_frag && !out->is_first_frag))
 		return reason;
+	/* A first part too small to show its ports and flags (RFC 7112). */
+	if (out->is_frag && !v->is_quote && out->proto == IPPROTO_TCP &&
+		out->l3_off + out->l3_len < out->l4_off + sizeof(struct rte_tcp_hdr))
+		return DROP_FRAG_BAD;
 	return parse_l4(v, out);
 }
 
-enum drop_reason parse_l3(const uint8_t *data, uint32_t data_len, uint32_t pkt_len, uint16_t l3_off, enum parsed_l3 l3,
-	bool is_quote, struct parsed *out)
+enum drop_reason parse_l3(const uint8_t *data, uint32_t data_len, uint32_t pkt_len, uint16_t l3_off,
+	enum parsed_l3 l3, bool is_quote, struct parsed *out)
 {
-	struct view v = { .data = data, .data_len = data_len, .pkt_len = pkt_len, .is_quote = is_quote };
+	struct view v = {
+		.data = data, .data_len = data_len, .pkt_len = pkt_len, .is_quote = is_quote
+	};
 
 	*out = (struct parsed){ .l3 = (uint8_t)l3, .l3_off = l3_off };
 	return l3 == PARSED_IP4 ? parse_ip4(&v, out) : parse_ip6(&v, out);

@@ -21,21 +21,23 @@
 #define BATCH_LEN PORT_BURST_MAX
 #define WORKER_TUNNEL_CACHE 256u
 
-#define MASK_FOREACH(i, mask) \
-	for (uint64_t mask_ = (mask), i; mask_ != 0 && ((i = (uint64_t)__builtin_ctzll(mask_)), true); mask_ &= mask_ - 1)
+#define MASK_FOREACH(i, mask)                                                                      \
+	for (uint64_t mask_ = (mask), i;                                                           \
+		mask_ != 0 && ((i = (uint64_t)__builtin_ctzll(mask_)), true); mask_ &= mask_ - 1)
 
 struct batch {
 	uint64_t live, slow, v4, v6, hit;
 	struct port *port; /* where it came in */
 	uint16_t n;
-	uint16_t in[BATCH_LEN];	      /* port id, or FLOW_IN_TUNNEL | tunnel index */
+	uint16_t in[BATCH_LEN]; /* port id, or FLOW_IN_TUNNEL | tunnel index */
 	uint16_t zone[BATCH_LEN];
 	uint8_t tcp_flags[BATCH_LEN]; /* 0 unless TCP */
-	uint8_t reason[BATCH_LEN];    /* enum drop_reason that the parser found, for the slow path */
-	uint32_t len[BATCH_LEN];      /* L3 length, bytes */
-	uint32_t flow[BATCH_LEN];     /* flow index, FLOW_NONE */
+	uint8_t reason[BATCH_LEN]; /* enum drop_reason that the parser found, for the slow path */
+	uint32_t len[BATCH_LEN];   /* L3 length, bytes */
+	uint32_t flow[BATCH_LEN];  /* flow index, FLOW_NONE */
 	uint64_t hash[BATCH_LEN];
-	void *entry[BATCH_LEN]; /* struct flow4 or flow6: the program to apply (in the table, or scratch) */
+	void *entry
+		[BATCH_LEN]; /* struct flow4 or flow6: the program to apply (in the table, or scratch) */
 	struct rte_mbuf *m[BATCH_LEN];
 	union {
 		struct flow_key4 k4;
@@ -87,12 +89,13 @@ struct worker {
 	uint32_t now_s;
 	uint64_t now_ns;
 	struct flowtab *ft4, *ft6;
-	struct rte_mempool *pool; /* for replies, segments, copies */
+	struct rte_mempool *pool;    /* for replies, segments, copies */
 	struct port_stats *in_stats; /* of the batch's port */
 	uint16_t n_tx_ports;
 	uint16_t tx_ports[PORT_MAX]; /* ports with something in tx[] */
-	struct tx_out *tx; /* PORT_MAX of them, by port id */
-	uint32_t observe; /* bit set of what looks at packets (observe.h), read once a burst; 0: nothing */
+	struct tx_out *tx;	     /* PORT_MAX of them, by port id */
+	uint32_t
+		observe; /* bit set of what looks at packets (observe.h), read once a burst; 0: nothing */
 	struct worker_stats stats;
 	struct tunnel_cache_entry tunnel_cache[WORKER_TUNNEL_CACHE];
 	struct ip_addr self_addr; /* last outer destination seen, and whether it is this node's */
@@ -118,10 +121,12 @@ static inline struct port *port_at(uint16_t id)
 }
 
 /* Counts and frees one packet. The reason is counted at the port it came in on, or (TX_*) goes out of. */
-void batch_drop(struct worker *w, struct port_stats *stats, struct rte_mbuf *m, enum drop_reason reason);
+void batch_drop(
+	struct worker *w, struct port_stats *stats, struct rte_mbuf *m, enum drop_reason reason);
 
 /* Takes packet i out of the batch and drops it. */
-static inline void batch_kill(struct worker *w, struct batch *b, uint64_t i, enum drop_reason reason)
+static inline void batch_kill(
+	struct worker *w, struct batch *b, uint64_t i, enum drop_reason reason)
 {
 	b->live &= ~(1ull << i);
 	batch_drop(w, w->in_stats, b->m[i], reason);
@@ -138,7 +143,8 @@ void worker_emit(struct worker *w, struct port *out, struct rte_mbuf *m);
 
 /* Writes the path's header in front of the L3 packet at m + 14 (finishing checksums and segments that the far side does not
  * take) and queues it. hash: for the tunnel's source port. Owns m; drops are counted. */
-void worker_send(struct worker *w, const struct path *path, struct rte_mbuf *m, bool is_v6, uint64_t hash);
+void worker_send(
+	struct worker *w, const struct path *path, struct rte_mbuf *m, bool is_v6, uint64_t hash);
 
 /* Flushes every port's queue. */
 void worker_flush(struct worker *w);

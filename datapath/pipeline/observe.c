@@ -28,7 +28,8 @@ static struct {
 
 int observe_init(void)
 {
-	ring = rte_ring_create_elem("leat_observe", sizeof(struct observe_msg), RING_LEN, SOCKET_ID_ANY, RING_F_SC_DEQ);
+	ring = rte_ring_create_elem(
+		"leat_observe", sizeof(struct observe_msg), RING_LEN, SOCKET_ID_ANY, RING_F_SC_DEQ);
 	return ring != NULL ? 0 : -ENOMEM;
 }
 
@@ -104,21 +105,25 @@ static bool budget_take(_Atomic uint32_t *left)
 	uint32_t n = atomic_load_explicit(left, memory_order_relaxed);
 
 	while (n > 0)
-		if (atomic_compare_exchange_weak_explicit(left, &n, n - 1, memory_order_relaxed, memory_order_relaxed))
+		if (atomic_compare_exchange_weak_explicit(
+			    left, &n, n - 1, memory_order_relaxed, memory_order_relaxed))
 			return true;
 	return false;
 }
 
 /* --- capture and mirror ------------------------------------------------------------------------------------------ */
 
-static void capture(struct worker *w, struct observe_config *cfg, const struct rte_mbuf *m, uint16_t port_id, uint8_t point,
-	uint16_t reason)
+static void capture(struct worker *w, struct observe_config *cfg, const struct rte_mbuf *m,
+	uint16_t port_id, uint8_t point, uint16_t reason)
 {
-	struct observe_msg msg = { .kind = OBSERVE_MSG_CAPTURE, .port_id = port_id, .point = point, .reason = reason };
+	struct observe_msg msg = {
+		.kind = OBSERVE_MSG_CAPTURE, .port_id = port_id, .point = point, .reason = reason
+	};
 
 	if ((cfg->flags & OBSERVE_CAPTURE) == 0 || (cfg->capture_points & point) == 0 ||
 		(cfg->capture_port != PORT_ID_NONE && cfg->capture_port != port_id) ||
-		(point == OBSERVE_DROP && cfg->capture_reason >= 0 && cfg->capture_reason != reason) ||
+		(point == OBSERVE_DROP && cfg->capture_reason >= 0 &&
+			cfg->capture_reason != reason) ||
 		!budget_take(&cfg->capture_left))
 		return;
 	msg.m = rte_pktmbuf_copy(m, w->pool, 0, RTE_MIN(cfg->snaplen, m->pkt_len));
@@ -129,8 +134,8 @@ static void capture(struct worker *w, struct observe_config *cfg, const struct r
 		msg_send(w, &msg);
 }
 
-static void mirror(struct worker *w, const struct observe_config *cfg, const struct port *p, struct rte_mbuf **pkts, uint16_t n,
-	uint8_t dir)
+static void mirror(struct worker *w, const struct observe_config *cfg, const struct port *p,
+	struct rte_mbuf **pkts, uint16_t n, uint8_t dir)
 {
 	for (unsigned int i = 0; i < cfg->n_mirrors; i++) {
 		const struct observe_mirror *mr = &cfg->mirrors[i];
@@ -168,7 +173,9 @@ static void trace_out(struct worker *w, const struct port *p, const struct rte_m
 {
 	for (uint64_t mask = traced[w->id].mask; mask != 0; mask &= mask - 1) {
 		unsigned int i = (unsigned int)__builtin_ctzll(mask);
-		struct observe_msg msg = { .kind = OBSERVE_MSG_TRACE_OUT, .trace_id = traced[w->id].id[i], .port_id = p->id };
+		struct observe_msg msg = { .kind = OBSERVE_MSG_TRACE_OUT,
+			.trace_id = traced[w->id].id[i],
+			.port_id = p->id };
 
 		if (traced[w->id].m[i] != m)
 			continue;
@@ -198,7 +205,8 @@ void observe_drop(struct worker *w, struct rte_mbuf *m, enum drop_reason reason)
 
 	if (cfg == NULL)
 		return;
-	capture(w, cfg, m, w->batch.port != NULL ? w->batch.port->id : PORT_ID_NONE, OBSERVE_DROP, (uint16_t)reason);
+	capture(w, cfg, m, w->batch.port != NULL ? w->batch.port->id : PORT_ID_NONE, OBSERVE_DROP,
+		(uint16_t)reason);
 	for (uint64_t mask = traced[w->id].mask; mask != 0; mask &= mask - 1) {
 		unsigned int i = (unsigned int)__builtin_ctzll(mask);
 		struct observe_msg msg = { .kind = OBSERVE_MSG_TRACE_DROP,
@@ -223,8 +231,10 @@ static bool filter_matches(const struct observe_filter *f, const struct batch *b
 	/* A malformed packet matches by what could be read of it. */
 	if (parse_frame(b->m[i], &pkt) == DROP_ETH_TRUNCATED)
 		return false;
-	return (!f->has_src || ip_prefix_covers(&f->src, &pkt.src)) && (!f->has_dst || ip_prefix_covers(&f->dst, &pkt.dst)) &&
-		(!f->has_proto || f->proto == pkt.proto) && (!f->has_sport || f->sport == pkt.sport) &&
+	return (!f->has_src || ip_prefix_covers(&f->src, &pkt.src)) &&
+		(!f->has_dst || ip_prefix_covers(&f->dst, &pkt.dst)) &&
+		(!f->has_proto || f->proto == pkt.proto) &&
+		(!f->has_sport || f->sport == pkt.sport) &&
 		(!f->has_dport || f->dport == pkt.dport);
 }
 
@@ -235,8 +245,11 @@ static void trace_choose(struct worker *w, const struct batch *b)
 	traced[w->id].mask = 0;
 	if (cfg == NULL)
 		return;
-	MASK_FOREACH (i, b->live) {
-		struct observe_msg msg = { .kind = OBSERVE_MSG_TRACE_IN, .port_id = b->port->id, .in = b->in[i] };
+	MASK_FOREACH(i, b->live)
+	{
+		struct observe_msg msg = {
+			.kind = OBSERVE_MSG_TRACE_IN, .port_id = b->port->id, .in = b->in[i]
+		};
 
 		if (!filter_matches(&cfg->trace, b, i) || !budget_take(&cfg->trace_left))
 			continue;
@@ -257,7 +270,8 @@ void observe_stage(struct worker *w, struct batch *b, enum stage_id stage, uint6
 		traced[w->id].mask = 0;
 	if (stage != STAGE_lookup)
 		return;
-	MASK_FOREACH (i, traced[w->id].mask & was_live) {
+	MASK_FOREACH(i, traced[w->id].mask & was_live)
+	{
 		bool is_keyed = ((b->v4 | b->v6) >> i) & 1;
 		struct observe_msg msg = { .kind = OBSERVE_MSG_TRACE_LOOKUP,
 			.trace_id = traced[w->id].id[i],
@@ -267,7 +281,8 @@ void observe_stage(struct worker *w, struct batch *b, enum stage_id stage, uint6
 
 		if (msg.is_hit)
 			msg.path = atomic_load_explicit(
-				&flowtab_prog(msg.is_v6 ? w->ft6 : w->ft4, msg.flow)->path, memory_order_relaxed);
+				&flowtab_prog(msg.is_v6 ? w->ft6 : w->ft4, msg.flow)->path,
+				memory_order_relaxed);
 		msg_send(w, &msg);
 	}
 }

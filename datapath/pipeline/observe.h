@@ -58,7 +58,7 @@ enum observe_kind {
 };
 
 struct observe_msg {
-	uint64_t time_ns; /* clock_ns() */
+	uint64_t time_ns;   /* clock_ns() */
 	struct rte_mbuf *m; /* CAPTURE: a copy that the receiver frees */
 	uint32_t trace_id;
 	uint32_t flow, path, route, tunnel, src_ep, dst_ep;

@@ -28,9 +28,11 @@ static void (*const stages[STAGE_N])(struct worker *w, struct batch *b) = {
 #undef STAGE
 };
 
-struct worker *worker_create(unsigned int id, struct flowtab *ft4, struct flowtab *ft6, struct rte_mempool *pool, int node)
+struct worker *worker_create(unsigned int id, struct flowtab *ft4, struct flowtab *ft6,
+	struct rte_mempool *pool, int node)
 {
-	struct worker *w = aligned_alloc(RTE_CACHE_LINE_SIZE, RTE_ALIGN_CEIL(sizeof(*w), (size_t)RTE_CACHE_LINE_SIZE));
+	struct worker *w = aligned_alloc(
+		RTE_CACHE_LINE_SIZE, RTE_ALIGN_CEIL(sizeof(*w), (size_t)RTE_CACHE_LINE_SIZE));
 
 	(void)node;
 	if (w == NULL)
@@ -143,7 +145,8 @@ static bool mailbox_serve(struct worker *w)
 		else if (msgs[i].kind == INJECT_TX)
 			worker_emit(w, p, msgs[i].m);
 		else
-			pipeline_run(w, p, &msgs[i].m, 1, msgs[i].in & FLOW_IN_TUNNEL ? msgs[i].in : 0);
+			pipeline_run(
+				w, p, &msgs[i].m, 1, msgs[i].in & FLOW_IN_TUNNEL ? msgs[i].in : 0);
 	}
 	worker_flush(w);
 	return n == INJECT_BURST;
@@ -152,7 +155,9 @@ static bool mailbox_serve(struct worker *w)
 /* Connections to look at this time so that a whole round takes about SWEEP_ROUND_S. */
 static unsigned int sweep_slice(const struct flowtab *t, uint64_t since_ns)
 {
-	uint64_t n = (uint64_t)t->n_touched * since_ns / (SWEEP_ROUND_S * CLOCK_NS_PER_S) / t->n_workers + 16;
+	uint64_t n = (uint64_t)t->n_touched * since_ns / (SWEEP_ROUND_S * CLOCK_NS_PER_S) /
+			t->n_workers +
+		16;
 
 	return n < SWEEP_SLICE_MAX ? (unsigned int)n : SWEEP_SLICE_MAX;
 }

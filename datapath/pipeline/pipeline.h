@@ -7,7 +7,8 @@
 
 /* Makes worker `id` (cache-aligned, its queues empty) and enters it in worker_table. ft4, ft6: shared by all workers. pool: for
  * packets that the worker makes. NULL when memory ran out. Control thread, before the worker starts. */
-struct worker *worker_create(unsigned int id, struct flowtab *ft4, struct flowtab *ft6, struct rte_mempool *pool, int node);
+struct worker *worker_create(unsigned int id, struct flowtab *ft4, struct flowtab *ft6,
+	struct rte_mempool *pool, int node);
 void worker_destroy(struct worker *w);
 
 /* Once before each round over the queues: time, epoch, observers. */
@@ -17,7 +18,8 @@ void pipeline_round_begin(struct worker *w);
 uint16_t pipeline_poll(struct worker *w, struct port *p, uint16_t queue);
 
 /* Carries n packets that came in on p through. in: FLOW_IN_TUNNEL | index for packets that were decapsulated already, else 0. */
-void pipeline_run(struct worker *w, struct port *p, struct rte_mbuf **pkts, uint16_t n, uint16_t in);
+void pipeline_run(
+	struct worker *w, struct port *p, struct rte_mbuf **pkts, uint16_t n, uint16_t in);
 
 /* Mailbox, sweeping, reclaiming: at most a few µs a call, each job when it is due. Once a round. Whether something was done that may
  * want to be repeated at once. */

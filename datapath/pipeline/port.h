@@ -52,10 +52,11 @@ struct port_config {
 	const char *kind; /* "ethdev", "vhost", "tap", "ring" */
 	enum port_role role;
 	uint16_t zone;
-	uint16_t mtu;	  /* bytes of L3 packet; 0: the kind's default (1500) */
+	uint16_t mtu;	   /* bytes of L3 packet; 0: the kind's default (1500) */
 	uint16_t n_queues; /* queue pairs wanted; 0: 1 */
 	uint16_t n_desc;   /* ring size wanted; 0: the kind's default */
-	struct rte_ether_addr mac; /* the far side's own MAC (pod's), zero: from addrs[0] or random */
+	struct rte_ether_addr
+		mac; /* the far side's own MAC (pod's), zero: from addrs[0] or random */
 	uint8_t n_addrs;
 	struct ip_prefix_host {
 		struct ip_addr addr;
@@ -65,19 +66,20 @@ struct port_config {
 	const char *device; /* EAL device string: "0000:03:00.0", "net_af_packet0,iface=eth0" … */
 	/* vhost */
 	const char *socket_path;
-	bool is_vhost_client; /* leatd connects; else it listens */
+	bool is_vhost_client;		/* leatd connects; else it listens */
 	int32_t socket_uid, socket_gid; /* -1: leave */
 	uint32_t socket_mode;		/* 0: 0660 */
 	/* tap */
-	const char *ifname;  /* final name in its namespace */
-	int netns_fd;	     /* -1: stay in leatd's namespace; not taken over */
-	int tap_fd;	     /* ≥ 0: re-attach to this persistent tap by name instead of creating */
+	const char *ifname; /* final name in its namespace */
+	int netns_fd;	    /* -1: stay in leatd's namespace; not taken over */
+	int tap_fd; /* ≥ 0: re-attach to this persistent tap by name instead of creating */
 	bool is_gateway_default; /* add default routes via 169.254.1.1 / fe80::1 */
 };
 
 struct port_stats {
 	uint64_t rx_pkts, rx_bytes, tx_pkts, tx_bytes;
-	uint64_t drops[DROP_N]; /* by reason, of packets that came in here; TX_* count on the output port */
+	uint64_t drops
+		[DROP_N]; /* by reason, of packets that came in here; TX_* count on the output port */
 } __rte_cache_aligned;
 
 struct port_ops {
@@ -93,7 +95,8 @@ struct port_ops {
 
 	/* Up to max (≤ PORT_BURST_MAX) packets. Worker that owns the queue. Never blocks. Packets that the driver
 	 * must discard are counted in p->stats[worker]->drops. */
-	uint16_t (*rx)(struct port *p, uint16_t queue, unsigned int worker, struct rte_mbuf **pkts, uint16_t max);
+	uint16_t (*rx)(struct port *p, uint16_t queue, unsigned int worker, struct rte_mbuf **pkts,
+		uint16_t max);
 
 	/* Sends; takes ownership of the first `return value` packets, the rest stay the caller's (which
 	 * counts and frees them). Any worker, also several at once. Never blocks. */
@@ -123,9 +126,9 @@ struct port {
 	uint16_t zone;
 	uint16_t n_rxq;
 	uint8_t role;
-	_Atomic uint8_t is_mirrored; /* 1: some mirror or capture wants its packets */
+	_Atomic uint8_t is_mirrored;  /* 1: some mirror or capture wants its packets */
 	_Atomic uint32_t tx_offloads; /* PORT_TX_*; the driver may change it on reconnect */
-	uint32_t endpoint_idx;	      /* the endpoint behind a pod port, or UINT32_MAX; set by control */
+	uint32_t endpoint_idx; /* the endpoint behind a pod port, or UINT32_MAX; set by control */
 	uint16_t mtu;
 	struct rte_ether_addr mac;    /* pod, host: the far side's; uplink: leatd's own */
 	struct rte_ether_addr gw_mac; /* what the far side sees as its gateway (leatd's side) */

@@ -14,7 +14,8 @@
 #define PUNT_RING_LEN 4096
 #define INJECT_RING_LEN 1024
 
-static_assert(sizeof(struct punt_msg) % 4 == 0 && sizeof(struct inject_msg) % 4 == 0, "ring elements");
+static_assert(
+	sizeof(struct punt_msg) % 4 == 0 && sizeof(struct inject_msg) % 4 == 0, "ring elements");
 
 struct mailbox {
 	struct rte_ring *ring;
@@ -24,7 +25,8 @@ struct mailbox {
 static struct mailbox punt_box = { .fd = -1 };
 static struct mailbox inject_boxes[RCU_MAX_READERS];
 
-static int mailbox_open(struct mailbox *box, const char *name, unsigned int elem_size, unsigned int len, unsigned int flags)
+static int mailbox_open(struct mailbox *box, const char *name, unsigned int elem_size,
+	unsigned int len, unsigned int flags)
 {
 	box->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (box->fd < 0)
@@ -67,7 +69,8 @@ static bool mailbox_put(struct mailbox *box, const void *msg, unsigned int size)
 	return true;
 }
 
-static unsigned int mailbox_take(struct mailbox *box, void *msgs, unsigned int size, unsigned int max)
+static unsigned int mailbox_take(
+	struct mailbox *box, void *msgs, unsigned int size, unsigned int max)
 {
 	uint64_t n_wakes;
 	unsigned int n;
@@ -85,14 +88,15 @@ static unsigned int mailbox_take(struct mailbox *box, void *msgs, unsigned int s
 
 int punt_init(void)
 {
-	int ret = mailbox_open(&punt_box, "leat_punt", sizeof(struct punt_msg), PUNT_RING_LEN, RING_F_SC_DEQ);
+	int ret = mailbox_open(
+		&punt_box, "leat_punt", sizeof(struct punt_msg), PUNT_RING_LEN, RING_F_SC_DEQ);
 
 	for (unsigned int i = 0; ret == 0 && i < RCU_MAX_READERS; i++) {
 		char name[32];
 
 		snprintf(name, sizeof(name), "leat_inject_%u", i);
-		ret = mailbox_open(&inject_boxes[i], name, sizeof(struct inject_msg), INJECT_RING_LEN,
-			RING_F_SC_DEQ);
+		ret = mailbox_open(&inject_boxes[i], name, sizeof(struct inject_msg),
+			INJECT_RING_LEN, RING_F_SC_DEQ);
 	}
 	if (ret < 0)
 		punt_fini();

@@ -15,11 +15,11 @@
 #include "datapath/base/addr.h"
 
 enum punt_kind {
-	PUNT_NEIGH,	/* an ARP or ND packet that came in on an uplink: m, port_id */
-	PUNT_RESOLVE,	/* packet for a neighbour without a path: hold it. m (as received), port_id = ingress, target,
+	PUNT_NEIGH, /* an ARP or ND packet that came in on an uplink: m, port_id */
+	PUNT_RESOLVE, /* packet for a neighbour without a path: hold it. m (as received), port_id = ingress, target,
 			   out_port_id */
-	PUNT_TUNNEL,	/* packet for a tunnel without a path: hold it. m (as received), port_id, idx = tunnel */
-	PUNT_PROBE,	/* a failed or stale neighbour is wanted again: target, out_port_id; no packet */
+	PUNT_TUNNEL, /* packet for a tunnel without a path: hold it. m (as received), port_id, idx = tunnel */
+	PUNT_PROBE, /* a failed or stale neighbour is wanted again: target, out_port_id; no packet */
 };
 
 struct punt_msg {
@@ -29,15 +29,16 @@ struct punt_msg {
 	uint16_t out_port_id;
 	uint16_t worker;
 	uint32_t idx;
-	uint16_t in; /* FLOW_IN_TUNNEL | tunnel index when the packet came out of a tunnel; give it back with m */
+	uint16_t
+		in; /* FLOW_IN_TUNNEL | tunnel index when the packet came out of a tunnel; give it back with m */
 	uint16_t pad2;
 	struct ip_addr target;
 	struct rte_mbuf *m;
 };
 
 enum inject_kind {
-	INJECT_TX,   /* send m as it is out of port_id (ARP request, mirror …) */
-	INJECT_RX,   /* treat m as received on port_id (a held packet goes on) */
+	INJECT_TX, /* send m as it is out of port_id (ARP request, mirror …) */
+	INJECT_RX, /* treat m as received on port_id (a held packet goes on) */
 };
 
 struct inject_msg {

@@ -9,7 +9,8 @@
 
 #define SEGMENTS_MAX 128
 
-void batch_drop(struct worker *w, struct port_stats *stats, struct rte_mbuf *m, enum drop_reason reason)
+void batch_drop(
+	struct worker *w, struct port_stats *stats, struct rte_mbuf *m, enum drop_reason reason)
 {
 	stats->drops[reason]++;
 	if (unlikely(w->observe != 0))
@@ -36,7 +37,8 @@ static void out_flush(struct worker *w, uint16_t port_id)
 	sent = p->ops->tx(p, w->id, out->m, n);
 	for (uint16_t i = sent; i < n; i++) {
 		bytes -= out->m[i]->pkt_len;
-		batch_drop(w, p->stats[w->id], out->m[i], p->ops->is_up(p) ? DROP_TX_FULL : DROP_PORT_DOWN);
+		batch_drop(w, p->stats[w->id], out->m[i],
+			p->ops->is_up(p) ? DROP_TX_FULL : DROP_PORT_DOWN);
 	}
 	p->stats[w->id]->tx_pkts += sent;
 	p->stats[w->id]->tx_bytes += bytes;
@@ -68,8 +70,8 @@ void worker_flush(struct worker *w)
 }
 
 /* Header in front of the L3 packet, and into the port's queue. */
-static inline void frame_and_emit(struct worker *w, struct port *port, const struct path *path, struct rte_mbuf *m, bool is_v6,
-	uint64_t hash)
+static inline void frame_and_emit(struct worker *w, struct port *port, const struct path *path,
+	struct rte_mbuf *m, bool is_v6, uint64_t hash)
 {
 	rte_be16_t type = is_v6 ? RTE_BE16(RTE_ETHER_TYPE_IPV6) : RTE_BE16(RTE_ETHER_TYPE_IPV4);
 	uint8_t *data = rte_pktmbuf_mtod(m, uint8_t *);
@@ -85,7 +87,8 @@ static inline void frame_and_emit(struct worker *w, struct port *port, const str
 }
 
 /* Whether the port (or the tunnel in front of it) leaves this packet's checksum or segments to us. */
-static bool needs_finish(const struct rte_mbuf *m, const struct path *path, uint32_t offloads, bool is_v6)
+static bool needs_finish(
+	const struct rte_mbuf *m, const struct path *path, uint32_t offloads, bool is_v6)
 {
 	uint32_t need = PORT_TX_CSUM;
 
@@ -98,13 +101,14 @@ static bool needs_finish(const struct rte_mbuf *m, const struct path *path, uint
 	return (offloads & need) != need;
 }
 
-static void finish_and_emit(struct worker *w, struct port *port, const struct path *path, struct rte_mbuf *m, bool is_v6,
-	uint64_t hash)
+static void finish_and_emit(struct worker *w, struct port *port, const struct path *path,
+	struct rte_mbuf *m, bool is_v6, uint64_t hash)
 {
 	struct rte_mbuf *segments[SEGMENTS_MAX];
 	int n;
 
-	if (!needs_finish(m, path, atomic_load_explicit(&port->tx_offloads, memory_order_relaxed), is_v6)) {
+	if (!needs_finish(m, path, atomic_load_explicit(&port->tx_offloads, memory_order_relaxed),
+		    is_v6)) {
 		frame_and_emit(w, port, path, m, is_v6, hash);
 		return;
 	}
@@ -124,7 +128,8 @@ static void finish_and_emit(struct worker *w, struct port *port, const struct pa
 		frame_and_emit(w, port, path, segments[i], is_v6, hash);
 }
 
-void worker_send(struct worker *w, const struct path *path, struct rte_mbuf *m, bool is_v6, uint64_t hash)
+void worker_send(
+	struct worker *w, const struct path *path, struct rte_mbuf *m, bool is_v6, uint64_t hash)
 {
 	struct port *port = port_at(path->port_id);
 

@@ -7,6 +7,7 @@
 #include <rte_ip.h>
 
 #include "datapath/packet/csum.h"
+#include "datapath/table/endpoint.h"
 
 #include "datapath/fast/poison.h"
 
@@ -20,10 +21,10 @@ static uint8_t key_kind(const struct parsed *pkt)
 	if (pkt->is_frag)
 		return FLOW_KEY_FRAG;
 	if (pkt->proto == (pkt->l3 == PARSED_IP6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP) && pkt->has_l4)
-		return pkt->sport != 0 || pkt->icmp_type == 8 || pkt->icmp_type == 0 || pkt->icmp_type == 128 ||
-				pkt->icmp_type == 129 ?
-			FLOW_KEY_ECHO :
-			FLOW_KEY_L3;
+		return pkt->sport != 0 || pkt->icmp_type == 8 || pkt->icmp_type == 0 ||
+				pkt->icmp_type == 128 || pkt->icmp_type == 129
+			? FLOW_KEY_ECHO
+			: FLOW_KEY_L3;
 	return pkt->has_l4 ? FLOW_KEY_L4 : FLOW_KEY_L3;
 }
 
@@ -48,7 +49,11 @@ static void key_make(struct worker *w, struct batch *b, uint64_t i, const struct
 		b->hash[i] = flowtab_hash4(w->ft4, &b->key[i].k4);
 		return;
 	}
-	b->key[i].k6 = (struct flow_key6){ .sport = sport, .dport = dport, .zone = b->zone[i], .proto = pkt->proto, .kind = kind };
+	b->key[i].k6 = (struct flow_key6){ .sport = sport,
+		.dport = dport,
+		.zone = b->zone[i],
+		.proto = pkt->proto,
+		.kind = kind };
 	memcpy(b->key[i].k6.src, pkt->src.b, 16);
 	memcpy(b->key[i].k6.dst, pkt->dst.b, 16);
 	b->v6 |= 1ull << i;
@@ -58,13 +63,14 @@ static void key_make(struct worker *w, struct batch *b, uint64_t i, const struct
 /* Flags that follow from the verdict; the tracking ones are the connection's business. */
 static uint16_t flags_of(const struct slow_ctx *ctx)
 {
-	return (uint16_t)((ctx->pkt->proto == IPPROTO_TCP ? FLOW_F_TCP : 0) | (ctx->keep_ttl ? FLOW_F_KEEP_TTL : 0) |
-		(ctx->is_metered ? FLOW_F_METERED : 0));
+	return (uint16_t)((ctx->pkt->proto == IPPROTO_TCP ? FLOW_F_TCP : 0) |
+		(ctx->keep_ttl ? FLOW_F_KEEP_TTL : 0) | (ctx->is_metered ? FLOW_F_METERED : 0));
 }
 
 /* Stores a direction's verdict. Readers on other workers see each word whole; epoch last, so that what they
  * find current is complete. */
-static void verdict_store(struct worker *w, bool is_v6, uint32_t flow, const struct slow_ctx *ctx, uint16_t keep_flags)
+static void verdict_store(struct worker *w, bool is_v6, uint32_t flow, const struct slow_ctx *ctx,
+	uint16_t keep_flags)
 {
 	struct flowtab *t = is_v6 ? w->ft6 : w->ft4;
 	struct flow_prog *p = prog_at(w, is_v6, flow);
@@ -80,11 +86,13 @@ static void verdict_store(struct worker *w, bool is_v6, uint32_t flow, const str
 	atomic_store_explicit(&p->path, ctx->path, memory_order_relaxed);
 	atomic_store_explicit(&p->in_port, ctx->in, memory_order_relaxed);
 	atomic_store_explicit(&p->last_seen_s, w->now_s, memory_order_relaxed);
-	atomic_store_explicit(&p->flags, (uint16_t)(flags_of(ctx) | (old & keep_flags)), memory_order_relaxed);
+	atomic_store_explicit(
+		&p->flags, (uint16_t)(flags_of(ctx) | (old & keep_flags)), memory_order_relaxed);
 	atomic_store_explicit(&p->epoch, w->epoch, memory_order_release);
 }
 
-static void keys_fill(struct worker *w, bool is_v6, uint32_t conn, const struct batch *b, uint64_t i)
+static void keys_fill(
+	struct worker *w, bool is_v6, uint32_t conn, const struct batch *b, uint64_t i)
 {
 	if (is_v6) {
 		flowtab_flow6(w->ft6, 2 * conn)->key = b->key[i].k6;
@@ -96,7 +104,8 @@ static void keys_fill(struct worker *w, bool is_v6, uint32_t conn, const struct 
 }
 
 /* A new connection for packet i: flow index of its original direction, FLOW_NONE when there is no room. */
-static uint32_t conn_create(struct worker *w, bool is_v6, const struct batch *b, uint64_t i, const struct slow_ctx *ctx)
+static uint32_t conn_create(
+	struct worker *w, bool is_v6, const struct batch *b, uint64_t i, const struct slow_ctx *ctx)
 {
 	struct flowtab *t = is_v6 ? w->ft6 : w->ft4;
 	uint32_t conn = flowtab_alloc(t, w->id);
@@ -117,7 +126,8 @@ static uint32_t conn_create(struct worker *w, bool is_v6, const struct batch *b,
 	verdict_store(w, is_v6, 2 * conn, ctx, 0);
 	prog_at(w, is_v6, 2 * conn)->owner = w->id;
 	if (state == CONN_SYN_SENT || state == CONN_SYN_RECV)
-		atomic_fetch_or_explicit(&prog_at(w, is_v6, 2 * conn)->flags, FLOW_F_TRACK, memory_order_relaxed);
+		atomic_fetch_or_explicit(
+			&prog_at(w, is_v6, 2 * conn)->flags, FLOW_F_TRACK, memory_order_relaxed);
 	reply = prog_at(w, is_v6, 2 * conn + 1);
 	reply->owner = w->id;
 	atomic_store_explicit(&reply->path, PATH_NONE, memory_order_relaxed);
@@ -128,9 +138,19 @@ static uint32_t conn_create(struct worker *w, bool is_v6, const struct batch *b,
 		flowtab_abort(t, w->id, conn);
 		return FLOW_NONE;
 	}
+	c->opener = ctx->src_ep;
+	endpoint_conn_get(ctx->src_ep);
 	t->cache[w->id].n_created++;
 	w->stats.n_new_conns++;
 	return 2 * conn;
+}
+
+/* A flood from one endpoint may fill the table, but not the reserve: the others still get in. */
+static bool may_open(const struct flowtab *t, const struct slow_ctx *ctx)
+{
+	return ctx->src_ep == ENDPOINT_NONE || likely(!flowtab_is_nearly_full(t)) ||
+		atomic_load_explicit(&endpoint_at(ctx->src_ep)->n_conns, memory_order_relaxed) <
+		t->n_conns / FLOWTAB_RESERVE;
 }
 
 static uint32_t find(struct worker *w, bool is_v6, const struct batch *b, uint64_t i)
@@ -143,13 +163,17 @@ void commit_flow(struct worker *w, struct batch *b, uint64_t i, const struct slo
 	bool is_v6 = ctx->pkt->l3 == PARSED_IP6;
 	uint32_t flow;
 
+	if (ctx->pkt->proto == IPPROTO_TCP && ctx->pkt->has_l4 && !ctx->pkt->is_frag &&
+		conn_tcp_flags_bad(ctx->pkt->tcp_flags)) {
+		batch_kill(w, b, i, DROP_TCP_INVALID);
+		return;
+	}
 	key_make(w, b, i, ctx->pkt);
 	/* A packet before this one in the batch, or another worker, may have made it. */
 	flow = find(w, is_v6, b, i);
 	if (flow == FLOW_NONE) {
-		if (ctx->pkt->proto == IPPROTO_TCP && ctx->pkt->has_l4 && !ctx->pkt->is_frag &&
-			conn_tcp_flags_bad(ctx->pkt->tcp_flags)) {
-			batch_kill(w, b, i, DROP_TCP_INVALID);
+		if (!may_open(is_v6 ? w->ft6 : w->ft4, ctx)) {
+			batch_kill(w, b, i, DROP_NEW_FLOW_LIMIT);
 			return;
 		}
 		flow = conn_create(w, is_v6, b, i, ctx);
@@ -164,7 +188,8 @@ void commit_flow(struct worker *w, struct batch *b, uint64_t i, const struct slo
 		w->stats.n_rejudged++;
 	}
 	b->flow[i] = flow;
-	b->entry[i] = is_v6 ? (void *)flowtab_flow6(w->ft6, flow) : (void *)flowtab_flow4(w->ft4, flow);
+	b->entry[i] = is_v6 ? (void *)flowtab_flow6(w->ft6, flow)
+			    : (void *)flowtab_flow4(w->ft4, flow);
 }
 
 void commit_once(struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx)
@@ -184,7 +209,8 @@ void commit_once(struct worker *w, struct batch *b, uint64_t i, const struct slo
 uint16_t commit_count(struct worker *w, struct batch *b, uint64_t i)
 {
 	bool is_v6 = (b->v6 >> i) & 1;
-	struct flow_prog *p = is_v6 ? &((struct flow6 *)b->entry[i])->prog : &((struct flow4 *)b->entry[i])->prog;
+	struct flow_prog *p = is_v6 ? &((struct flow6 *)b->entry[i])->prog
+				    : &((struct flow4 *)b->entry[i])->prog;
 
 	atomic_store_explicit(&p->last_seen_s, w->now_s, memory_order_relaxed);
 	if (p->owner == w->id)
@@ -196,7 +222,8 @@ uint16_t commit_count(struct worker *w, struct batch *b, uint64_t i)
 
 void commit_ttl4(struct rte_mbuf *m)
 {
-	struct rte_ipv4_hdr *ip = rte_pktmbuf_mtod_offset(m, struct rte_ipv4_hdr *, RTE_ETHER_HDR_LEN);
+	struct rte_ipv4_hdr *ip = rte_pktmbuf_mtod_offset(
+		m, struct rte_ipv4_hdr *, RTE_ETHER_HDR_LEN);
 
 	ip->time_to_live--;
 	ip->hdr_checksum = csum_dec_ttl(ip->hdr_checksum);

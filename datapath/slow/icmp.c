@@ -38,7 +38,8 @@ static struct ip_addr error_source(bool is_v6)
 }
 
 /* The way back to the packet's sender, as any packet to it would go. */
-static uint32_t way_back(const struct batch *b, uint64_t i, const struct parsed *pkt, const struct ip_addr *src)
+static uint32_t way_back(
+	const struct batch *b, uint64_t i, const struct parsed *pkt, const struct ip_addr *src)
 {
 	struct parsed back = { .l3 = pkt->l3, .src = *src, .dst = pkt->src };
 	struct slow_ctx ctx = { .pkt = &back,
@@ -55,8 +56,8 @@ static uint32_t way_back(const struct batch *b, uint64_t i, const struct parsed 
 	return ctx.action == SLOW_FORWARD ? ctx.path : PATH_NONE;
 }
 
-void slow_answer_error(struct worker *w, struct batch *b, uint64_t i, const struct parsed *pkt, enum drop_reason reason,
-	enum icmp_error_kind kind, uint32_t param)
+void slow_answer_error(struct worker *w, struct batch *b, uint64_t i, const struct parsed *pkt,
+	enum drop_reason reason, enum icmp_error_kind kind, uint32_t param)
 {
 	bool is_v6 = pkt->l3 == PARSED_IP6;
 	struct ip_addr src = error_source(is_v6);
@@ -65,7 +66,9 @@ void slow_answer_error(struct worker *w, struct batch *b, uint64_t i, const stru
 
 	if (kind != ICMP_ERROR_N && error_limit_pass(w)) {
 		path = way_back(b, i, pkt, &src);
-		error = path != PATH_NONE ? icmp_error_create(b->m[i], L3_OFF, kind, param, &src, w->pool) : NULL;
+		error = path != PATH_NONE
+			? icmp_error_create(b->m[i], L3_OFF, kind, param, &src, w->pool)
+			: NULL;
 		if (error != NULL)
 			worker_send(w, path_at(path), error, is_v6, 0);
 	}
@@ -75,12 +78,14 @@ void slow_answer_error(struct worker *w, struct batch *b, uint64_t i, const stru
 /* Echo request → reply, in place: addresses change places, the type's change is brought into the checksum. */
 static bool echo_reply(struct rte_mbuf *m, const struct parsed *pkt)
 {
-	uint8_t *data = rte_pktmbuf_mtod(m, uint8_t *), *icmp = data + pkt->l4_off, old_type = icmp[0];
+	uint8_t *data = rte_pktmbuf_mtod(m, uint8_t *), *icmp = data + pkt->l4_off,
+		old_type = icmp[0];
 	bool is_v6 = pkt->l3 == PARSED_IP6;
 	uint16_t csum, old_word, new_word;
 
 	if (pkt->is_frag || !pkt->has_l4 || pkt->proto != (is_v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP) ||
-		old_type != (is_v6 ? 128 : RTE_IP_ICMP_ECHO_REQUEST) || csum_verify_l4(m, L3_OFF) != CSUM_OK)
+		old_type != (is_v6 ? 128 : RTE_IP_ICMP_ECHO_REQUEST) ||
+		csum_verify_l4(m, L3_OFF) != CSUM_OK)
 		return false;
 	memcpy(&old_word, icmp, 2);
 	icmp[0] = is_v6 ? 129 : RTE_IP_ICMP_ECHO_REPLY;
@@ -125,25 +130,32 @@ void slow_self(struct worker *w, struct batch *b, uint64_t i, const struct parse
 	slow_reflect(w, b, i);
 }
 
-uint32_t slow_quoted_flow(struct worker *w, const struct rte_mbuf *m, const struct parsed *pkt, uint16_t zone)
+uint32_t slow_quoted_flow(
+	struct worker *w, const struct rte_mbuf *m, const struct parsed *pkt, uint16_t zone)
 {
 	const uint8_t *data = rte_pktmbuf_mtod(m, const uint8_t *);
 	bool is_v6 = pkt->l3 == PARSED_IP6;
 	struct parsed quote;
 	uint8_t kind;
 
-	if (parse_l3(data, m->data_len, m->pkt_len, (uint16_t)(pkt->l4_off + 8), (enum parsed_l3)pkt->l3, true, &quote) !=
-		DROP_NONE)
+	if (parse_l3(data, m->data_len, m->pkt_len, (uint16_t)(pkt->l4_off + 8),
+		    (enum parsed_l3)pkt->l3, true, &quote) != DROP_NONE)
 		return FLOW_NONE;
 	kind = quote.is_frag ? FLOW_KEY_FRAG : FLOW_KEY_L3;
 	if (!quote.is_frag && quote.has_l4)
-		kind = quote.proto == (is_v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP) ? FLOW_KEY_ECHO : FLOW_KEY_L4;
+		kind = quote.proto == (is_v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP) ? FLOW_KEY_ECHO
+									      : FLOW_KEY_L4;
 	if (!is_v6) {
-		struct flow_key4 key = { ip_v4(&quote.src), ip_v4(&quote.dst), quote.sport, quote.dport, zone, quote.proto, kind };
+		struct flow_key4 key = { ip_v4(&quote.src), ip_v4(&quote.dst), quote.sport,
+			quote.dport, zone, quote.proto, kind };
 
 		return flowtab_find4(w->ft4, &key);
 	}
-	struct flow_key6 key = { .sport = quote.sport, .dport = quote.dport, .zone = zone, .proto = quote.proto, .kind = kind };
+	struct flow_key6 key = { .sport = quote.sport,
+		.dport = quote.dport,
+		.zone = zone,
+		.proto = quote.proto,
+		.kind = kind };
 
 	memcpy(key.src, quote.src.b, 16);
 	memcpy(key.dst, quote.dst.b, 16);

@@ -29,14 +29,16 @@ static enum drop_reason dst_refused(const struct ip_addr *a)
 			return DROP_ETH_BROADCAST;
 		if (a->b[12] >= 224 && a->b[12] < 240)
 			return DROP_IP_MULTICAST;
-		return a->b[12] == 0 || a->b[12] == 127 || a->b[12] >= 240 ? DROP_IP_MARTIAN : DROP_NONE;
+		return a->b[12] == 0 || a->b[12] == 127 || a->b[12] >= 240 ? DROP_IP_MARTIAN
+									   : DROP_NONE;
 	}
 	if (a->b[0] == 0xff)
 		return DROP_IP_MULTICAST;
 	/* link-local does not leave its link */
 	if (a->b[0] == 0xfe && (a->b[1] & 0xc0) == 0x80)
 		return DROP_IP_MARTIAN;
-	return a->q[0] == 0 && (a->q[1] == 0 || a->q[1] == RTE_BE64(1)) ? DROP_IP_MARTIAN : DROP_NONE;
+	return a->q[0] == 0 && (a->q[1] == 0 || a->q[1] == RTE_BE64(1)) ? DROP_IP_MARTIAN
+									: DROP_NONE;
 }
 
 static bool is_dhcp_server(const struct parsed *pkt)
@@ -54,7 +56,8 @@ static bool is_tunnel_packet(const struct slow_ctx *ctx)
 	if (ctx->pkt->proto != IPPROTO_UDP || !tunnel_listens(rte_be_to_cpu_16(ctx->pkt->dport)))
 		return false;
 	ep = endpoint_by_addr(ctx->zone, &ctx->pkt->dst);
-	return (ep != ENDPOINT_NONE && endpoint_at(ep)->kind != ENDPOINT_POD) || tunnel_remote_known(&ctx->pkt->dst);
+	return (ep != ENDPOINT_NONE && endpoint_at(ep)->kind != ENDPOINT_POD) ||
+		tunnel_remote_known(&ctx->pkt->dst);
 }
 
 static void admit_pod(struct slow_ctx *ctx)
@@ -95,7 +98,8 @@ void layer_admit(struct slow_ctx *ctx)
 		return;
 	}
 	if ((ctx->in & FLOW_IN_TUNNEL) != 0) {
-		if (!tunnel_may_carry(ctx) || endpoint_by_addr(ctx->zone, &ctx->pkt->src) != ENDPOINT_NONE)
+		if (!tunnel_may_carry(ctx) ||
+			endpoint_by_addr(ctx->zone, &ctx->pkt->src) != ENDPOINT_NONE)
 			slow_drop(ctx, DROP_IP_SRC_SPOOFED, ICMP_ERROR_N);
 		return;
 	}

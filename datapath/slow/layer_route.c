@@ -25,7 +25,8 @@ static void next_hop(struct slow_ctx *ctx, uint16_t port_id, const struct ip_add
 	if (path != PATH_NONE) {
 		ctx->path = path;
 		ctx->action = SLOW_FORWARD;
-	} else if (atomic_load_explicit(&neigh_at(idx)->state, memory_order_acquire) == NEIGH_FAILED) {
+	} else if (atomic_load_explicit(&neigh_at(idx)->state, memory_order_acquire) ==
+		NEIGH_FAILED) {
 		slow_drop(ctx, DROP_NEIGH_FAILED, ICMP_ERROR_HOST_UNREACHABLE);
 	} else {
 		ctx->action = SLOW_RESOLVE_NEIGH;

@@ -22,7 +22,9 @@ void slow_reflect(struct worker *w, struct batch *b, uint64_t i)
 
 static void punt_neigh(struct worker *w, struct batch *b, uint64_t i)
 {
-	struct punt_msg msg = { .kind = PUNT_NEIGH, .port_id = b->port->id, .worker = w->id, .m = b->m[i] };
+	struct punt_msg msg = {
+		.kind = PUNT_NEIGH, .port_id = b->port->id, .worker = w->id, .m = b->m[i]
+	};
 
 	if (punt_send(&msg))
 		batch_take(b, i);
@@ -52,10 +54,12 @@ static bool may_claim(const struct port *p, const struct ip_addr *addr)
 
 static bool owns(const struct port *p, const struct ip_addr *addr)
 {
-	return p->endpoint_idx != ENDPOINT_NONE && endpoint_owns(endpoint_at(p->endpoint_idx), addr);
+	return p->endpoint_idx != ENDPOINT_NONE &&
+		endpoint_owns(endpoint_at(p->endpoint_idx), addr);
 }
 
-static void arp_on_uplink(struct worker *w, struct batch *b, uint64_t i, const struct arp_info *info)
+static void arp_on_uplink(
+	struct worker *w, struct batch *b, uint64_t i, const struct arp_info *info)
 {
 	struct ip_addr target = ip_from_v4(info->target_ip), sender = ip_from_v4(info->sender_ip);
 
@@ -119,14 +123,24 @@ static void nd_on_uplink(struct worker *w, struct batch *b, uint64_t i, const st
 		batch_kill(w, b, i, DROP_ND_INVALID);
 }
 
+/* fe80::1, leatd's own on every link; other link-local addresses are the pod's to choose. */
+static bool is_gateway_link_local(const struct ip_addr *a)
+{
+	return a->q[0] == RTE_BE64(0xfe80000000000000ull) && a->q[1] == RTE_BE64(1);
+}
+
 static enum drop_reason nd_pod_refused(const struct port *p, const struct nd_info *info)
 {
 	if (info->type == ND_RA || info->type == ND_REDIRECT)
 		return DROP_RA_FROM_POD;
+	if (is_gateway_link_local(&info->src) ||
+		(info->type == ND_NA && is_gateway_link_local(&info->target)))
+		return DROP_ND_SPOOFED;
 	if ((info->has_slla && !rte_is_same_ether_addr(&info->slla, &p->mac)) ||
 		(info->has_tlla && !rte_is_same_ether_addr(&info->tlla, &p->mac)))
 		return DROP_ND_SPOOFED;
-	if (!info->is_dad && !ip_is_zero(&info->src) && !is_link_local(&info->src) && !may_claim(p, &info->src))
+	if (!info->is_dad && !ip_is_zero(&info->src) && !is_link_local(&info->src) &&
+		!may_claim(p, &info->src))
 		return DROP_ND_SPOOFED;
 	if (info->type == ND_NA && !is_link_local(&info->target) && !may_claim(p, &info->target))
 		return DROP_ND_SPOOFED;

@@ -42,7 +42,8 @@ void slow_layers_run(struct slow_ctx *ctx, enum layer_id first)
 }
 
 /* For us, and (pods) from the pod's own MAC; groups are for ARP and ND only. */
-static enum drop_reason eth_check(const struct port *p, const uint8_t *data, const struct parsed *pkt)
+static enum drop_reason eth_check(
+	const struct port *p, const uint8_t *data, const struct parsed *pkt)
 {
 	const struct rte_ether_hdr *eth = (const struct rte_ether_hdr *)data;
 	const struct rte_ether_addr *own = p->role == PORT_ROLE_UPLINK ? &p->mac : &p->gw_mac;
@@ -53,13 +54,15 @@ static enum drop_reason eth_check(const struct port *p, const uint8_t *data, con
 		return DROP_NONE;
 	if (rte_is_broadcast_ether_addr(&eth->dst_addr))
 		return DROP_ETH_BROADCAST;
-	return rte_is_multicast_ether_addr(&eth->dst_addr) ? DROP_IP_MULTICAST : DROP_ETH_DST_FOREIGN;
+	return rte_is_multicast_ether_addr(&eth->dst_addr) ? DROP_IP_MULTICAST
+							   : DROP_ETH_DST_FOREIGN;
 }
 
 /* Hands the packet to the control thread, which asks for the neighbour and gives the packet back. */
 static void hold(struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx)
 {
-	struct punt_msg msg = { .kind = ctx->action == SLOW_RESOLVE_TUNNEL ? PUNT_TUNNEL : PUNT_RESOLVE,
+	struct punt_msg msg = { .kind = ctx->action == SLOW_RESOLVE_TUNNEL ? PUNT_TUNNEL
+									   : PUNT_RESOLVE,
 		.port_id = b->port->id,
 		.in = b->in[i],
 		.out_port_id = ctx->out_port,
@@ -76,7 +79,10 @@ static void hold(struct worker *w, struct batch *b, uint64_t i, const struct slo
 
 static void probe_again(struct worker *w, const struct slow_ctx *ctx)
 {
-	struct punt_msg msg = { .kind = PUNT_PROBE, .out_port_id = ctx->out_port, .worker = w->id, .target = ctx->next_hop };
+	struct punt_msg msg = { .kind = PUNT_PROBE,
+		.out_port_id = ctx->out_port,
+		.worker = w->id,
+		.target = ctx->next_hop };
 
 	punt_send(&msg);
 }
@@ -88,7 +94,8 @@ static void act(struct worker *w, struct batch *b, uint64_t i, struct slow_ctx *
 	switch (ctx->action) {
 	case SLOW_FORWARD:
 		if (!ctx->keep_ttl && pkt->ttl <= 1)
-			slow_answer_error(w, b, i, pkt, DROP_TTL_EXCEEDED, ICMP_ERROR_TTL_EXCEEDED, 0);
+			slow_answer_error(
+				w, b, i, pkt, DROP_TTL_EXCEEDED, ICMP_ERROR_TTL_EXCEEDED, 0);
 		else if (pkt->is_icmp_error)
 			commit_once(w, b, i, ctx);
 		else

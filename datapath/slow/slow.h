@@ -61,7 +61,8 @@ const char *layer_name(enum layer_id id);
 void slow_layers_run(struct slow_ctx *ctx, enum layer_id first);
 
 /* Ends the walk with a drop; error: ICMP_ERROR_N for silence. For layers. */
-static inline void slow_drop(struct slow_ctx *ctx, enum drop_reason reason, enum icmp_error_kind error)
+static inline void slow_drop(
+	struct slow_ctx *ctx, enum drop_reason reason, enum icmp_error_kind error)
 {
 	ctx->action = SLOW_DROP;
 	ctx->reason = (uint8_t)reason;
@@ -79,8 +80,8 @@ void slow_arp(struct worker *w, struct batch *b, uint64_t i);
 void slow_nd(struct worker *w, struct batch *b, uint64_t i);
 
 /* Drops packet i and, rate-limited, tells its sender (icmp.c). */
-void slow_answer_error(struct worker *w, struct batch *b, uint64_t i, const struct parsed *pkt, enum drop_reason reason,
-	enum icmp_error_kind kind, uint32_t param);
+void slow_answer_error(struct worker *w, struct batch *b, uint64_t i, const struct parsed *pkt,
+	enum drop_reason reason, enum icmp_error_kind kind, uint32_t param);
 
 /* A packet for leatd itself: echo is answered (icmp.c). */
 void slow_self(struct worker *w, struct batch *b, uint64_t i, const struct parsed *pkt);
@@ -89,6 +90,7 @@ void slow_self(struct worker *w, struct batch *b, uint64_t i, const struct parse
 void slow_reflect(struct worker *w, struct batch *b, uint64_t i);
 
 /* Direction and table of the connection that an ICMP error speaks of: flow index of the quoted packet, FLOW_NONE if none. */
-uint32_t slow_quoted_flow(struct worker *w, const struct rte_mbuf *m, const struct parsed *pkt, uint16_t zone);
+uint32_t slow_quoted_flow(
+	struct worker *w, const struct rte_mbuf *m, const struct parsed *pkt, uint16_t zone);
 
 #endif

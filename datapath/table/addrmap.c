@@ -36,7 +36,8 @@ struct addrmap *addrmap_create(const char *name, uint32_t max)
 		.key_len = sizeof(struct addrmap_key),
 		.hash_func = rte_hash_crc,
 		.socket_id = (int)rte_socket_id(),
-		.extra_flag = RTE_HASH_EXTRA_FLAGS_RW_CONCURRENCY_LF | RTE_HASH_EXTRA_FLAGS_EXT_TABLE,
+		.extra_flag = RTE_HASH_EXTRA_FLAGS_RW_CONCURRENCY_LF |
+			RTE_HASH_EXTRA_FLAGS_EXT_TABLE,
 	};
 	struct rte_hash_rcu_config rcu = { .v = rcu_qsbr, .mode = RTE_HASH_QSBR_MODE_DQ };
 

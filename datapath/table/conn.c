@@ -69,7 +69,8 @@ static enum conn_state tcp_next(struct conn *c, enum conn_state s, enum conn_dir
 	if ((f & CONN_TCP_FIN) != 0 && s < CONN_CLOSED) {
 		uint8_t seen = atomic_fetch_or_explicit(&c->flags, fin, memory_order_relaxed) | fin;
 
-		return seen == (CONN_F_FIN_ORIG | CONN_F_FIN_REPLY) ? CONN_TIME_WAIT : CONN_FIN_WAIT;
+		return seen == (CONN_F_FIN_ORIG | CONN_F_FIN_REPLY) ? CONN_TIME_WAIT
+								    : CONN_FIN_WAIT;
 	}
 	/* The ACK that ends the handshake comes from the opener; data from the other side means that it was lost to us. */
 	if (s == CONN_SYN_RECV && dir == CONN_ORIG)
@@ -99,8 +100,8 @@ bool conn_track(struct conn *c, enum conn_dir dir, uint8_t tcp_flags)
 
 const char *conn_state_name(enum conn_state state)
 {
-	static const char *const names[CONN_STATE_N] = { "free", "new", "replied", "syn_sent", "syn_recv", "established",
-		"fin_wait", "time_wait", "closed", "dead" };
+	static const char *const names[CONN_STATE_N] = { "free", "new", "replied", "syn_sent",
+		"syn_recv", "established", "fin_wait", "time_wait", "closed", "dead" };
 
 	return (unsigned int)state < CONN_STATE_N ? names[state] : "?";
 }

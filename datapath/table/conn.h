@@ -21,7 +21,7 @@ enum conn_state {
 	CONN_FIN_WAIT,	  /* FIN from one side */
 	CONN_TIME_WAIT,	  /* FIN from both */
 	CONN_CLOSED,	  /* RST */
-	CONN_DEAD,	  /* to be removed by the sweeper as soon as it comes by (flush, endpoint gone) */
+	CONN_DEAD, /* to be removed by the sweeper as soon as it comes by (flush, endpoint gone) */
 	CONN_STATE_N
 };
 
@@ -35,16 +35,20 @@ struct conn {
 	uint8_t proto;
 	_Atomic uint8_t flags;
 	uint8_t pad;
-	_Atomic uint32_t route[CONN_DIR_N];    /* route that decided each direction's way, or SLOT_NONE */
-	_Atomic uint32_t endpoint[CONN_DIR_N]; /* who opened it, whom it reaches; SLOT_NONE: not on this node */
+	_Atomic uint32_t
+		route[CONN_DIR_N]; /* route that decided each direction's way, or SLOT_NONE */
+	_Atomic uint32_t endpoint
+		[CONN_DIR_N]; /* who opened it, whom it reaches; SLOT_NONE: not on this node */
 	uint32_t created_s;
-	uint32_t next; /* list link while free or retired */
+	uint32_t next;		   /* list link while free or retired */
 	uint32_t service, backend; /* dependencies of the next layers; SLOT_NONE */
 	uint32_t rule;
+	uint32_t opener; /* endpoint that it is counted at, SLOT_NONE: none */
 	uint16_t zone;
 	uint16_t pad2;
 };
-static_assert(sizeof(struct conn) <= 48, "a connection of two 64 B flows and 16 B of index stays within 192 B");
+static_assert(sizeof(struct conn) <= 48,
+	"a connection of two 64 B flows and 16 B of index stays within 192 B");
 
 #define CONN_TCP_FIN 0x01u
 #define CONN_TCP_SYN 0x02u
@@ -54,16 +58,13 @@ static_assert(sizeof(struct conn) <= 48, "a connection of two 64 B flows and 16 
 /* State of a new connection for its first packet. tcp_flags matter for TCP only. */
 enum conn_state conn_first_state(uint8_t proto, uint8_t tcp_flags);
 
-/* Whether TCP flags are a combination that no stack sends (none, SYN+FIN, SYN+RST …). */
+/* Whether TCP flags are a combination that no stack sends: SYN with FIN or RST, FIN with RST, none of SYN, RST and ACK.
+ * One bit for each value of FIN, SYN, RST, PSH, ACK, for the fast path. */
+#define CONN_TCP_FLAGS_BAD 0xe8e8ebebu
+
 static inline bool conn_tcp_flags_bad(uint8_t flags)
 {
-	uint8_t f = flags & (CONN_TCP_FIN | CONN_TCP_SYN | CONN_TCP_RST | CONN_TCP_ACK);
-
-	if ((f & CONN_TCP_SYN) != 0)
-		return (f & (CONN_TCP_FIN | CONN_TCP_RST)) != 0;
-	if ((f & CONN_TCP_RST) != 0)
-		return (f & CONN_TCP_FIN) != 0;
-	return (f & CONN_TCP_ACK) == 0;
+	return (CONN_TCP_FLAGS_BAD >> (flags & 31) & 1) != 0;
 }
 
 /* Advances the state for a packet of direction dir. Whether further packets of the flow still need tracking (the handshake is

@@ -10,8 +10,10 @@
 #include <rte_jhash.h>
 
 #include "datapath/base/clock.h"
+#include "datapath/base/gen.h"
 #include "datapath/table/addrmap.h"
 #include "datapath/table/path.h"
+#include "datapath/table/route.h"
 
 struct slots endpoint_slots;
 static struct addrmap *by_addr;
@@ -28,7 +30,8 @@ int endpoint_table_init(void)
 		.extra_flag = RTE_HASH_EXTRA_FLAGS_EXT_TABLE,
 	};
 
-	if (slots_init(&endpoint_slots, RTE_ALIGN_CEIL(sizeof(struct endpoint), 64), ENDPOINT_TABLE_MAX) < 0)
+	if (slots_init(&endpoint_slots, RTE_ALIGN_CEIL(sizeof(struct endpoint), 64),
+		    ENDPOINT_TABLE_MAX) < 0)
 		return -ENOMEM;
 	by_addr = addrmap_create("endpoint_addr", 2 * ENDPOINT_TABLE_MAX);
 	by_id = rte_hash_create(&params);
@@ -62,7 +65,8 @@ static const struct ip_addr *first_addr(const struct endpoint *ep, bool is_v6)
 struct ip_addr endpoint_node_addr(bool is_v6)
 {
 	uint32_t idx = atomic_load_explicit(&node_endpoint[is_v6], memory_order_acquire);
-	const struct ip_addr *addr = idx != ENDPOINT_NONE ? first_addr(endpoint_at(idx), is_v6) : NULL;
+	const struct ip_addr *addr = idx != ENDPOINT_NONE ? first_addr(endpoint_at(idx), is_v6)
+							  : NULL;
 
 	return addr != NULL ? *addr : (struct ip_addr){ 0 };
 }
@@ -76,9 +80,12 @@ static void node_endpoint_choose(void)
 		for (uint32_t i = endpoint_next(0); i != ENDPOINT_NONE; i = endpoint_next(i + 1)) {
 			const struct endpoint *ep = endpoint_at(i);
 
-			if (ep->kind == ENDPOINT_POD || ep->zone != 0 || first_addr(ep, is_v6) == NULL)
+			if (ep->kind == ENDPOINT_POD || ep->zone != 0 ||
+				first_addr(ep, is_v6) == NULL)
 				continue;
-			if (best == ENDPOINT_NONE || (ep->kind == ENDPOINT_HOST && endpoint_at(best)->kind != ENDPOINT_HOST))
+			if (best == ENDPOINT_NONE ||
+				(ep->kind == ENDPOINT_HOST &&
+					endpoint_at(best)->kind != ENDPOINT_HOST))
 				best = i;
 		}
 		atomic_store_explicit(&node_endpoint[is_v6], best, memory_order_release);
@@ -97,7 +104,8 @@ uint32_t endpoint_by_id(const char *id)
 	void *data;
 
 	id_key(id, key);
-	return rte_hash_lookup_data(by_id, key, &data) < 0 ? ENDPOINT_NONE : (uint32_t)(uintptr_t)data;
+	return rte_hash_lookup_data(by_id, key, &data) < 0 ? ENDPOINT_NONE
+							   : (uint32_t)(uintptr_t)data;
 }
 
 uint32_t endpoint_by_addr(uint16_t zone, const struct ip_addr *addr)
@@ -135,8 +143,9 @@ static void meters_set(struct endpoint *ep, const struct endpoint_config *cfg)
 		meter_set(&ep->pkts[d], l->rate_pps, l->burst_pkts);
 		/* bits a second become bytes; a bucket always holds one 64 KiB super-frame */
 		meter_set(&ep->bytes[d], l->rate_bps / 8,
-			l->rate_bps != 0 && l->burst_bytes != 0 ? RTE_MAX(l->burst_bytes, 65536u) :
-								  RTE_MAX(l->rate_bps / 80, 65536u));
+			l->rate_bps != 0 && l->burst_bytes != 0
+				? RTE_MAX(l->burst_bytes, 65536u)
+				: RTE_MAX(l->rate_bps / 80, 65536u));
 		ep->is_metered[d] = l->rate_pps != 0 || l->rate_bps != 0;
 	}
 }
@@ -145,6 +154,13 @@ static void addrs_del(uint16_t zone, const struct ip_addr *addrs, unsigned int n
 {
 	for (unsigned int i = 0; i < n; i++)
 		addrmap_del(by_addr, zone, &addrs[i]);
+}
+
+/* Flows to these addresses were judged by the route that covered them until now: they must look again. */
+static void covering_routes_touch(uint16_t zone, const struct ip_addr *addrs, unsigned int n)
+{
+	for (unsigned int i = 0; i < n && route_base != NULL; i++)
+		gen_touch(&route_base[route_lookup(zone, &addrs[i])].gen);
 }
 
 int endpoint_add(const struct endpoint_config *cfg, uint32_t *out_idx, unsigned int *out_taken)
@@ -191,6 +207,7 @@ int endpoint_add(const struct endpoint_config *cfg, uint32_t *out_idx, unsigned 
 			goto err_addrs;
 	if (cfg->kind != ENDPOINT_POD)
 		node_endpoint_choose();
+	covering_routes_touch(cfg->zone, cfg->addrs, cfg->n_addrs);
 	*out_idx = idx;
 	return 0;
 

@@ -22,7 +22,7 @@
 #define ENDPOINT_ID_LEN 128
 
 enum endpoint_kind {
-	ENDPOINT_POD,  /* its addresses are its own; source addresses are checked */
+	ENDPOINT_POD, /* its addresses are its own; source addresses are checked */
 	ENDPOINT_HOST, /* the node's stack behind leat0; may forward for others, source not checked */
 	ENDPOINT_SELF, /* leatd's own address on an uplink: tunnel end, ping; no path */
 };
@@ -30,7 +30,8 @@ enum endpoint_kind {
 /* Generic cell rate algorithm (ITU-T I.371): one 64-bit theoretical arrival time, so that several workers share it. */
 struct meter {
 	_Atomic uint64_t tat_ns;
-	uint64_t ns_per_kunit; /* nanoseconds that 1024 units (packets or bytes) take; 0: no limit */
+	uint64_t
+		ns_per_kunit; /* nanoseconds that 1024 units (packets or bytes) take; 0: no limit */
 	uint64_t burst_ns;
 };
 
@@ -39,7 +40,11 @@ struct endpoint_limits {
 	uint64_t rate_bps, burst_bytes;
 };
 
-enum endpoint_dir { ENDPOINT_FROM, ENDPOINT_TO, ENDPOINT_DIR_N }; /* sent by the pod, delivered to it */
+enum endpoint_dir {
+	ENDPOINT_FROM,
+	ENDPOINT_TO,
+	ENDPOINT_DIR_N
+}; /* sent by the pod, delivered to it */
 
 struct endpoint {
 	_Atomic uint32_t gen;
@@ -126,15 +131,39 @@ static inline bool meter_take(struct meter *m, uint64_t units, uint64_t now_ns)
 		next = (tat > now_ns ? tat : now_ns) + ((units * m->ns_per_kunit) >> 10);
 		if (next > now_ns + m->burst_ns)
 			return false;
-	} while (!atomic_compare_exchange_weak_explicit(&m->tat_ns, &tat, next, memory_order_relaxed,
-		memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(
+		&m->tat_ns, &tat, next, memory_order_relaxed, memory_order_relaxed));
 	return true;
 }
 
 /* Both limits of one direction for a packet of `bytes` (L3 length). A refused packet takes nothing but a packet token. */
-static inline bool endpoint_meter_take(struct endpoint *ep, enum endpoint_dir dir, uint32_t bytes, uint64_t now_ns)
+static inline bool endpoint_meter_take(
+	struct endpoint *ep, enum endpoint_dir dir, uint32_t bytes, uint64_t now_ns)
 {
 	return meter_take(&ep->pkts[dir], 1, now_ns) && meter_take(&ep->bytes[dir], bytes, now_ns);
+}
+
+/* Connections that the endpoint opened and that are still in the table. Any worker. The count of a slot that was reused may miss
+ * connections of its former user, never show more. */
+static inline void endpoint_conn_get(uint32_t idx)
+{
+	if (idx != ENDPOINT_NONE)
+		atomic_fetch_add_explicit(&endpoint_at(idx)->n_conns, 1, memory_order_relaxed);
+}
+
+static inline void endpoint_conn_put(uint32_t idx)
+{
+	_Atomic uint32_t *n_conns;
+	uint32_t n;
+
+	if (idx == ENDPOINT_NONE)
+		return;
+	n_conns = &endpoint_at(idx)->n_conns;
+	n = atomic_load_explicit(n_conns, memory_order_relaxed);
+	while (n > 0 &&
+		!atomic_compare_exchange_weak_explicit(
+			n_conns, &n, n - 1, memory_order_relaxed, memory_order_relaxed))
+		;
 }
 
 #endif

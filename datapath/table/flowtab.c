@@ -5,8 +5,8 @@
 
 #include <rte_pause.h>
 
+#include "datapath/table/endpoint.h"
 #include "datapath/table/flowtab_layout.h"
-
 
 #define SWEEP_CHUNK 64u
 #define CACHE_REFILL 64u
@@ -15,8 +15,8 @@
 
 static bool key_eq(const struct flowtab *t, uint32_t flow, const void *key)
 {
-	return t->is_v6 ? flow_key6_eq(&flowtab_flow6(t, flow)->key, key) :
-			  flow_key4_eq(&flowtab_flow4(t, flow)->key, key);
+	return t->is_v6 ? flow_key6_eq(&flowtab_flow6(t, flow)->key, key)
+			: flow_key4_eq(&flowtab_flow4(t, flow)->key, key);
 }
 
 static uint64_t key_hash(const struct flowtab *t, const void *key)
@@ -26,10 +26,12 @@ static uint64_t key_hash(const struct flowtab *t, const void *key)
 
 static void *flow_key(const struct flowtab *t, uint32_t flow)
 {
-	return t->is_v6 ? (void *)&flowtab_flow6(t, flow)->key : (void *)&flowtab_flow4(t, flow)->key;
+	return t->is_v6 ? (void *)&flowtab_flow6(t, flow)->key
+			: (void *)&flowtab_flow4(t, flow)->key;
 }
 
-static uint32_t bucket_find(const struct flowtab *t, uint32_t bucket, uint16_t tag, const void *key, unsigned int *out_slot)
+static uint32_t bucket_find(const struct flowtab *t, uint32_t bucket, uint16_t tag, const void *key,
+	unsigned int *out_slot)
 {
 	const struct flowtab_bucket *b = &t->buckets[bucket];
 
@@ -131,7 +133,8 @@ static int bucket_displace(struct flowtab *t, uint32_t from, uint32_t other)
 			continue;
 		room = bucket_free_slot(alt);
 		if (room >= 0) {
-			bucket_put(alt, room, tag, atomic_load_explicit(&b->flow[slot], memory_order_relaxed));
+			bucket_put(alt, room, tag,
+				atomic_load_explicit(&b->flow[slot], memory_order_relaxed));
 			atomic_store_explicit(&b->tag[slot], 0, memory_order_release);
 		}
 		bucket_unlock(alt);
@@ -150,7 +153,8 @@ static int index_insert(struct flowtab *t, uint32_t flow)
 	int slot, ret = 0;
 
 	pair_lock(t, b1, b2);
-	if (bucket_find(t, b1, tag, key, NULL) != FLOW_NONE || bucket_find(t, b2, tag, key, NULL) != FLOW_NONE) {
+	if (bucket_find(t, b1, tag, key, NULL) != FLOW_NONE ||
+		bucket_find(t, b2, tag, key, NULL) != FLOW_NONE) {
 		ret = -EEXIST;
 		goto out;
 	}
@@ -255,6 +259,7 @@ uint32_t flowtab_alloc(struct flowtab *t, unsigned int worker)
 	c->free_head = t->conns[conn].next;
 	c->n_free--;
 	memset(&t->conns[conn], 0, sizeof(t->conns[conn]));
+	t->conns[conn].opener = ENDPOINT_NONE;
 	memset(t->flows + 2 * (size_t)conn * flow_size, 0, 2 * flow_size);
 	return conn;
 }
@@ -302,17 +307,20 @@ void flowtab_remove(struct flowtab *t, unsigned int worker, uint32_t conn)
 		t->conns[c->retired_tail].next = conn;
 	c->retired_tail = conn;
 	c->n_expired++;
+	endpoint_conn_put(t->conns[conn].opener);
 }
 
 static void side_clear(struct flowtab *t, uint32_t conn)
 {
 	for (uint32_t flow = 2 * conn; flow <= 2 * conn + 1; flow++) {
-		uint16_t flags = atomic_load_explicit(&flowtab_prog(t, flow)->flags, memory_order_relaxed);
+		uint16_t flags = atomic_load_explicit(
+			&flowtab_prog(t, flow)->flags, memory_order_relaxed);
 
 		if ((flags & FLOW_F_FOREIGN) == 0)
 			continue;
 		for (unsigned int w = 0; w < RCU_MAX_READERS; w++) {
-			struct flow_count *side = atomic_load_explicit(&t->side[w], memory_order_acquire);
+			struct flow_count *side = atomic_load_explicit(
+				&t->side[w], memory_order_acquire);
 
 			if (side != NULL)
 				side[flow] = (struct flow_count){ 0 };
@@ -351,8 +359,10 @@ void flowtab_reclaim(struct flowtab *t, unsigned int worker)
 
 static uint32_t conn_last_seen_s(const struct flowtab *t, uint32_t conn)
 {
-	uint32_t a = atomic_load_explicit(&flowtab_prog(t, 2 * conn)->last_seen_s, memory_order_relaxed);
-	uint32_t b = atomic_load_explicit(&flowtab_prog(t, 2 * conn + 1)->last_seen_s, memory_order_relaxed);
+	uint32_t a = atomic_load_explicit(
+		&flowtab_prog(t, 2 * conn)->last_seen_s, memory_order_relaxed);
+	uint32_t b = atomic_load_explicit(
+		&flowtab_prog(t, 2 * conn + 1)->last_seen_s, memory_order_relaxed);
 
 	return a > b ? a : b;
 }
@@ -371,7 +381,8 @@ unsigned int flowtab_sweep(struct flowtab *t, unsigned int worker, unsigned int 
 
 		/* Chunks go round the workers; behind the last touched one the round begins again. */
 		if (conn % SWEEP_CHUNK == 0 && conn / SWEEP_CHUNK % t->n_workers != worker)
-			conn += ((worker + t->n_workers - conn / SWEEP_CHUNK % t->n_workers) % t->n_workers) *
+			conn += ((worker + t->n_workers - conn / SWEEP_CHUNK % t->n_workers) %
+					t->n_workers) *
 				SWEEP_CHUNK;
 		if (conn >= t->n_touched) {
 			c->sweep_next = worker * SWEEP_CHUNK;
@@ -383,7 +394,8 @@ unsigned int flowtab_sweep(struct flowtab *t, unsigned int worker, unsigned int 
 		if (state == CONN_FREE)
 			continue;
 		if (state == CONN_DEAD ||
-			(int32_t)(now_s - conn_last_seen_s(t, conn) - conn_timeout_s(record->proto, state)) >= 0) {
+			(int32_t)(now_s - conn_last_seen_s(t, conn) -
+				conn_timeout_s(record->proto, state)) >= 0) {
 			/* FREE: the next round passes it by; a late packet's conn_track() changes nothing in it. */
 			atomic_store_explicit(&record->state, CONN_FREE, memory_order_relaxed);
 			flowtab_remove(t, worker, conn);
@@ -395,15 +407,18 @@ unsigned int flowtab_sweep(struct flowtab *t, unsigned int worker, unsigned int 
 
 /* --- counters --------------------------------------------------------------------------------------------------- */
 
-void flowtab_count_foreign(struct flowtab *t, unsigned int worker, uint32_t flow, uint32_t pkts, uint32_t bytes)
+void flowtab_count_foreign(
+	struct flowtab *t, unsigned int worker, uint32_t flow, uint32_t pkts, uint32_t bytes)
 {
 	struct flow_count *side = atomic_load_explicit(&t->side[worker], memory_order_relaxed);
 
-	if (side == NULL) /* the control thread could not make it: the packets are forwarded, not counted */
+	if (side ==
+		NULL) /* the control thread could not make it: the packets are forwarded, not counted */
 		return;
 	side[flow].pkts += pkts;
 	side[flow].bytes += bytes;
-	atomic_fetch_or_explicit(&flowtab_prog(t, flow)->flags, FLOW_F_FOREIGN, memory_order_relaxed);
+	atomic_fetch_or_explicit(
+		&flowtab_prog(t, flow)->flags, FLOW_F_FOREIGN, memory_order_relaxed);
 }
 
 struct flow_count flowtab_count(const struct flowtab *t, uint32_t flow)
@@ -413,7 +428,8 @@ struct flow_count flowtab_count(const struct flowtab *t, uint32_t flow)
 		.bytes = ((uint64_t)p->bytes_hi << 32) | p->bytes_lo };
 
 	for (unsigned int w = 0; w < t->n_workers; w++) {
-		const struct flow_count *side = atomic_load_explicit(&t->side[w], memory_order_acquire);
+		const struct flow_count *side = atomic_load_explicit(
+			&t->side[w], memory_order_acquire);
 
 		if (side != NULL) {
 			sum.pkts += side[flow].pkts;
@@ -421,6 +437,11 @@ struct flow_count flowtab_count(const struct flowtab *t, uint32_t flow)
 		}
 	}
 	return sum;
+}
+
+bool flowtab_is_nearly_full(const struct flowtab *t)
+{
+	return t->n_touched - t->n_free > t->n_conns - t->n_conns / FLOWTAB_RESERVE;
 }
 
 uint32_t flowtab_n_used(const struct flowtab *t)

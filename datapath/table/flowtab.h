@@ -33,6 +33,8 @@
 
 #define FLOW_NONE UINT32_MAX
 #define FLOWTAB_BUCKET_LEN 10
+#define FLOWTAB_RESERVE                                                                            \
+	64u /* the last 1/64 of the table is for endpoints that hold less than that */
 
 /* How ports are to be read, and what must not mix. */
 enum flow_key_kind {
@@ -62,9 +64,9 @@ static_assert(sizeof(struct flow_key6) == 40, "five words");
 
 /* flags of a flow; the first group is what the fast path must look at before it may take the plain road */
 #define FLOW_F_UNJUDGED (1u << 0) /* no verdict yet for this direction: layers first */
-#define FLOW_F_TRACK (1u << 1)	  /* every packet goes through conn_track() (handshake, unreplied) */
-#define FLOW_F_TCP (1u << 2)	  /* SYN, FIN, RST go through conn_track() */
-#define FLOW_F_NAT (1u << 3)	  /* addresses or ports are rewritten */
+#define FLOW_F_TRACK (1u << 1) /* every packet goes through conn_track() (handshake, unreplied) */
+#define FLOW_F_TCP (1u << 2)   /* SYN, FIN, RST go through conn_track() */
+#define FLOW_F_NAT (1u << 3)   /* addresses or ports are rewritten */
 #define FLOW_F_KEEP_TTL (1u << 4) /* begins or ends at this node */
 #define FLOW_F_METERED (1u << 5)  /* an endpoint's rate limit applies */
 #define FLOW_F_FOREIGN (1u << 6)  /* another worker has counted too */
@@ -140,7 +142,8 @@ struct flowtab {
 	_Atomic uint32_t free_lock __rte_cache_aligned;
 	uint32_t free_head, n_free, n_touched;
 	struct flowtab_cache cache[RCU_MAX_READERS];
-	_Atomic(struct flow_count *) side[RCU_MAX_READERS]; /* by flow index; made when first needed */
+	_Atomic(struct flow_count *)
+		side[RCU_MAX_READERS]; /* by flow index; made when first needed */
 	unsigned int n_workers;
 	struct flowtab_header *header;
 	struct region region;
@@ -150,8 +153,8 @@ struct flowtab {
 /* instance NULL: anonymous memory. n_conns: connections (≥ 64). n_workers: sweepers. A region that fits (layout version,
  * sizes, checksum) is adopted: its index is rebuilt, every flow marked unjudged; else it is cleared and *out_cold_reason tells
  * why (static text, NULL when adopted or new). 0 or as region_open(). Control thread. */
-int flowtab_open(struct flowtab *t, const char *instance, bool is_v6, uint32_t n_conns, unsigned int n_workers, int node,
-	const char **out_cold_reason);
+int flowtab_open(struct flowtab *t, const char *instance, bool is_v6, uint32_t n_conns,
+	unsigned int n_workers, int node, const char **out_cold_reason);
 void flowtab_close(struct flowtab *t, bool keep);
 
 /* Bytes that a table of n_conns connections takes. */
@@ -159,6 +162,9 @@ size_t flowtab_size_bytes(bool is_v6, uint32_t n_conns);
 
 /* Stores the present time for the next process; once a second. Control thread. */
 void flowtab_heartbeat(struct flowtab *t, uint32_t now_s);
+
+/* Whether only the reserve is left (what workers hold in their caches counts as used). Any thread. */
+bool flowtab_is_nearly_full(const struct flowtab *t);
 
 /* Connections in use. Approximate while workers run. Any thread. */
 uint32_t flowtab_n_used(const struct flowtab *t);
@@ -238,7 +244,8 @@ static inline uint32_t flowtab_match(const struct flowtab_bucket *b, uint16_t ta
 	uint32_t mask = 0;
 
 	for (unsigned int i = 0; i < FLOWTAB_BUCKET_LEN; i++)
-		mask |= (uint32_t)(atomic_load_explicit(&b->tag[i], memory_order_relaxed) == tag) << (2 * i);
+		mask |= (uint32_t)(atomic_load_explicit(&b->tag[i], memory_order_relaxed) == tag)
+			<< (2 * i);
 	return mask;
 #endif
 }
@@ -274,7 +281,11 @@ static inline struct flow_key4 flow_key4_reverse(const struct flow_key4 *k)
 
 static inline struct flow_key6 flow_key6_reverse(const struct flow_key6 *k)
 {
-	struct flow_key6 r = { .sport = k->dport, .dport = k->sport, .zone = k->zone, .proto = k->proto, .kind = k->kind };
+	struct flow_key6 r = { .sport = k->dport,
+		.dport = k->sport,
+		.zone = k->zone,
+		.proto = k->proto,
+		.kind = k->kind };
 
 	memcpy(r.src, k->dst, 16);
 	memcpy(r.dst, k->src, 16);
@@ -298,10 +309,12 @@ void flowtab_remove(struct flowtab *t, unsigned int worker, uint32_t conn);
 void flowtab_reclaim(struct flowtab *t, unsigned int worker);
 
 /* Looks at up to `max` connections of this worker's chunks, removes the timed-out. Number looked at. now_s: clock_s(). */
-unsigned int flowtab_sweep(struct flowtab *t, unsigned int worker, unsigned int max, uint32_t now_s);
+unsigned int flowtab_sweep(
+	struct flowtab *t, unsigned int worker, unsigned int max, uint32_t now_s);
 
 /* Adds to a flow's counters from a worker that is not its owner. */
-void flowtab_count_foreign(struct flowtab *t, unsigned int worker, uint32_t flow, uint32_t pkts, uint32_t bytes);
+void flowtab_count_foreign(
+	struct flowtab *t, unsigned int worker, uint32_t flow, uint32_t pkts, uint32_t bytes);
 
 /* Sum over all workers. Any thread; not a snapshot. */
 struct flow_count flowtab_count(const struct flowtab *t, uint32_t flow);

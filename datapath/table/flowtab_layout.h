@@ -18,7 +18,7 @@ struct flowtab_header {
 	uint32_t flow_size, conn_size, bucket_size;
 	uint32_t n_conns, n_buckets;
 	uint64_t seed[4];
-	uint32_t checksum; /* CRC32C of the above */
+	uint32_t checksum;	    /* CRC32C of the above */
 	_Atomic uint32_t now_s;	    /* clock of the process that wrote, once a second */
 	_Atomic uint32_t n_touched; /* connections beyond are zero */
 };

@@ -28,7 +28,8 @@ static struct layout layout_of(bool is_v6, uint32_t n_conns)
 {
 	struct layout l;
 
-	l.n_buckets = (uint32_t)((2ull * n_conns * 100 / FILL_PERCENT + FLOWTAB_BUCKET_LEN - 1) / FLOWTAB_BUCKET_LEN);
+	l.n_buckets = (uint32_t)((2ull * n_conns * 100 / FILL_PERCENT + FLOWTAB_BUCKET_LEN - 1) /
+		FLOWTAB_BUCKET_LEN);
 	l.buckets = RTE_ALIGN_CEIL(sizeof(struct flowtab_header), (size_t)4096);
 	l.conns = l.buckets + l.n_buckets * sizeof(struct flowtab_bucket);
 	l.flows = RTE_ALIGN_CEIL(l.conns + n_conns * sizeof(struct conn), (size_t)4096);
@@ -46,7 +47,8 @@ static uint32_t header_checksum(const struct flowtab_header *h)
 	return rte_hash_crc(h, offsetof(struct flowtab_header, checksum), 0);
 }
 
-static const char *header_refuse(const struct flowtab_header *h, bool is_v6, uint32_t n_conns, uint32_t n_buckets)
+static const char *header_refuse(
+	const struct flowtab_header *h, bool is_v6, uint32_t n_conns, uint32_t n_buckets)
 {
 	if (h->magic != FLOWTAB_MAGIC)
 		return "no flow table in the file";
@@ -54,7 +56,8 @@ static const char *header_refuse(const struct flowtab_header *h, bool is_v6, uin
 		return "another layout version";
 	if (h->checksum != header_checksum(h))
 		return "header checksum wrong";
-	if (h->is_v6 != is_v6 || h->flow_size != flow_size(is_v6) || h->conn_size != sizeof(struct conn) ||
+	if (h->is_v6 != is_v6 || h->flow_size != flow_size(is_v6) ||
+		h->conn_size != sizeof(struct conn) ||
 		h->bucket_size != sizeof(struct flowtab_bucket))
 		return "other sizes of entries";
 	if (h->n_conns != n_conns || h->n_buckets != n_buckets || h->n_touched > n_conns)
@@ -86,12 +89,14 @@ static bool conn_restore(struct flowtab *t, uint32_t i, uint32_t saved_now_s, ui
 	if (c->state == CONN_FREE || c->state >= CONN_DEAD)
 		return false;
 	c->next = FLOW_NONE;
+	c->opener = SLOT_NONE;
 	for (unsigned int d = 0; d < CONN_DIR_N; d++) {
 		struct flow_prog *p = flowtab_prog(t, 2 * i + d);
 		uint32_t idle_s = saved_now_s - p->last_seen_s;
 
 		c->route[d] = c->endpoint[d] = SLOT_NONE;
-		p->flags = (uint16_t)((p->flags & (FLOW_F_NAT | FLOW_F_TCP)) | FLOW_F_UNJUDGED | FLOW_F_TRACK);
+		p->flags = (uint16_t)((p->flags & (FLOW_F_NAT | FLOW_F_TCP)) | FLOW_F_UNJUDGED |
+			FLOW_F_TRACK);
 		p->path = SLOT_NONE;
 		p->owner = 0;
 		p->epoch = 0;
@@ -123,16 +128,16 @@ static void sides_open(struct flowtab *t)
 	if (t->n_workers < 2)
 		return;
 	for (unsigned int w = 0; w < t->n_workers; w++) {
-		void *side = mmap(NULL, 2 * (size_t)t->n_conns * sizeof(struct flow_count), PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		void *side = mmap(NULL, 2 * (size_t)t->n_conns * sizeof(struct flow_count),
+			PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 		if (side != MAP_FAILED)
 			atomic_store_explicit(&t->side[w], side, memory_order_release);
 	}
 }
 
-int flowtab_open(struct flowtab *t, const char *instance, bool is_v6, uint32_t n_conns, unsigned int n_workers, int node,
-	const char **out_cold_reason)
+int flowtab_open(struct flowtab *t, const char *instance, bool is_v6, uint32_t n_conns,
+	unsigned int n_workers, int node, const char **out_cold_reason)
 {
 	struct layout l = layout_of(is_v6, n_conns);
 	const char *reason = NULL;

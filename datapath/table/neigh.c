@@ -55,8 +55,8 @@ uint32_t neigh_get(uint16_t port_id, const struct ip_addr *addr)
 	return idx;
 }
 
-int neigh_set(uint32_t idx, enum neigh_state state, const struct rte_ether_addr *mac, const struct rte_ether_addr *src,
-	uint16_t mtu)
+int neigh_set(uint32_t idx, enum neigh_state state, const struct rte_ether_addr *mac,
+	const struct rte_ether_addr *src, uint16_t mtu)
 {
 	struct neigh *n = neigh_at(idx);
 	uint32_t old = atomic_load_explicit(&n->path_idx, memory_order_relaxed);
@@ -64,7 +64,8 @@ int neigh_set(uint32_t idx, enum neigh_state state, const struct rte_ether_addr 
 	uint32_t path = PATH_NONE;
 	int ret = 0;
 
-	if (has_path && old != PATH_NONE && rte_is_same_ether_addr(&n->mac, mac) && path_at(old)->mtu == mtu) {
+	if (has_path && old != PATH_NONE && rte_is_same_ether_addr(&n->mac, mac) &&
+		path_at(old)->mtu == mtu) {
 		atomic_store_explicit(&n->state, (uint8_t)state, memory_order_relaxed);
 		return 0;
 	}
@@ -101,7 +102,8 @@ uint32_t neigh_next(uint32_t idx)
 
 const char *neigh_state_name(enum neigh_state state)
 {
-	static const char *const names[NEIGH_N] = { "pending", "reachable", "stale", "failed", "static" };
+	static const char *const names[NEIGH_N] = { "pending", "reachable", "stale", "failed",
+		"static" };
 
 	return (unsigned int)state < NEIGH_N ? names[state] : "?";
 }

@@ -19,13 +19,13 @@ uint32_t path_create(const struct path *proto)
 
 	if (idx == SLOT_NONE)
 		return PATH_NONE;
-	memcpy((uint8_t *)path_at(idx) + sizeof(uint32_t), (const uint8_t *)proto + sizeof(uint32_t),
-		sizeof(*proto) - sizeof(uint32_t));
+	memcpy((uint8_t *)path_at(idx) + sizeof(uint32_t),
+		(const uint8_t *)proto + sizeof(uint32_t), sizeof(*proto) - sizeof(uint32_t));
 	return idx;
 }
 
-uint32_t path_create_plain(uint16_t port_id, const struct rte_ether_addr *dst, const struct rte_ether_addr *src,
-	uint16_t mtu, uint8_t flags, uint32_t endpoint_idx)
+uint32_t path_create_plain(uint16_t port_id, const struct rte_ether_addr *dst,
+	const struct rte_ether_addr *src, uint16_t mtu, uint8_t flags, uint32_t endpoint_idx)
 {
 	struct path p = { .port_id = port_id,
 		.kind = PATH_PLAIN,

@@ -50,8 +50,8 @@ void path_table_fini(void);
 uint32_t path_create(const struct path *proto);
 
 /* A path that only writes the Ethernet header. */
-uint32_t path_create_plain(uint16_t port_id, const struct rte_ether_addr *dst, const struct rte_ether_addr *src,
-	uint16_t mtu, uint8_t flags, uint32_t endpoint_idx);
+uint32_t path_create_plain(uint16_t port_id, const struct rte_ether_addr *dst,
+	const struct rte_ether_addr *src, uint16_t mtu, uint8_t flags, uint32_t endpoint_idx);
 
 /* PATH_NONE is accepted. */
 void path_destroy(uint32_t idx);

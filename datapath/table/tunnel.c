@@ -12,6 +12,9 @@ struct slots tunnel_slots;
 struct rte_ether_addr tunnel_local_mac;
 uint64_t tunnel_udp_ports[65536 / 64];
 
+#define SCOPE_REMOTE UINT32_MAX /* no VNI: how many tunnels the remote end has */
+
+/* (VNI, remote) → index, and (SCOPE_REMOTE, remote) → count. */
 static struct addrmap *by_remote;
 static uint32_t port_users[65536];
 
@@ -19,7 +22,7 @@ int tunnel_table_init(void)
 {
 	if (slots_init(&tunnel_slots, sizeof(struct tunnel), TUNNEL_TABLE_MAX) < 0)
 		return -ENOMEM;
-	by_remote = addrmap_create("tunnel", TUNNEL_TABLE_MAX);
+	by_remote = addrmap_create("tunnel", 2 * TUNNEL_TABLE_MAX);
 	if (by_remote == NULL) {
 		tunnel_table_fini();
 		return -ENOMEM;
@@ -56,10 +59,17 @@ uint32_t tunnel_lookup(const struct ip_addr *remote, uint32_t vni)
 
 bool tunnel_remote_known(const struct ip_addr *remote)
 {
-	for (uint32_t i = slots_next(&tunnel_slots, 0); i != SLOT_NONE; i = slots_next(&tunnel_slots, i + 1))
-		if (ip_eq(&tunnel_at(i)->remote, remote))
-			return true;
-	return false;
+	return addrmap_get(by_remote, SCOPE_REMOTE, remote) != ADDRMAP_NONE;
+}
+
+/* One more or one less tunnel to the remote end. 0 or -ENOSPC. */
+static int remote_count(const struct ip_addr *remote, int diff)
+{
+	uint32_t n = addrmap_get(by_remote, SCOPE_REMOTE, remote);
+
+	n = (n != ADDRMAP_NONE ? n : 0) + (uint32_t)diff;
+	return n != 0 ? addrmap_set(by_remote, SCOPE_REMOTE, remote, n)
+		      : addrmap_del(by_remote, SCOPE_REMOTE, remote);
 }
 
 int tunnel_add(const struct tunnel *proto, uint32_t *out_idx)
@@ -67,7 +77,8 @@ int tunnel_add(const struct tunnel *proto, uint32_t *out_idx)
 	struct tunnel *t;
 	uint32_t idx;
 
-	if (tunnel_by_name(proto->name) != TUNNEL_NONE || tunnel_lookup(&proto->remote, proto->vni) != TUNNEL_NONE)
+	if (tunnel_by_name(proto->name) != TUNNEL_NONE ||
+		tunnel_lookup(&proto->remote, proto->vni) != TUNNEL_NONE)
 		return -EEXIST;
 	idx = slots_alloc(&tunnel_slots);
 	if (idx == SLOT_NONE)
@@ -78,14 +89,20 @@ int tunnel_add(const struct tunnel *proto, uint32_t *out_idx)
 	atomic_store_explicit(&t->path_idx, PATH_NONE, memory_order_relaxed);
 	t->underlay_route = t->underlay_neigh = SLOT_NONE;
 	t->resolved_epoch = 0;
-	if (addrmap_set(by_remote, t->vni, &t->remote, idx) < 0) {
-		slots_free(&tunnel_slots, idx);
-		return -ENOSPC;
-	}
+	if (remote_count(&t->remote, 1) < 0)
+		goto err_slot;
+	if (addrmap_set(by_remote, t->vni, &t->remote, idx) < 0)
+		goto err_remote;
 	if (port_users[t->udp_port]++ == 0)
 		tunnel_udp_ports[t->udp_port / 64] |= 1ull << (t->udp_port % 64);
 	*out_idx = idx;
 	return 0;
+
+err_remote:
+	remote_count(&t->remote, -1);
+err_slot:
+	slots_free(&tunnel_slots, idx);
+	return -ENOSPC;
 }
 
 void tunnel_del(uint32_t idx)
@@ -93,6 +110,7 @@ void tunnel_del(uint32_t idx)
 	struct tunnel *t = tunnel_at(idx);
 
 	addrmap_del(by_remote, t->vni, &t->remote);
+	remote_count(&t->remote, -1);
 	if (--port_users[t->udp_port] == 0)
 		tunnel_udp_ports[t->udp_port / 64] &= ~(1ull << (t->udp_port % 64));
 	path_destroy(atomic_load_explicit(&t->path_idx, memory_order_relaxed));
@@ -122,7 +140,8 @@ int tunnel_resolve(uint32_t idx, uint32_t next_hop_path)
 		memcpy(&cfg.local_mac, &hop->macs[RTE_ETHER_ADDR_LEN], RTE_ETHER_ADDR_LEN);
 		if (!vxlan_template_init(&p.vxlan, &cfg))
 			return -EINVAL;
-		p.mtu = (uint16_t)(hop->mtu - (ip_is_v4(&t->remote) ? VXLAN_OVERHEAD4 : VXLAN_OVERHEAD6));
+		p.mtu = (uint16_t)(hop->mtu -
+			(ip_is_v4(&t->remote) ? VXLAN_OVERHEAD4 : VXLAN_OVERHEAD6));
 		path = path_create(&p);
 		if (path == PATH_NONE)
 			ret = -ENOSPC;

@@ -58,7 +58,7 @@ uint32_t tunnel_next(uint32_t idx);
 /* Known end by outer source and VNI, or TUNNEL_NONE. Any thread. */
 uint32_t tunnel_lookup(const struct ip_addr *remote, uint32_t vni);
 
-/* Whether any tunnel has that remote end (to tell an unknown end from an unknown VNI). Any thread; linear, for drops only. */
+/* Whether any tunnel has that remote end (to tell an unknown end from an unknown VNI). Any thread. */
 bool tunnel_remote_known(const struct ip_addr *remote);
 
 /* Makes or replaces the path: outer Ethernet header from next_hop_path (a resolved neighbour's), MTU from it less the headers.

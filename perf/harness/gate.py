@@ -31,10 +31,11 @@ def _machine():
 
 
 class Window:
-    """Between start and stop: who else used CPU. `own`: session ids (each child of ours is a session leader)."""
+    """Between start and stop: who else used CPU. Ours are our sessions (each child of ours leads one) and own_names."""
 
-    def __init__(self, own_sessions):
+    def __init__(self, own_sessions, own_names=()):
         self.own = set(own_sessions) | {os.getsid(0)}
+        self.own_names = own_names
         self.before = _cpu_by_pid()
         self.busy, self.steal = _machine()
 
@@ -45,7 +46,7 @@ class Window:
         reasons, own_ticks = [], 0
         for pid, (name, ticks, session) in after.items():
             used = ticks - self.before.get(pid, ("", 0, 0))[1]
-            if session in self.own:
+            if session in self.own or name.startswith(tuple(self.own_names)):
                 own_ticks += used
             elif used / TICK / seconds > OTHERS_MAX and used > 1:
                 reasons.append(f"{name} used {used / TICK / seconds:.0%} of a core")

@@ -2,12 +2,13 @@
 """leatd as the switch: an instance of its own, configured over its control socket."""
 import json
 import os
-import shutil
 import socket
 
 from . import procs
 
-A_IP, B_IP = "10.244.1.2", "10.244.1.3"
+A_IP, B_IP, FAR_IP = "10.244.1.2", "10.244.1.3", "10.244.2.2"
+UPLINK_IP, REMOTE_IP = "172.31.251.1", "172.31.251.2"
+UPLINK_MAC, REMOTE_MAC, REMOTE_TUNNEL_MAC = "02:00:00:00:01:01", "02:00:00:00:01:02", "02:00:00:00:02:02"
 GATEWAY = "169.254.1.1"
 
 
@@ -40,10 +41,117 @@ class Client:
         self.sock.close()
 
 
+class Leatd:
+    """One daemon. netns: name of the network namespace it lives in."""
+
+    def __init__(self, work, tag="", netns=None, core=None, flows=1_200_000):
+        self.instance = f"perf{os.getpid()}{tag}"
+        self.exe = os.path.join(procs.BUILD, "control", "leatd")
+        self.client = None
+        enter = ["nsenter", f"--net=/run/netns/{netns}"] if netns else []
+        self.proc = procs.Proc("leatd", [
+            *enter, self.exe, f"--instance={self.instance}", f"--cores={procs.SWITCH_CORE if core is None else core}",
+            f"--flows={flows}", "--mbufs=32768", "--log-level=warn"], work.file(f"leatd{tag}.log"))
+        path = f"/run/leat/{self.instance}/control.sock"
+        try:
+            self.client = procs.wait_for("leatd's control socket", lambda: self._connect(path))
+        except procs.PerfError as e:
+            self.stop()
+            raise procs.PerfError(f"{e}\n{self.proc.tail()}") from e
+
+    def _connect(self, path):
+        if not self.proc.is_alive():
+            raise procs.PerfError(f"leatd ended: {self.proc.tail()}")
+        try:
+            return Client(path)
+        except OSError:
+            return None
+
+    def call(self, method, **params):
+        return self.client.call(method, **params)
+
+    def load(self):
+        """(busy cycles, packets) of all workers since the start."""
+        items = self.call("worker.show")["items"]
+        return sum(w["busy_cycles"] for w in items), sum(w["packets"] for w in items)
+
+    def drops(self):
+        """{reason: packets} over all ports, for a failure's message."""
+        out = {}
+        for d in self.call("drop.show")["items"]:
+            out[d["reason"]] = out.get(d["reason"], 0) + int(d["packets"])
+        return out
+
+    def stop(self):
+        if self.client:
+            self.client.close()
+        self.proc.stop()
+        procs.run([self.exe, f"--instance={self.instance}", "--purge"], check=False)
+
+
 class LeatPvp:
+    """Two vhost-user pods; or one, and an uplink that carries VXLAN."""
+
     name = "leat"
     checks = "source MAC and address, IPv4 header checksum, connection tracking, TTL, MACs"
     needs = ()
 
     def __init__(self, work, scenario="pvp-l3"):
-        raise procs.PerfError("leatd is not built")
+        self.leatd = Leatd(work)
+        try:
+            pod_a = self._pod("a", A_IP)
+            if scenario == "pvp-vxlan":
+                self.sockets = [pod_a["socket"], work.file("up.sock")]
+                self._uplink(self.sockets[1])
+            else:
+                self.sockets = [pod_a["socket"], self._pod("b", B_IP)["socket"]]
+            self.mac_a = pod_a["mac"]
+            self.inner_mac = self.leatd.call("tunnel.local")["mac"] if scenario == "pvp-vxlan" else ""
+        except Exception:
+            self.leatd.stop()
+            raise
+        self.base = (0, 0)
+
+    def _pod(self, name, ip):
+        return self.leatd.call("endpoint.attach", id=name, kind="vhost-user", addresses=[f"{ip}/32"],
+                               vhost={"role": "server"})
+
+    def _uplink(self, path):
+        """An ethdev whose wire is a vhost-user socket: the cheapest that every peer can have."""
+        call = self.leatd.call
+        call("port.add", name="up", kind="ethdev", role="uplink", device=f"net_vhost0,iface={path},queues=1",
+             mac=UPLINK_MAC, addresses=[f"{UPLINK_IP}/24"], descriptors=procs.RING)
+        call("neigh.add", port="up", address=REMOTE_IP, mac=REMOTE_MAC)
+        call("tunnel.add", name="far", type="vxlan", remote=REMOTE_IP, vni=1, remote_mac=REMOTE_TUNNEL_MAC)
+        call("route.add", prefix="10.244.2.0/24", tunnel="far")
+
+    def setup(self, gen, scenario):
+        gen.ask("set", a_ip=A_IP, a_mac=self.mac_a)
+        if scenario == "pvp-vxlan":
+            up_mac = next(p["mac"] for p in self.leatd.call("port.list")["items"] if p["name"] == "up")
+            gen.ask("set", b_ip=FAR_IP, b_encap="vxlan", b_mac=REMOTE_MAC, b_gw_mac=up_mac, b_vtep=REMOTE_IP,
+                    vtep_far=UPLINK_IP, vni=1, inner_dst_mac=self.inner_mac)
+        else:
+            gen.ask("set", b_ip=B_IP, b_mac="0a:58:" + ":".join(f"{int(x):02x}" for x in B_IP.split(".")))
+            procs.wait_for("ARP from leat, side b", lambda: self._arp(gen, "b"), 15)
+        procs.wait_for("ARP from leat, side a", lambda: self._arp(gen, "a"), 15)
+
+    @staticmethod
+    def _arp(gen, side):
+        try:
+            return gen.ask("arp", side=side, ip=GATEWAY)
+        except procs.PerfError:
+            return None
+
+    def reset_cycles(self):
+        self.base = self.leatd.load()
+
+    def cycles(self):
+        now = self.leatd.load()
+        return now[0] - self.base[0], now[1] - self.base[1]
+
+    def sessions(self):
+        return [self.leatd.proc.pid]
+
+    def stop(self):
+        self.leatd.stop()

@@ -20,15 +20,15 @@ class Ovs:
     checks = "source MAC and address, IPv4 header checksum, ct() with TCP windows and L4 checksum, TTL, MACs"
     needs = (VSWITCHD, "ovsdb-server", "ovsdb-tool", "ovs-vsctl", "ovs-ofctl", "ovs-appctl")
 
-    def __init__(self, work, dpdk=True, netns=None):
-        self.dir = work.file("ovs")
+    def __init__(self, work, dpdk=True, netns=None, tag=""):
+        self.dir = work.file(f"ovs{tag}")
         shutil.rmtree(self.dir, ignore_errors=True)
         os.makedirs(self.dir)
         self.env = {k: self.dir for k in ("OVS_RUNDIR", "OVS_DBDIR", "OVS_LOGDIR", "OVS_SYSCONFDIR")}
         self.db = f"unix:{self.dir}/db.sock"
         self.procs = []
         # its datapath wants a device named ovs-netdev: a network namespace keeps it apart from another OVS
-        self.own_netns = ["ip", "netns", "exec", netns] if netns else ["unshare", "--net"]
+        self.own_netns = ["nsenter", f"--net=/run/netns/{netns}"] if netns else ["unshare", "--net"]
         try:
             self._start(dpdk)
         except Exception:

@@ -16,16 +16,17 @@ def line(row):
         text += f"  {row['frame_bytes']!s:>5} B {row.get('flows', ''):>8} flows"
     if "mtu" in row:
         text += f"  mtu {row['mtu']}"
-    if "gbps" in row and "mpps" not in row:
-        text += f"  {row['gbps']:7.2f} Gb/s"
-    if "mpps" in row:
+    if row.get("mpps") is None:
+        text += (f"  {row['gbps']:7.3f} Gb/s  {row['retransmits']} retransmits  cpu client {row['client_cpu']:.0%}"
+                 f" server {row['server_cpu']:.0%}")
+    else:
         text += f"  {row['mpps']:8.3f} Mpps"
     if "p99_ns" in row:
         return text + (f"  at {row['load']:.0%} load: p50 {row['p50_ns'] / 1e3:.1f}  p99 {row['p99_ns'] / 1e3:.1f}"
                        f"  p99.9 {row['p999_ns'] / 1e3:.1f} us" + noise(row))
     if row.get("cycles_per_packet"):
         text += f"  {row['cycles_per_packet']:7.1f} cycles/packet"
-    if "refused_share" in row:
+    if row.get("refused_share") is not None:
         text += f"  refused {row['refused_share']:4.0%}  loss {row['loss_share']:.4%}"
         if row["generator_limited"]:
             text += "  GENERATOR WAS THE LIMIT"
@@ -54,7 +55,7 @@ def summary(rows):
         quiet = [r for r in all_rounds if not r.get("noisy")]
         used = quiet or all_rounds
         name = " ".join(str(x) for x in k if x is not None)
-        unit = "mpps" if "mpps" in used[0] else "gbps"
+        unit = "mpps" if used[0].get("mpps") is not None else "gbps"
         text = f"{name:44} {spread([r[unit] for r in used])} {unit}"
         cycles = [r["cycles_per_packet"] for r in used if r.get("cycles_per_packet")]
         if cycles:

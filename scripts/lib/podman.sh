@@ -56,12 +56,12 @@ podman_line() { # ARGUMENTS: the same call as text, for lab_defer
 		"--runroot '$PODMAN_DIR/run' --tmpdir '$PODMAN_DIR/tmp' --runtime /usr/sbin/runc $1"
 }
 
-podman_pod() { # NAME NETWORK COMMAND…
+podman_pod() { # NAME NETWORK OPTION… leat-pod COMMAND…
 	local name=$1 network=$2
 
 	shift 2
 	podman_run run -d --name "$name" --net "$network" --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 \
-		--security-opt seccomp=unconfined leat-pod "$@"
+		--security-opt seccomp=unconfined "$@"
 }
 
 podman_pid() { # NAME

@@ -128,7 +128,11 @@ class Recorder:
     def do_endpoint_show(self, params):
         if params["id"] not in self.endpoints:
             raise Failure(NOT_FOUND, f"no endpoint {params['id']}", "id")
-        return self.endpoints[params["id"]]
+        ep = self.endpoints[params["id"]]
+        shown = {"id": params["id"], "addresses": ep.get("addresses", [])}
+        if "container" in ep:
+            shown["attached"] = {key: ep[key] for key in ("container", "ifname", "kind") if key in ep}
+        return shown
 
     do_endpoint_check = do_endpoint_show
 
@@ -153,7 +157,7 @@ class Recorder:
     def do_endpoint_list(self, params):
         ids = sorted(self.endpoints)
         start = int(params.get("cursor", "0"))
-        page = {"items": [self.endpoints[i] for i in ids[start:start + self.page]]}
+        page = {"items": [{"id": i} for i in ids[start:start + self.page]]}
         if start + self.page < len(ids):
             page["next"] = str(start + self.page)
         return page

@@ -30,6 +30,7 @@ def peer():
     ns.ip("link", "set", "far", "mtu", "9000", "up")
     yield ns
     run("ip", "link", "del", ns.near, check=False)
+    run("nft", "delete", "table", "netdev", f"leat-{ns.near}", check=False)  # of a rig that was killed
     ns.delete()
 
 
@@ -49,6 +50,7 @@ def test_uplink_full_mtu_packets_pass_both_ways(pod, peer, mtu):
         assert done.returncode == 0, done.stdout
         assert rig.stats("up")["max_len"] == mtu + 14
         assert "rx_wake=event" in rig.command("describe", "up")
+        assert "device_tx_errors=0" in rig.command("describe", "up")
         in_use = rig.mbufs()[0]
         rig.command("del", "up")
         assert rig.mbufs()[0] <= in_use

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""ICMP that leat answers, sends about packets, and lets pass."""
+import pytest
+from conftest import (A, B, EXTERNAL4, EXTERNAL6, HOST, ROUTER, UP, both, echo, from_gw, ip, tcp, to_gw, udp)
+from scapy.layers.inet import ICMP, IP
+from scapy.layers.inet6 import (ICMPv6DestUnreach, ICMPv6EchoReply, ICMPv6PacketTooBig, ICMPv6TimeExceeded, IPv6)
+from scapy.layers.l2 import Ether
+from scapy.packet import Raw
+
+EXTERNAL = {4: EXTERNAL4, 6: EXTERNAL6}
+
+
+def error(node, family, kind, about, mtu=0):
+    """The frame that tells node about its IP packet `about` (as it was sent), from the node's own address."""
+    src = HOST.ip(family)
+    if family == 4:
+        types = {"ttl": (11, 0), "no_route": (3, 0), "host": (3, 1), "prohibit": (3, 13), "too_big": (3, 4),
+                 "port": (3, 3)}
+        icmp_type, code = types[kind]
+        icmp = ICMP(type=icmp_type, code=code, nexthopmtu=mtu) if kind == "too_big" else ICMP(type=icmp_type, code=code)
+        packet = IP(src=src, dst=about.src, tos=0xC0, flags="DF", id=0, ttl=64) / icmp / Raw(bytes(about)[:548])
+    else:
+        messages = {"ttl": ICMPv6TimeExceeded(code=0), "no_route": ICMPv6DestUnreach(code=0),
+                    "host": ICMPv6DestUnreach(code=3), "prohibit": ICMPv6DestUnreach(code=1),
+                    "too_big": ICMPv6PacketTooBig(mtu=mtu), "port": ICMPv6DestUnreach(code=4)}
+        packet = IPv6(src=src, dst=about.src, hlim=64) / messages[kind] / Raw(bytes(about)[:1232])
+    return from_gw(node) / packet
+
+
+@both
+@pytest.mark.parametrize("ttl", [0, 1])
+def test_expired_ttl_is_answered_with_the_whole_right_error(net, family, ttl):
+    packet = ip(A.ip(family), B.ip(family), ttl=ttl) / udp(data=bytes(100))
+    net.send_dropped("a", to_gw(A) / packet, "ttl_exceeded")
+    net.expect("a", error(A, family, "ttl", packet))
+
+
+@both
+def test_expired_ttl_on_a_compiled_flow_too(net, family):
+    packet = ip(A.ip(family), B.ip(family), ttl=64) / udp()
+    net.send("a", to_gw(A) / packet)
+    net.drain("b")
+    packet = ip(A.ip(family), B.ip(family), ttl=1) / udp()
+    net.send_dropped("a", to_gw(A) / packet, "ttl_exceeded")
+    net.expect("a", error(A, family, "ttl", packet))
+
+
+@both
+@pytest.mark.parametrize("size", [0, 500, 549, 1185, 1300])
+def test_error_quotes_as_much_as_it_may(net, family, size):
+    packet = ip(A.ip(family), B.ip(family), ttl=1) / udp(data=bytes(size))
+    net.send_dropped("a", to_gw(A) / packet, "ttl_exceeded")
+    net.expect("a", error(A, family, "ttl", packet))
+
+
+@both
+def test_expired_ttl_from_outside_is_answered_to_the_outside(net, family):
+    packet = ip(EXTERNAL[family], B.ip(family), ttl=1) / udp()
+    net.send_dropped("up", Ether(src=ROUTER.mac, dst=UP.mac) / packet, "ttl_exceeded")
+    want = error(A, family, "ttl", packet)
+    want.src, want.dst = UP.mac, ROUTER.mac
+    net.expect("up", want)
+
+
+@both
+def test_no_route_blackhole_and_prohibit(net, family):
+    net.cmd("route.del", prefix="0.0.0.0/0" if family == 4 else "::/0")
+    packet = ip(A.ip(family), EXTERNAL[family], ttl=64) / udp()
+    net.send_dropped("a", to_gw(A) / packet, "no_route")
+    net.expect("a", error(A, family, "no_route", packet))
+    prefix = EXTERNAL[family] + ("/32" if family == 4 else "/128")
+    net.cmd("route.add", prefix=prefix, type="blackhole")
+    net.send_dropped("a", to_gw(A) / packet, "blackhole")
+    net.expect("a", [])
+    net.cmd("route.add", prefix=prefix, type="prohibit")
+    net.send_dropped("a", to_gw(A) / packet, "prohibit")
+    net.expect("a", error(A, family, "prohibit", packet))
+
+
+@both
+def test_failed_neighbour_is_answered_and_probed_again(net, family):
+    hop = "192.0.2.66" if family == 4 else "2001:db8:1::66"
+    net.cmd("neigh.add", port="up", address=hop, state="failed")
+    packet = ip(A.ip(family), hop, ttl=64) / udp()
+    net.send_dropped("a", to_gw(A) / packet, "neigh_failed")
+    net.expect("a", error(A, family, "host", packet))
+    assert [(p["kind"], p["target"]) for p in net.punts()] == [("probe", hop)]
+
+
+@both
+def test_errors_are_rate_limited_and_still_counted(net, family):
+    frame = to_gw(A) / ip(A.ip(family), B.ip(family), ttl=1) / udp()
+    net.send_dropped("a", [frame] * 60 + [frame] * 60, "ttl_exceeded")
+    n = len(net.drain("a"))
+    assert 40 <= n <= 60
+    net.warp(1)
+    net.send_dropped("a", frame, "ttl_exceeded")
+    assert len(net.drain("a")) == 1
+
+
+@both
+def test_no_error_about_an_error_or_a_later_fragment(net, family):
+    net.send("b", to_gw(B) / ip(B.ip(family), A.ip(family), ttl=64) / udp())  # something to speak of
+    net.drain("a")
+    quote = ip(B.ip(family), A.ip(family), ttl=63) / udp()
+    message = ICMP(type=3, code=3) / Raw(bytes(quote)) if family == 4 else ICMPv6DestUnreach(code=4) / quote
+    net.send_dropped("a", to_gw(A) / ip(A.ip(family), B.ip(family), ttl=1) / message, "ttl_exceeded")
+    net.expect("a", [])
+    if family == 4:
+        net.send_dropped("a", to_gw(A) / IP(src=A.ip4, dst=B.ip4, ttl=1, frag=10, proto=17) / Raw(bytes(64)),
+                         "ttl_exceeded")
+        net.expect("a", [])
+
+
+@both
+def test_leatd_answers_echo_on_its_own_address(net, family):
+    request = ip(ROUTER.ip(family), UP.ip(family), ttl=7) / echo(family, ident=0x1234, seq=9, data=b"ping" * 20)
+    net.send("up", Ether(src=ROUTER.mac, dst=UP.mac) / request)
+    if family == 4:
+        reply = IP(src=UP.ip4, dst=ROUTER.ip4, ttl=64) / ICMP(type=0, id=0x1234, seq=9) / Raw(b"ping" * 20)
+    else:
+        reply = IPv6(src=UP.ip6, dst=ROUTER.ip6, hlim=64) / ICMPv6EchoReply(id=0x1234, seq=9, data=b"ping" * 20)
+    net.expect("up", Ether(src=UP.mac, dst=ROUTER.mac) / reply)
+
+
+@both
+def test_leatd_answers_echo_from_a_pod_too(net, family):
+    net.send("a", to_gw(A) / ip(A.ip(family), UP.ip(family), ttl=64) / echo(family))
+    frames = net.drain("a")
+    assert len(frames) == 1
+    reply = Ether(frames[0])
+    assert (reply.src, reply.dst) == (to_gw(A).dst, A.mac)
+
+
+@both
+def test_nothing_else_listens_on_leatds_own_address(net, family):
+    packet = ip(ROUTER.ip(family), UP.ip(family), ttl=64) / udp()
+    net.send_dropped("up", Ether(src=ROUTER.mac, dst=UP.mac) / packet, "local_proto")
+    want = error(A, family, "port", packet)
+    want.src, want.dst = UP.mac, ROUTER.mac
+    net.expect("up", want)
+    net.send_dropped("up", Ether(src=ROUTER.mac, dst=UP.mac) / ip(ROUTER.ip(family), UP.ip(family)) / tcp(),
+                     "local_proto")
+    net.expect("up", [])
+
+
+@both
+def test_echo_with_a_wrong_checksum_is_not_answered(net, family):
+    frame = bytearray(bytes(Ether(src=ROUTER.mac, dst=UP.mac) / ip(ROUTER.ip(family), UP.ip(family)) / echo(family)))
+    frame[-1] ^= 1
+    net.send_dropped("up", bytes(frame), "local_proto")
+
+
+@both
+def test_errors_about_a_live_connection_pass(net, family):
+    """PAINS 9: "too big" from outside reaches the pod that must hear it."""
+    out = EXTERNAL[family]
+    sent = ip(A.ip(family), out, ttl=64) / udp(data=bytes(600))
+    net.send("a", to_gw(A) / sent)
+    quote = Ether(net.drain("up")[0]).payload
+    if family == 4:
+        message = ip(ROUTER.ip4, A.ip4, ttl=64) / ICMP(type=3, code=4, nexthopmtu=1280) / Raw(bytes(quote)[:28])
+    else:
+        message = ip(ROUTER.ip6, A.ip6, ttl=64) / ICMPv6PacketTooBig(mtu=1280) / Raw(bytes(quote)[:1000])
+    net.send("up", Ether(src=ROUTER.mac, dst=UP.mac) / message)
+    want = message.copy()
+    if family == 4:
+        want.ttl = 63
+    else:
+        want.hlim = 63
+    net.expect("a", from_gw(A) / want)
+    assert len(net.conns()) == 1
+
+
+@both
+def test_errors_about_nothing_are_dropped(net, family):
+    quote = ip(A.ip(family), EXTERNAL[family], ttl=64) / udp(sport=7)
+    message = ICMP(type=3, code=1) / Raw(bytes(quote)) if family == 4 else ICMPv6DestUnreach(code=3) / quote
+    frame = Ether(src=ROUTER.mac, dst=UP.mac) / ip(ROUTER.ip(family), A.ip(family)) / message
+    net.send_dropped("up", frame, "icmp_unmatched")
+    cut = bytes(frame)[:14 + (20 if family == 4 else 40) + 8]
+    short = ip(ROUTER.ip(family), A.ip(family)) / (ICMP(type=3) if family == 4 else ICMPv6DestUnreach())
+    assert len(cut) == len(bytes(Ether() / short))
+    net.send_dropped("up", Ether(src=ROUTER.mac, dst=UP.mac) / short, "icmp_unmatched")

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Connection states as tables: a sequence of (direction, flags) and the state after each. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <netinet/in.h>
+
+#include "datapath/table/conn.h"
+
+#define S CONN_TCP_SYN
+#define A CONN_TCP_ACK
+#define F CONN_TCP_FIN
+#define R CONN_TCP_RST
+
+struct step {
+	enum conn_dir dir;
+	uint8_t flags;
+	enum conn_state state;
+	bool needs_more;
+};
+
+static void walk(uint8_t proto, const struct step *steps, unsigned int n)
+{
+	struct conn c = { .proto = proto };
+
+	atomic_store(&c.state, (uint8_t)conn_first_state(proto, steps[0].flags));
+	for (unsigned int i = 0; i < n; i++) {
+		bool needs_more = conn_track(&c, steps[i].dir, steps[i].flags);
+
+		if (atomic_load(&c.state) != steps[i].state || needs_more != steps[i].needs_more)
+			fail_msg("step %u: state %s, wanted %s; more %d, wanted %d", i,
+				conn_state_name((enum conn_state)atomic_load(&c.state)),
+				conn_state_name(steps[i].state), needs_more, steps[i].needs_more);
+	}
+}
+#define WALK(proto, ...)                                                                           \
+	do {                                                                                       \
+		static const struct step steps_[] = { __VA_ARGS__ };                               \
+		walk(proto, steps_, sizeof(steps_) / sizeof(steps_[0]));                           \
+	} while (0)
+
+static void test_conn_tcp_handshake_and_close(void **state)
+{
+	(void)state;
+	WALK(IPPROTO_TCP, { CONN_ORIG, S, CONN_SYN_SENT, true },
+		{ CONN_REPLY, S | A, CONN_SYN_RECV, true },
+		{ CONN_ORIG, A, CONN_ESTABLISHED, false },
+		{ CONN_REPLY, A, CONN_ESTABLISHED, false },
+		{ CONN_ORIG, F | A, CONN_FIN_WAIT, false }, { CONN_REPLY, A, CONN_FIN_WAIT, false },
+		{ CONN_REPLY, F | A, CONN_TIME_WAIT, false },
+		{ CONN_ORIG, A, CONN_TIME_WAIT, false });
+}
+
+static void test_conn_tcp_reset_closes_and_a_new_syn_opens_again(void **state)
+{
+	(void)state;
+	WALK(IPPROTO_TCP, { CONN_ORIG, S, CONN_SYN_SENT, true },
+		{ CONN_REPLY, R | A, CONN_CLOSED, false }, { CONN_ORIG, S, CONN_SYN_SENT, true },
+		{ CONN_REPLY, S | A, CONN_SYN_RECV, true },
+		{ CONN_ORIG, A, CONN_ESTABLISHED, false });
+}
+
+static void test_conn_tcp_mid_stream_is_picked_up(void **state)
+{
+	(void)state;
+	WALK(IPPROTO_TCP, { CONN_ORIG, A, CONN_ESTABLISHED, false },
+		{ CONN_REPLY, A, CONN_ESTABLISHED, false }, { CONN_REPLY, R, CONN_CLOSED, false });
+}
+
+static void test_conn_tcp_one_sided_fins_do_not_close_both_sides(void **state)
+{
+	(void)state;
+	WALK(IPPROTO_TCP, { CONN_ORIG, A, CONN_ESTABLISHED, false },
+		{ CONN_ORIG, F | A, CONN_FIN_WAIT, false },
+		{ CONN_ORIG, F | A, CONN_FIN_WAIT, false },
+		{ CONN_REPLY, A, CONN_FIN_WAIT, false });
+}
+
+static void test_conn_udp_and_icmp_are_replied_by_the_other_side_only(void **state)
+{
+	(void)state;
+	WALK(IPPROTO_UDP, { CONN_ORIG, 0, CONN_NEW, true }, { CONN_ORIG, 0, CONN_NEW, true },
+		{ CONN_REPLY, 0, CONN_REPLIED, false }, { CONN_ORIG, 0, CONN_REPLIED, false });
+	WALK(IPPROTO_ICMP, { CONN_ORIG, 0, CONN_NEW, true },
+		{ CONN_REPLY, 0, CONN_REPLIED, false });
+}
+
+static void test_conn_that_is_on_its_way_out_never_comes_back(void **state)
+{
+	struct conn c = { .proto = IPPROTO_TCP };
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		uint8_t s = i == 0 ? CONN_FREE : CONN_DEAD;
+
+		atomic_store(&c.state, s);
+		assert_false(conn_track(&c, CONN_ORIG, S));
+		assert_false(conn_track(&c, CONN_REPLY, R));
+		assert_int_equal(atomic_load(&c.state), s);
+	}
+}
+
+static void test_conn_impossible_flags_are_bad(void **state)
+{
+	static const uint8_t bad[] = { 0, F, S | F, S | R, R | F, S | F | A, R | F | A };
+	static const uint8_t good[] = { S, S | A, A, F | A, R, R | A };
+
+	(void)state;
+	for (unsigned int i = 0; i < sizeof(bad); i++)
+		assert_true(conn_tcp_flags_bad(bad[i]));
+	for (unsigned int i = 0; i < sizeof(good); i++)
+		assert_false(conn_tcp_flags_bad(good[i]));
+}
+
+static void test_conn_time_outs_by_class_and_state(void **state)
+{
+	(void)state;
+	assert_int_equal(conn_timeout_s(IPPROTO_TCP, CONN_ESTABLISHED), 7440);
+	assert_int_equal(conn_timeout_s(IPPROTO_UDP, CONN_NEW), 30);
+	assert_int_equal(conn_timeout_s(IPPROTO_ICMPV6, CONN_NEW), 30);
+	assert_int_equal(conn_timeout_s(IPPROTO_GRE, CONN_REPLIED), 600);
+	assert_int_equal(conn_timeout_s(IPPROTO_TCP, CONN_DEAD), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_conn_tcp_handshake_and_close),
+		cmocka_unit_test(test_conn_tcp_reset_closes_and_a_new_syn_opens_again),
+		cmocka_unit_test(test_conn_tcp_mid_stream_is_picked_up),
+		cmocka_unit_test(test_conn_tcp_one_sided_fins_do_not_close_both_sides),
+		cmocka_unit_test(test_conn_udp_and_icmp_are_replied_by_the_other_side_only),
+		cmocka_unit_test(test_conn_that_is_on_its_way_out_never_comes_back),
+		cmocka_unit_test(test_conn_impossible_flags_are_bad),
+		cmocka_unit_test(test_conn_time_outs_by_class_and_state),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -11,12 +11,12 @@
 
 #include "control/ctl/ctl.h"
 
-static const char *const methods[] = { "sys.hello", "sys.status", "sys.schema", "config.dump", "port.list", "endpoint.list",
-	"route.list", "neigh.list", "tunnel.list", "zone.list", "worker.show", "stage.show", "drop.show", "mirror.list",
-	"capture.list", "metrics.text" };
+static const char *const methods[] = { "sys.hello", "sys.status", "sys.schema", "config.dump",
+	"port.list", "endpoint.list", "route.list", "neigh.list", "tunnel.list", "zone.list",
+	"worker.show", "stage.show", "drop.show", "mirror.list", "capture.list", "metrics.text" };
 
-static const char *const files[] = { "/proc/version", "/proc/cmdline", "/proc/cpuinfo", "/proc/meminfo", "/proc/mounts",
-	"/proc/self/limits", "/etc/os-release" };
+static const char *const files[] = { "/proc/version", "/proc/cmdline", "/proc/cpuinfo",
+	"/proc/meminfo", "/proc/mounts", "/proc/self/limits", "/etc/os-release" };
 
 static const char *const commands[][6] = {
 	{ "ip", "-details", "address", NULL },
@@ -77,7 +77,8 @@ static int run(const char *const argv[], int out_fd)
 	int status;
 
 	if (pid == 0) {
-		if (out_fd >= 0 && (dup2(out_fd, STDOUT_FILENO) < 0 || dup2(out_fd, STDERR_FILENO) < 0))
+		if (out_fd >= 0 &&
+			(dup2(out_fd, STDOUT_FILENO) < 0 || dup2(out_fd, STDERR_FILENO) < 0))
 			_exit(127);
 		execvp(argv[0], (char *const *)(uintptr_t)argv);
 		_exit(127);

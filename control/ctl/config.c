@@ -47,8 +47,10 @@ static const struct method *key_of(const cJSON *call, char key[KEY_MAX])
 	struct leat_error err = { 0 };
 
 	if (method == NULL || !(method->flags & METHOD_SETS))
-		fprintf(stderr, "leatctl: a configuration cannot have \"%s\"\n", name != NULL ? name : "a call without method");
-	else if (schema_decode(method, cJSON_GetObjectItemCaseSensitive(call, "params"), &req, &err) != 0)
+		fprintf(stderr, "leatctl: a configuration cannot have \"%s\"\n",
+			name != NULL ? name : "a call without method");
+	else if (schema_decode(
+			 method, cJSON_GetObjectItemCaseSensitive(call, "params"), &req, &err) != 0)
 		fprintf(stderr, "leatctl: %s: %s\n", name, err.reason);
 	else if (schema_key(method, req.data, key, KEY_MAX) == 0) {
 		schema_req_fini(&req);
@@ -63,7 +65,9 @@ static const cJSON *find_call(const cJSON *calls, const char *key)
 	const cJSON *call;
 	char other[KEY_MAX];
 
-	cJSON_ArrayForEach(call, calls) if (key_of(call, other) != NULL && strcmp(key, other) == 0) return call;
+	cJSON_ArrayForEach(call, calls)
+		if (key_of(call, other) != NULL && strcmp(key, other) == 0)
+			return call;
 	return NULL;
 }
 
@@ -74,12 +78,13 @@ static bool is_same(const struct method *method, const cJSON *wanted, const cJSO
 	const cJSON *b = cJSON_GetObjectItemCaseSensitive(present, "params");
 	const cJSON *item;
 
-	if (strcmp(cJSON_GetObjectItemCaseSensitive(present, "method")->valuestring, method->name) != 0)
+	if (strcmp(cJSON_GetObjectItemCaseSensitive(present, "method")->valuestring,
+		    method->name) != 0)
 		return false;
-	cJSON_ArrayForEach(item, a)
-	{
+	cJSON_ArrayForEach(item, a) {
 		if (strcmp(item->string, "exist_ok") != 0 &&
-			!cJSON_Compare(item, cJSON_GetObjectItemCaseSensitive(b, item->string), true))
+			!cJSON_Compare(
+				item, cJSON_GetObjectItemCaseSensitive(b, item->string), true))
 			return false;
 	}
 	return true;
@@ -96,8 +101,10 @@ static cJSON *call_json(const char *method, cJSON *params)
 
 static void push_removal(cJSON *plan, const struct method *method, const cJSON *call)
 {
-	cJSON_AddItemToArray(plan, call_json(method->inverse,
-		schema_key_params(method, cJSON_GetObjectItemCaseSensitive(call, "params"))));
+	cJSON_AddItemToArray(plan,
+		call_json(method->inverse,
+			schema_key_params(
+				method, cJSON_GetObjectItemCaseSensitive(call, "params"))));
 }
 
 /* Removals (last made first), then additions in the file's order. NULL on a bad file. */
@@ -116,11 +123,14 @@ static cJSON *make_plan(const cJSON *wanted, const cJSON *present, bool must_pru
 		if (method == NULL)
 			continue;
 		twin = find_call(wanted, key);
-		if (twin == NULL ? must_prune : !is_same(schema_method(cJSON_GetObjectItemCaseSensitive(twin, "method")->valuestring), twin, call))
+		if (twin == NULL ? must_prune
+				 : !is_same(schema_method(
+						    cJSON_GetObjectItemCaseSensitive(twin, "method")
+							    ->valuestring),
+					   twin, call))
 			push_removal(plan, method, call);
 	}
-	cJSON_ArrayForEach(call, wanted)
-	{
+	cJSON_ArrayForEach(call, wanted) {
 		const cJSON *twin;
 
 		method = key_of(call, key);
@@ -143,12 +153,14 @@ static void print_plan(const cJSON *plan)
 {
 	const cJSON *call;
 
-	cJSON_ArrayForEach(call, plan)
-	{
-		const struct method *method = schema_method(cJSON_GetObjectItemCaseSensitive(call, "method")->valuestring);
-		char *params = cJSON_PrintUnformatted(cJSON_GetObjectItemCaseSensitive(call, "params"));
+	cJSON_ArrayForEach(call, plan) {
+		const struct method *method = schema_method(
+			cJSON_GetObjectItemCaseSensitive(call, "method")->valuestring);
+		char *params = cJSON_PrintUnformatted(
+			cJSON_GetObjectItemCaseSensitive(call, "params"));
 
-		printf("%c %s %s\n", method->flags & METHOD_REMOVES ? '-' : '+', method->name, params);
+		printf("%c %s %s\n", method->flags & METHOD_REMOVES ? '-' : '+', method->name,
+			params);
 		cJSON_free(params);
 	}
 }
@@ -157,9 +169,10 @@ static bool has_slow_call(const cJSON *plan)
 {
 	const cJSON *call;
 
-	cJSON_ArrayForEach(call, plan)
-	{
-		if (schema_method(cJSON_GetObjectItemCaseSensitive(call, "method")->valuestring)->flags & METHOD_SLOW)
+	cJSON_ArrayForEach(call, plan) {
+		if (schema_method(cJSON_GetObjectItemCaseSensitive(call, "method")->valuestring)
+				->flags &
+			METHOD_SLOW)
 			return true;
 	}
 	return false;
@@ -179,10 +192,11 @@ static int run_plan(struct ctl *ctl, const cJSON *plan)
 		fprintf(stderr, "leatctl: nothing was changed: %s\n", err.reason);
 		return CTL_EXIT_FAILED;
 	}
-	cJSON_ArrayForEach(call, plan)
-	{
-		int rc = ctl_call(ctl, cJSON_GetObjectItemCaseSensitive(call, "method")->valuestring,
-			cJSON_Duplicate(cJSON_GetObjectItemCaseSensitive(call, "params"), true), NULL);
+	cJSON_ArrayForEach(call, plan) {
+		int rc = ctl_call(ctl,
+			cJSON_GetObjectItemCaseSensitive(call, "method")->valuestring,
+			cJSON_Duplicate(cJSON_GetObjectItemCaseSensitive(call, "params"), true),
+			NULL);
 
 		if (rc != CTL_EXIT_OK)
 			return rc;
@@ -193,11 +207,13 @@ static int run_plan(struct ctl *ctl, const cJSON *plan)
 static int diff_or_apply(struct ctl *ctl, const char *path, bool must_apply, bool must_prune)
 {
 	cJSON *wanted = read_calls(path), *answer = NULL, *plan = NULL;
-	int rc = wanted == NULL ? CTL_EXIT_USAGE :
-				  ctl_call_paged(ctl, "config.dump", cJSON_CreateObject(), "calls", &answer);
+	int rc = wanted == NULL
+		? CTL_EXIT_USAGE
+		: ctl_call_paged(ctl, "config.dump", cJSON_CreateObject(), "calls", &answer);
 
 	if (rc == CTL_EXIT_OK) {
-		plan = make_plan(wanted, cJSON_GetObjectItemCaseSensitive(answer, "calls"), must_prune);
+		plan = make_plan(
+			wanted, cJSON_GetObjectItemCaseSensitive(answer, "calls"), must_prune);
 		rc = plan == NULL ? CTL_EXIT_USAGE : CTL_EXIT_OK;
 	}
 	if (rc == CTL_EXIT_OK) {
@@ -239,6 +255,7 @@ int ctl_config(struct ctl *ctl, int argc, char **argv)
 		return diff_or_apply(ctl, argv[1], false, must_prune);
 	if (n == 2 && strcmp(argv[0], "apply") == 0)
 		return diff_or_apply(ctl, argv[1], true, must_prune);
-	fprintf(stderr, "usage: leatctl config dump | diff FILE [--prune] | apply FILE [--prune]\n");
+	fprintf(stderr,
+		"usage: leatctl config dump | diff FILE [--prune] | apply FILE [--prune]\n");
 	return CTL_EXIT_USAGE;
 }

@@ -22,7 +22,8 @@ int ctl_connect(struct ctl *ctl);
 int ctl_call(struct ctl *ctl, const char *method, cJSON *params, cJSON **out_result);
 
 /* All pages of a list: {items: […]}. As ctl_call(). member: "items" or "calls". */
-int ctl_call_paged(struct ctl *ctl, const char *method, cJSON *params, const char *member, cJSON **out_result);
+int ctl_call_paged(
+	struct ctl *ctl, const char *method, cJSON *params, const char *member, cJSON **out_result);
 
 /* Params from the words of a command line. NULL and a message on mistakes. */
 cJSON *ctl_params(const struct method *method, int argc, char **argv);
@@ -39,6 +40,12 @@ void ctl_help_method(const struct method *method);
 int ctl_config(struct ctl *ctl, int argc, char **argv);
 int ctl_bundle(struct ctl *ctl, int argc, char **argv);
 int ctl_events(struct ctl *ctl, int argc, char **argv);
+int ctl_trace(struct ctl *ctl, int argc, char **argv);
+int ctl_top(struct ctl *ctl, int argc, char **argv);
+
+/* Words that may follow the given ones, one a line, for the shell; the manual page in mdoc. Both from the tables. */
+int ctl_complete(int argc, char **argv);
+int ctl_man(void);
 
 enum { CTL_EXIT_OK, CTL_EXIT_FAILED, CTL_EXIT_USAGE, CTL_EXIT_NO_DAEMON };
 

@@ -34,7 +34,8 @@ int ctl_call(struct ctl *ctl, const char *method, cJSON *params, cJSON **out_res
 	return rc;
 }
 
-int ctl_call_paged(struct ctl *ctl, const char *method, cJSON *params, const char *member, cJSON **out_result)
+int ctl_call_paged(
+	struct ctl *ctl, const char *method, cJSON *params, const char *member, cJSON **out_result)
 {
 	cJSON *all = cJSON_CreateArray(), *answer, *next;
 	bool is_one_page = cJSON_GetObjectItemCaseSensitive(params, "limit") != NULL;
@@ -147,15 +148,27 @@ static int run(struct ctl *ctl, int argc, char **argv)
 		return CTL_EXIT_OK;
 	}
 	if (strcmp(object, "help") == 0)
-		return argc > 2 && (argc--, argv++, (method = find_method(&argc, &argv)) != NULL) ?
-			(ctl_help_method(method), CTL_EXIT_OK) :
-			(ctl_help_object(argv[argc > 1 ? 1 : 0]), CTL_EXIT_OK);
+		return argc > 2 && (argc--, argv++, (method = find_method(&argc, &argv)) != NULL)
+			? (ctl_help_method(method), CTL_EXIT_OK)
+			: (ctl_help_object(argv[argc > 1 ? 1 : 0]), CTL_EXIT_OK);
 	if (strcmp(object, "config") == 0)
 		return ctl_config(ctl, argc - 1, argv + 1);
 	if (strcmp(object, "support-bundle") == 0)
 		return ctl_bundle(ctl, argc - 1, argv + 1);
 	if (strcmp(object, "event") == 0)
 		return ctl_events(ctl, argc - 1, argv + 1);
+	if (strcmp(object, "top") == 0)
+		return ctl_top(ctl, argc - 1, argv + 1);
+	if (strcmp(object, "complete") == 0)
+		return ctl_complete(argc - 1, argv + 1);
+	if (strcmp(object, "man") == 0)
+		return ctl_man();
+	/* "trace start" and "trace show" are methods; anything else is the whole round. */
+	if (strcmp(object, "trace") == 0 &&
+		(argc == 1 ||
+			(strcmp(argv[1], "start") != 0 && strcmp(argv[1], "show") != 0 &&
+				strcmp(argv[1], "help") != 0)))
+		return ctl_trace(ctl, argc - 1, argv + 1);
 	method = find_method(&argc, &argv);
 	if (method != NULL)
 		return run_method(ctl, method, argc, argv);

@@ -43,9 +43,12 @@ static int set_value(cJSON *object, const struct field *field, const char *text)
 }
 
 /* "vhost.mode=0660": the member of an object field. */
-static int set_member(const struct field *outer, cJSON *params, const char *member, const char *text)
+static int set_member(
+	const struct field *outer, cJSON *params, const char *member, const char *text)
 {
-	const struct field *field = outer->fields != NULL ? find_field(outer->fields, member, strlen(member)) : NULL;
+	const struct field *field = outer->fields != NULL
+		? find_field(outer->fields, member, strlen(member))
+		: NULL;
 	cJSON *object = cJSON_GetObjectItemCaseSensitive(params, outer->name);
 
 	if (field == NULL) {
@@ -60,12 +63,15 @@ static int set_member(const struct field *outer, cJSON *params, const char *memb
 static int add_word(const struct method *method, cJSON *params, char *word)
 {
 	char *equals = strchr(word, '='), *dot;
-	const struct field *field = equals != NULL ? find_field(method->fields, word, (size_t)(equals - word)) : NULL;
+	const struct field *field = equals != NULL
+		? find_field(method->fields, word, (size_t)(equals - word))
+		: NULL;
 
 	if (field != NULL)
 		return set_value(params, field, equals + 1);
 	dot = equals != NULL ? memchr(word, '.', (size_t)(equals - word)) : NULL;
-	if (dot != NULL && (field = find_field(method->fields, word, (size_t)(dot - word))) != NULL &&
+	if (dot != NULL &&
+		(field = find_field(method->fields, word, (size_t)(dot - word))) != NULL &&
 		field->type == FIELD_OBJECT && !(field->flags & FIELD_LIST)) {
 		*equals = '\0';
 		return set_member(field, params, dot + 1, equals + 1);
@@ -77,7 +83,8 @@ static int add_word(const struct method *method, cJSON *params, char *word)
 	/* A device string may hold '=': a word that begins with no field name is a value. */
 	if (field != NULL)
 		return set_value(params, field, word);
-	fprintf(stderr, "leatctl: %s has no field for \"%s\": see leatctl %s help\n", method->name, word, method->name);
+	fprintf(stderr, "leatctl: %s has no field for \"%s\": see leatctl %s help\n", method->name,
+		word, method->name);
 	return -1;
 }
 

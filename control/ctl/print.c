@@ -37,18 +37,21 @@ static char *cell(const cJSON *value)
 		return strdup(value->valuestring[0] != '\0' ? value->valuestring : "-");
 	if (cJSON_IsBool(value))
 		return strdup(cJSON_IsTrue(value) ? "yes" : "no");
-	cJSON_ArrayForEach(item, value) is_flat &= is_scalar(item);
+	cJSON_ArrayForEach(item, value)
+		is_flat &= is_scalar(item);
 	if (!is_flat || cJSON_IsNumber(value) || value->child == NULL)
-		return value->child == NULL && !cJSON_IsNumber(value) ? strdup("-") : cJSON_PrintUnformatted(value);
+		return value->child == NULL && !cJSON_IsNumber(value)
+			? strdup("-")
+			: cJSON_PrintUnformatted(value);
 	out = open_memstream(&text, &size);
 	if (out == NULL)
 		return NULL;
-	cJSON_ArrayForEach(item, value)
-	{
+	cJSON_ArrayForEach(item, value) {
 		char *part = cell(item);
 
-		fprintf(out, "%s%s%s%s", item != value->child ? "," : "", cJSON_IsObject(value) ? item->string : "",
-			cJSON_IsObject(value) ? "=" : "", part != NULL ? part : "");
+		fprintf(out, "%s%s%s%s", item != value->child ? "," : "",
+			cJSON_IsObject(value) ? item->string : "", cJSON_IsObject(value) ? "=" : "",
+			part != NULL ? part : "");
 		free(part);
 	}
 	fclose(out);
@@ -79,10 +82,8 @@ static void measure(struct table *table, const cJSON *items)
 {
 	const cJSON *item, *value;
 
-	cJSON_ArrayForEach(item, items)
-	{
-		cJSON_ArrayForEach(value, item)
-		{
+	cJSON_ArrayForEach(item, items) {
+		cJSON_ArrayForEach(value, item) {
 			int i = value->string != NULL ? column(table, value->string) : -1;
 			char *text = i >= 0 ? cell(value) : NULL;
 
@@ -121,8 +122,7 @@ static void print_table(const cJSON *items)
 				name[c] = (char)(name[c] - 'a' + 'A');
 		print_cell(&table, i, name);
 	}
-	cJSON_ArrayForEach(item, items)
-	{
+	cJSON_ArrayForEach(item, items) {
 		for (int i = 0; i < table.n; i++) {
 			char *text = cell(cJSON_GetObjectItemCaseSensitive(item, table.names[i]));
 
@@ -142,10 +142,10 @@ static void print_object(const cJSON *object, int indent)
 	const cJSON *value;
 	int width = 0;
 
-	cJSON_ArrayForEach(value, object) if (value->string != NULL && (int)strlen(value->string) > width) width =
-		(int)strlen(value->string);
 	cJSON_ArrayForEach(value, object)
-	{
+		if (value->string != NULL && (int)strlen(value->string) > width)
+			width = (int)strlen(value->string);
+	cJSON_ArrayForEach(value, object) {
 		char *text;
 
 		if (value->string == NULL)
@@ -159,7 +159,8 @@ static void print_object(const cJSON *object, int indent)
 			continue;
 		}
 		text = cell(value);
-		printf("%*s%-*s %s\n", indent, "", width + 1, value->string, text != NULL ? text : "");
+		printf("%*s%-*s %s\n", indent, "", width + 1, value->string,
+			text != NULL ? text : "");
 		free(text);
 	}
 }
@@ -169,7 +170,8 @@ void ctl_print(const struct ctl *ctl, const struct method *method, const cJSON *
 	const cJSON *items = cJSON_GetObjectItemCaseSensitive(result, "items");
 	const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(result, "text"));
 
-	if (ctl->is_json || strcmp(method->name, "sys.schema") == 0 || strcmp(method->name, "config.dump") == 0)
+	if (ctl->is_json || strcmp(method->name, "sys.schema") == 0 ||
+		strcmp(method->name, "config.dump") == 0)
 		ctl_print_json(method->flags & METHOD_LISTS && items != NULL ? items : result);
 	else if (method->flags & METHOD_TEXT && text != NULL)
 		fputs(text, stdout);

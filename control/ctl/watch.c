@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Commands that look again: trace, top. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "control/ctl/ctl.h"
+
+#define LOOK_MS 100
+
+/* Takes "name=value" out of the words; NULL: not there. */
+static const char *take_option(int *argc, char **argv, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (int i = 0; i < *argc; i++) {
+		if (strncmp(argv[i], name, len) == 0 && argv[i][len] == '=') {
+			const char *value = argv[i] + len + 1;
+
+			memmove(&argv[i], &argv[i + 1], (size_t)(*argc - i - 1) * sizeof(*argv));
+			(*argc)--;
+			return value;
+		}
+	}
+	return NULL;
+}
+
+static void wait_ms(long ms)
+{
+	struct timespec ts = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
+
+	nanosleep(&ts, NULL);
+}
+
+static void trace_print(const cJSON *result)
+{
+	const cJSON *packet, *step;
+
+	cJSON_ArrayForEach(packet, cJSON_GetObjectItemCaseSensitive(result, "packets")) {
+		double start = -1;
+
+		printf("packet %d\n", cJSON_GetObjectItemCaseSensitive(packet, "packet")->valueint);
+		cJSON_ArrayForEach(step, cJSON_GetObjectItemCaseSensitive(packet, "steps")) {
+			const cJSON *time_us = cJSON_GetObjectItemCaseSensitive(step, "time_us");
+			const char *name = cJSON_GetStringValue(
+				cJSON_GetObjectItemCaseSensitive(step, "step"));
+			const char *text = cJSON_GetStringValue(
+				cJSON_GetObjectItemCaseSensitive(step, "text"));
+
+			if (start < 0)
+				start = time_us->valuedouble;
+			printf("  %+8.1f us  %-7s %s\n", time_us->valuedouble - start,
+				name != NULL ? name : "?", text != NULL ? text : "");
+		}
+	}
+}
+
+int ctl_trace(struct ctl *ctl, int argc, char **argv)
+{
+	const char *wait = take_option(&argc, argv, "wait");
+	long left_ms = wait != NULL ? (long)(strtod(wait, NULL) * 1000) : 30000;
+	cJSON *params = ctl_params(schema_method("trace.start"), argc, argv), *id = NULL,
+	      *result = NULL;
+	bool is_done = false;
+	int rc;
+
+	if (params == NULL)
+		return CTL_EXIT_USAGE;
+	rc = ctl_call(ctl, "trace.start", params, &id);
+	while (rc == CTL_EXIT_OK && !is_done) {
+		cJSON_Delete(result);
+		rc = ctl_call(ctl, "trace.show", cJSON_Duplicate(id, true), &result);
+		is_done = rc != CTL_EXIT_OK ||
+			cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(result, "done")) ||
+			left_ms <= 0;
+		if (!is_done) {
+			wait_ms(LOOK_MS);
+			left_ms -= LOOK_MS;
+		}
+	}
+	if (rc == CTL_EXIT_OK && cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(result, "done"))) {
+		/* the last packet may still be on its way through the stages */
+		wait_ms(LOOK_MS);
+		cJSON_Delete(result);
+		rc = ctl_call(ctl, "trace.show", cJSON_Duplicate(id, true), &result);
+	}
+	if (rc == CTL_EXIT_OK && ctl->is_json)
+		ctl_print_json(result);
+	else if (rc == CTL_EXIT_OK)
+		trace_print(result);
+	if (rc == CTL_EXIT_OK &&
+		cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(result, "packets")) == 0) {
+		fputs("leatctl: no packet matched in time\n", stderr);
+		rc = CTL_EXIT_FAILED;
+	}
+	cJSON_Delete(id);
+	cJSON_Delete(result);
+	return rc;
+}
+
+int ctl_top(struct ctl *ctl, int argc, char **argv)
+{
+	static const char *const methods[] = { "worker.show", "port.list", "drop.show" };
+	const char *interval = take_option(&argc, argv, "interval"),
+		   *count = take_option(&argc, argv, "count");
+	long ms = interval != NULL ? (long)(strtod(interval, NULL) * 1000) : 1000;
+	long rounds = count != NULL ? strtol(count, NULL, 10) : -1;
+	int rc = CTL_EXIT_OK;
+
+	if (argc != 0 || ms < 100) {
+		fputs("usage: leatctl top [interval=SECONDS, at least 0.1] [count=N]\n", stderr);
+		return CTL_EXIT_USAGE;
+	}
+	for (; rounds != 0 && rc == CTL_EXIT_OK; rounds -= rounds > 0) {
+		if (count == NULL)
+			fputs("\033[H\033[2J", stdout);
+		for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]) && rc == CTL_EXIT_OK;
+			i++) {
+			cJSON *result = NULL;
+
+			rc = ctl_call_paged(
+				ctl, methods[i], cJSON_CreateObject(), "items", &result);
+			if (rc == CTL_EXIT_OK)
+				ctl_print(ctl, schema_method(methods[i]), result);
+			putchar('\n');
+			cJSON_Delete(result);
+		}
+		fflush(stdout);
+		if (rounds != 1)
+			wait_ms(ms);
+	}
+	return rc;
+}

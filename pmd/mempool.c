@@ -103,6 +103,9 @@ int mempool_init(const struct mempool_config *cfg, char *errbuf, size_t errlen)
 	}
 	if (!has_any)
 		return err_set(errbuf, errlen, -EINVAL, "no node for packet buffers");
+	/* Making it later would hold up the first tap's request; if memory is short now, it is tried again then. */
+	if (!eal_is_no_huge())
+		(void)mempool_get_huge(eal_n_workers() != 0 ? eal_worker_node(0) : 0);
 	return 0;
 }
 

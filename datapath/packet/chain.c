@@ -41,6 +41,29 @@ void chain_truncate(struct rte_mbuf *m, uint32_t len)
 	last->next = NULL;
 }
 
+void chain_pull_up(struct rte_mbuf *m, uint32_t len)
+{
+	len = RTE_MIN(len, m->pkt_len);
+	while (m->data_len < len) {
+		struct rte_mbuf *next = m->next;
+		uint32_t n = RTE_MIN(len - m->data_len, (uint32_t)next->data_len);
+
+		n = RTE_MIN(n, (uint32_t)rte_pktmbuf_tailroom(m));
+		if (n == 0 && next->data_len != 0)
+			return;
+		memcpy(rte_pktmbuf_mtod_offset(m, void *, m->data_len),
+			rte_pktmbuf_mtod(next, const void *), n);
+		m->data_len = (uint16_t)(m->data_len + n);
+		next->data_off = (uint16_t)(next->data_off + n);
+		next->data_len = (uint16_t)(next->data_len - n);
+		if (next->data_len == 0) {
+			m->next = next->next;
+			m->nb_segs--;
+			rte_pktmbuf_free_seg(next);
+		}
+	}
+}
+
 bool chain_set(struct rte_mbuf *m, const void *buf, uint16_t len)
 {
 	if (m->buf_len - m->data_off < len)

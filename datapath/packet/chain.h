@@ -31,6 +31,10 @@ bool chain_write(struct rte_mbuf *m, uint32_t off, const void *buf, uint32_t len
  * never the first. */
 void chain_truncate(struct rte_mbuf *m, uint32_t len);
 
+/* Moves bytes from later segments into the first until that holds min(len, pkt_len) bytes (it needs the tailroom; else
+ * as many as fit). Segments that become empty are freed. */
+void chain_pull_up(struct rte_mbuf *m, uint32_t len);
+
 /* Makes the packet exactly these bytes, in its first segment; further segments are freed, offload
  * metadata is cleared. False, and nothing changed: the first segment's buffer (behind its data
  * start) is too small. */

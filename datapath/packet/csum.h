@@ -40,6 +40,17 @@ static inline uint16_t csum_fold(uint64_t sum)
 /* Adds len bytes to an accumulator; buf counts as starting at an even offset, any alignment. */
 uint64_t csum_add(uint64_t sum, const void *buf, size_t len);
 
+/* Sum of a 20-byte IPv4 header, checksum included. */
+static inline uint64_t csum_add_ip4_header(const void *header)
+{
+	uint64_t q[2];
+	uint32_t w;
+
+	memcpy(q, header, 16);
+	memcpy(&w, (const uint8_t *)header + 16, 4);
+	return (q[0] & UINT32_MAX) + (q[0] >> 32) + (q[1] & UINT32_MAX) + (q[1] >> 32) + w;
+}
+
 /* Adds bytes [off, off + len) of a chain; off counts as even. False when the packet is shorter. */
 bool csum_add_mbuf(uint64_t *sum, const struct rte_mbuf *m, uint32_t off, uint32_t len);
 

@@ -35,6 +35,9 @@
 #define VXLAN_OVERHEAD4 (VXLAN_HEADERS_LEN4 - 14)
 #define VXLAN_OVERHEAD6 (VXLAN_HEADERS_LEN6 - 14)
 
+#define VXLAN_INNER_CONTIGUOUS                                                                     \
+	128 /* bytes of the inner frame in the first segment after vxlan_decap() */
+
 struct vxlan_config {
 	struct ip_addr local, remote; /* of one family */
 	struct rte_ether_addr local_mac,
@@ -136,7 +139,7 @@ bool vxlan_udp_csum_ok(
  * addressed to this tunnel end: version, lengths, UDP as the very next header, no fragment (V5),
  * UDP checksum if there is one (V3), I flag (V1; reserved bits are ignored, V2), an inner Ethernet
  * header without VLAN tag (V6). The port was the caller's to match (V7). Link padding behind the
- * datagram is not part of inner_len. DROP_NONE and *out, or DROP_TUNNEL_FRAGMENT, _HEADER,
+ * datagram is not part of inner_len. DROP_NONE and *out, or DROP_IP4_CHECKSUM, DROP_TUNNEL_FRAGMENT, _HEADER,
  * _CHECKSUM, _INNER_VLAN. m is not changed: the caller looks up peer, VNI and inner_dst, then calls
  * vxlan_decap().
  */
@@ -156,10 +159,12 @@ static inline enum drop_reason vxlan_check(
 	if (likely((ip[0] >> 4) == 4)) {
 		ip_len = 4u * (ip[0] & 15);
 		end = (uint32_t)ip[2] << 8 | ip[3];
+		if (unlikely(ip_len != 20 || ip[9] != 17))
+			return DROP_TUNNEL_HEADER;
+		if (unlikely(csum_fold(csum_add_ip4_header(ip)) != 0xffff))
+			return DROP_IP4_CHECKSUM;
 		if (unlikely((ip[6] & 0x3f) != 0 || ip[7] != 0)) /* MF or an offset */
 			return DROP_TUNNEL_FRAGMENT;
-		if (unlikely(ip_len < 20 || ip[9] != 17))
-			return DROP_TUNNEL_HEADER;
 	} else {
 		ip_len = 40;
 		end = 40 + ((uint32_t)ip[4] << 8 | ip[5]);
@@ -209,6 +214,9 @@ static inline bool vxlan_decap(struct rte_mbuf *m, const struct vxlan_info *info
 	if (unlikely(m->pkt_len != end))
 		chain_truncate(m, end);
 	rte_pktmbuf_adj(m, (uint16_t)info->inner_off);
+	/* The inner headers must be as contiguous as a received packet's (port.h). */
+	if (unlikely(m->next != NULL && m->data_len < VXLAN_INNER_CONTIGUOUS))
+		chain_pull_up(m, VXLAN_INNER_CONTIGUOUS);
 	m->ol_flags &= ~RTE_MBUF_F_TX_OFFLOAD_MASK;
 	m->tx_offload = 0;
 	return true;

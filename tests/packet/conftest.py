@@ -18,8 +18,9 @@ import subprocess
 import pytest
 from scapy.config import conf
 from scapy.layers.inet import ICMP, IP, TCP, UDP
-from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
+from scapy.layers.inet6 import (ICMPv6DestUnreach, ICMPv6EchoRequest, ICMPv6PacketTooBig, ICMPv6TimeExceeded, IPv6)
 from scapy.layers.l2 import Ether
+from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
 
 conf.verb = 0
@@ -48,7 +49,9 @@ N2 = Node("up", "02:00:00:00:00:02", "192.0.2.2", "2001:db8:1::2")  # far tunnel
 N3 = Node("up", "02:00:00:00:00:03", "192.0.2.3", "2001:db8:1::3")  # far tunnel end, IPv6 underlay
 N2_VTEP, N3_VTEP = "02:1e:a7:00:00:02", "02:1e:a7:00:00:03"
 EXTERNAL4, EXTERNAL6 = "203.0.113.9", "2001:db8:ffff::9"
-REMOTE4, REMOTE6 = "10.244.2.5", "fd00:2::5"  # pod behind n2
+EXTERNAL = {4: EXTERNAL4, 6: EXTERNAL6}
+REMOTE2 = {4: "10.244.2.5", 6: "fd00:2::5"}  # pods behind n2 and n3
+REMOTE3 = {4: "10.244.3.5", 6: "fd00:3::5"}
 VNI2, VNI3 = 99, 98
 
 
@@ -295,6 +298,39 @@ def udp(sport=1000, dport=2000, data=b"data"):
 def tcp(sport=1000, dport=80, flags="S", data=b"", **fields):
     segment = TCP(sport=sport, dport=dport, flags=flags, **fields)
     return segment / Raw(data) if data else segment
+
+
+def error(node, family, kind, about, mtu=0):
+    """The frame that tells node about its IP packet `about` (as it was sent), from the node's own address."""
+    src = HOST.ip(family)
+    if family == 4:
+        types = {"ttl": (11, 0), "no_route": (3, 0), "host": (3, 1), "prohibit": (3, 13), "too_big": (3, 4),
+                 "port": (3, 3)}
+        icmp_type, code = types[kind]
+        icmp = ICMP(type=icmp_type, code=code, nexthopmtu=mtu) if kind == "too_big" else ICMP(type=icmp_type, code=code)
+        packet = IP(src=src, dst=about.src, tos=0xC0, flags="DF", id=0, ttl=64) / icmp / Raw(bytes(about)[:548])
+    else:
+        messages = {"ttl": ICMPv6TimeExceeded(code=0), "no_route": ICMPv6DestUnreach(code=0),
+                    "host": ICMPv6DestUnreach(code=3), "prohibit": ICMPv6DestUnreach(code=1),
+                    "too_big": ICMPv6PacketTooBig(mtu=mtu), "port": ICMPv6DestUnreach(code=4)}
+        packet = IPv6(src=src, dst=about.src, hlim=64) / messages[kind] / Raw(bytes(about)[:1232])
+    return from_gw(node) / packet
+
+
+def tunnelled(inner, sport, far=N2, vni=VNI2, vtep=N2_VTEP):
+    """What leaves the uplink for an inner IP packet: outer IPv4 to n2, or IPv6 to n3."""
+    outer = IP(src=UP.ip4, dst=far.ip4, flags="DF", id=0, ttl=64) if far is N2 else IPv6(
+        src=UP.ip6, dst=far.ip6, hlim=64)
+    return Ether(src=UP.mac, dst=far.mac) / outer / UDP(sport=sport, dport=4789, chksum=0) / VXLAN(
+        flags=8, vni=vni) / Ether(src=LOCAL_VTEP, dst=vtep) / inner
+
+
+def from_tunnel(inner, far=N2, vni=VNI2, sport=50000, chksum=0):
+    """What arrives on the uplink from n2 (outer IPv4) or n3 (outer IPv6)."""
+    outer = IP(src=far.ip4, dst=UP.ip4, ttl=60, id=7) if far is N2 else IPv6(src=far.ip6, dst=UP.ip6, hlim=60)
+    vtep = N2_VTEP if far is N2 else N3_VTEP
+    return Ether(src=far.mac, dst=UP.mac) / outer / UDP(sport=sport, dport=4789, chksum=chksum) / VXLAN(
+        flags=8, vni=vni) / Ether(src=vtep, dst=LOCAL_VTEP) / inner
 
 
 both = pytest.mark.parametrize("family", [4, 6])

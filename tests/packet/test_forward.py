@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Plain forwarding: who gets what, with which bytes."""
 import pytest
-from conftest import (A, B, EXTERNAL4, EXTERNAL6, GW, HOST, ROUTER, UP, both, echo, from_gw, ip, tcp, to_gw, udp)
+from conftest import (A, B, EXTERNAL, GW, HOST, ROUTER, UP, both, echo, from_gw, ip, tcp, to_gw, udp)
 from scapy.layers.inet import IP, UDP, IPOption_NOP, IPOption_Router_Alert
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
-EXTERNAL = {4: EXTERNAL4, 6: EXTERNAL6}
 KINDS = {"udp": udp(), "tcp": tcp(), "udp-empty": udp(data=b""), "udp-odd": udp(data=b"odd"),
          "tcp-options": tcp(options=[("MSS", 1460), ("SAckOK", b""), ("Timestamp", (1, 0)), ("NOP", None),
                                      ("WScale", 7)])}

@@ -1,30 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """ICMP that leat answers, sends about packets, and lets pass."""
 import pytest
-from conftest import (A, B, EXTERNAL4, EXTERNAL6, HOST, ROUTER, UP, both, echo, from_gw, ip, tcp, to_gw, udp)
+from conftest import (A, B, EXTERNAL, HOST, ROUTER, UP, both, echo, error, from_gw, ip, tcp, to_gw, udp)
 from scapy.layers.inet import ICMP, IP
-from scapy.layers.inet6 import (ICMPv6DestUnreach, ICMPv6EchoReply, ICMPv6PacketTooBig, ICMPv6TimeExceeded, IPv6)
+from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6EchoReply, ICMPv6PacketTooBig, IPv6
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
-
-EXTERNAL = {4: EXTERNAL4, 6: EXTERNAL6}
-
-
-def error(node, family, kind, about, mtu=0):
-    """The frame that tells node about its IP packet `about` (as it was sent), from the node's own address."""
-    src = HOST.ip(family)
-    if family == 4:
-        types = {"ttl": (11, 0), "no_route": (3, 0), "host": (3, 1), "prohibit": (3, 13), "too_big": (3, 4),
-                 "port": (3, 3)}
-        icmp_type, code = types[kind]
-        icmp = ICMP(type=icmp_type, code=code, nexthopmtu=mtu) if kind == "too_big" else ICMP(type=icmp_type, code=code)
-        packet = IP(src=src, dst=about.src, tos=0xC0, flags="DF", id=0, ttl=64) / icmp / Raw(bytes(about)[:548])
-    else:
-        messages = {"ttl": ICMPv6TimeExceeded(code=0), "no_route": ICMPv6DestUnreach(code=0),
-                    "host": ICMPv6DestUnreach(code=3), "prohibit": ICMPv6DestUnreach(code=1),
-                    "too_big": ICMPv6PacketTooBig(mtu=mtu), "port": ICMPv6DestUnreach(code=4)}
-        packet = IPv6(src=src, dst=about.src, hlim=64) / messages[kind] / Raw(bytes(about)[:1232])
-    return from_gw(node) / packet
 
 
 @both

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What a port may not send: each with its named drop (PAINS 21)."""
 import pytest
-from conftest import (A, B, EXTERNAL4, EXTERNAL6, GW, HOST, N2, N2_VTEP, ROUTER, UP, VNI2, both, echo, ip, tcp, to_gw,
+from conftest import (A, B, EXTERNAL, GW, HOST, N2, N2_VTEP, ROUTER, UP, VNI2, both, echo, ip, tcp, to_gw,
                       udp)
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
@@ -9,7 +9,6 @@ from scapy.layers.l2 import Dot1Q, Ether
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
 
-EXTERNAL = {4: EXTERNAL4, 6: EXTERNAL6}
 
 
 @both
@@ -99,14 +98,14 @@ def test_dhcp_server_in_a_pod_is_dropped(net, family):
 def test_tunnel_packets_from_a_pod_to_tunnel_ends_are_dropped(net, family):
     inner = Ether(src=N2_VTEP, dst="02:1e:a7:aa:aa:aa") / IP(src="10.244.2.5", dst=B.ip4) / udp()
     for dst in (UP.ip(family), HOST.ip(family), N2.ip4 if family == 4 else "2001:db8:1::3"):
-        frame = to_gw(A) / ip(A.ip(family), dst) / UDP(sport=50000, dport=4789) / VXLAN(vni=VNI2) / inner
+        frame = to_gw(A) / ip(A.ip(family), dst) / UDP(sport=50000, dport=4789) / VXLAN(flags=8, vni=VNI2) / inner
         net.send_dropped("a", frame, "tunnel_from_pod")
 
 
 @both
 def test_vxlan_between_pods_is_their_own_business(net, family):
     inner = Ether() / IP(src="1.2.3.4", dst="5.6.7.8") / udp()
-    net.send("a", to_gw(A) / ip(A.ip(family), B.ip(family)) / UDP(sport=5, dport=4789) / VXLAN(vni=1) / inner)
+    net.send("a", to_gw(A) / ip(A.ip(family), B.ip(family)) / UDP(sport=5, dport=4789) / VXLAN(flags=8, vni=1) / inner)
     assert len(net.drain("b")) == 1
 
 

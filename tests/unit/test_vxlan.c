@@ -185,6 +185,13 @@ static uint32_t outer_make(bool is_v6, bool has_csum)
 	return reference(&c, len, 0x0800, 50000, 7);
 }
 
+/* The IPv4 header checksum of frame, after an edit. */
+static void outer_fix(void)
+{
+	util_put16(frame + 24, 0);
+	util_put16(frame + 24, 0xffffu & ~util_ref_sum(0, frame + 14, 20));
+}
+
 static enum drop_reason check_of(uint32_t len, struct vxlan_info *info)
 {
 	struct rte_mbuf *m = util_chain(frame, len, 1 + len % 90, 1 + len % 13);
@@ -266,16 +273,35 @@ static void test_vxlan_check_v5_fragments(void **state)
 
 	(void)state;
 	util_put16(frame + 20, 0x2000);
+	outer_fix();
 	assert_int_equal(check_of(len, &info), DROP_TUNNEL_FRAGMENT);
 	util_put16(frame + 20, 0x4001);
+	outer_fix();
 	assert_int_equal(check_of(len, &info), DROP_TUNNEL_FRAGMENT);
 	util_put16(frame + 20, 0x0100);
+	outer_fix();
 	assert_int_equal(check_of(len, &info), DROP_TUNNEL_FRAGMENT);
 	util_put16(frame + 20, 0x4000);
+	outer_fix();
 	assert_int_equal(check_of(len, &info), DROP_NONE);
 	len = outer_make(true, false);
 	frame[20] = 44;
 	assert_int_equal(check_of(len, &info), DROP_TUNNEL_FRAGMENT);
+}
+
+static void test_vxlan_check_finds_any_flipped_bit_of_the_ipv4_header(void **state)
+{
+	struct vxlan_info info;
+	uint32_t len = outer_make(false, false);
+
+	(void)state;
+	for (uint32_t bit = 14 * 8; bit < 34 * 8; bit++) {
+		frame[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		assert_int_not_equal(check_of(len, &info), DROP_NONE);
+		frame[bit / 8] ^= (uint8_t)(1 << bit % 8);
+	}
+	frame[24] ^= 1;
+	assert_int_equal(check_of(len, &info), DROP_IP4_CHECKSUM);
 }
 
 static void test_vxlan_check_v6_inner_vlan(void **state)
@@ -310,8 +336,12 @@ static void test_vxlan_check_lengths_that_contradict(void **state)
 		assert_int_equal(info.inner_len, 14);
 		len = outer_make(v6, false);
 		util_put16(frame + ip_len, 0);
+		if (!v6)
+			outer_fix();
 		assert_int_equal(check_of(len, &info), DROP_TUNNEL_HEADER);
 		util_put16(frame + ip_len, 0xffff);
+		if (!v6)
+			outer_fix();
 		assert_int_equal(check_of(len, &info), DROP_TUNNEL_HEADER);
 		len = outer_make(v6, false);
 		frame[v6 ? 20 : 23] = 6;
@@ -335,6 +365,7 @@ static void test_vxlan_decap_leaves_the_inner_frame_without_padding(void **state
 			m = util_chain(frame, len + pad, off + 1 + pad, 40);
 			assert_int_equal(vxlan_check(m, 14, &info), DROP_NONE);
 			assert_true(vxlan_decap(m, &info));
+			assert_int_equal(m->data_len, len - off); /* less than 128: all in front */
 			assert_int_equal(util_flat(m, flat, sizeof(flat)), len - off);
 			assert_memory_equal(flat, frame + off, len - off);
 			rte_pktmbuf_free(m);
@@ -353,6 +384,7 @@ int main(void)
 		UTIL_TEST(test_vxlan_check_v1_v2_flags),
 		UTIL_TEST(test_vxlan_check_v3_checksum_zero_right_and_wrong),
 		UTIL_TEST(test_vxlan_check_v5_fragments),
+		UTIL_TEST(test_vxlan_check_finds_any_flipped_bit_of_the_ipv4_header),
 		UTIL_TEST(test_vxlan_check_v6_inner_vlan),
 		UTIL_TEST(test_vxlan_check_lengths_that_contradict),
 		UTIL_TEST(test_vxlan_decap_leaves_the_inner_frame_without_padding),

@@ -68,7 +68,8 @@ static void touch_covering(uint16_t zone, const struct ip_addr *addr)
 	gen_touch(&route_base[route_lookup(zone, addr)].gen);
 }
 
-int object_endpoint_add(struct port *port, const struct endpoint_config *cfg, char *errbuf, size_t errlen)
+int object_endpoint_add(
+	struct port *port, const struct endpoint_config *cfg, char *errbuf, size_t errlen)
 {
 	unsigned int taken = 0;
 	char text[IP_ADDR_STRLEN];
@@ -78,7 +79,8 @@ int object_endpoint_add(struct port *port, const struct endpoint_config *cfg, ch
 	if (rc == -EEXIST)
 		snprintf(errbuf, errlen, "endpoint %s exists already", cfg->id);
 	else if (rc == -EADDRINUSE)
-		snprintf(errbuf, errlen, "address %s is taken by endpoint %s", ip_format(&cfg->addrs[taken], text),
+		snprintf(errbuf, errlen, "address %s is taken by endpoint %s",
+			ip_format(&cfg->addrs[taken], text),
 			endpoint_at(endpoint_by_addr(cfg->zone, &cfg->addrs[taken]))->id);
 	else if (rc < 0)
 		snprintf(errbuf, errlen, "no room for another endpoint: %s", strerror(-rc));
@@ -86,6 +88,8 @@ int object_endpoint_add(struct port *port, const struct endpoint_config *cfg, ch
 		return rc;
 	if (port->endpoint_idx == ENDPOINT_NONE)
 		port->endpoint_idx = idx;
+	else if (cfg->kind == ENDPOINT_POD)
+		atomic_store_explicit(&port->is_shared, 1, memory_order_relaxed);
 	for (unsigned int i = 0; i < cfg->n_addrs; i++) {
 		const struct ip_prefix prefix = host_prefix(&cfg->addrs[i]);
 
@@ -116,7 +120,10 @@ void object_endpoint_del(uint32_t idx)
 		object_kernel_route(ep->zone, &prefix, 0, false);
 	}
 	if (port != NULL && port->endpoint_idx == idx)
-		port->endpoint_idx = object_port_refs[port->id] > 1 ? endpoint_behind(port->id, idx) : ENDPOINT_NONE;
+		port->endpoint_idx = object_port_refs[port->id] > 1 ? endpoint_behind(port->id, idx)
+								    : ENDPOINT_NONE;
+	if (port != NULL && port->endpoint_idx == ENDPOINT_NONE)
+		atomic_store_explicit(&port->is_shared, 0, memory_order_relaxed);
 	endpoint_del(idx);
 }
 
@@ -244,8 +251,9 @@ static int add_connected(struct port *port, char *errbuf, size_t errlen)
 			continue;
 		rc = is_connected_route(port, &cfg.prefix) ? 0 : route_add(&cfg, NULL);
 		if (rc < 0) {
-			snprintf(errbuf, errlen, "route to %s of port %s: %s", ip_prefix_format(&cfg.prefix, text),
-				port->name, rc == -EEXIST ? "there is one already" : strerror(-rc));
+			snprintf(errbuf, errlen, "route to %s of port %s: %s",
+				ip_prefix_format(&cfg.prefix, text), port->name,
+				rc == -EEXIST ? "there is one already" : strerror(-rc));
 			del_connected(port);
 			return rc;
 		}
@@ -274,7 +282,8 @@ static void route_all_tunnels(void)
 
 	while ((idx = route_next(&cursor)) != ROUTE_IDX_NONE)
 		if (route_at(idx)->kind == ROUTE_TUNNEL)
-			object_kernel_route(route_at(idx)->zone, &route_at(idx)->prefix, route_at(idx)->mtu, true);
+			object_kernel_route(route_at(idx)->zone, &route_at(idx)->prefix,
+				route_at(idx)->mtu, true);
 }
 
 int object_port_up(struct port *port, char *errbuf, size_t errlen)
@@ -283,7 +292,8 @@ int object_port_up(struct port *port, char *errbuf, size_t errlen)
 
 	if (port->role == PORT_ROLE_HOST) {
 		if (host_port != NULL) {
-			snprintf(errbuf, errlen, "there is a host port already: %s", host_port->name);
+			snprintf(errbuf, errlen, "there is a host port already: %s",
+				host_port->name);
 			return -EEXIST;
 		}
 		rc = host_add(port, errbuf, errlen);

@@ -29,7 +29,9 @@ static struct eth_match eth_match_of(const struct port *p)
 	memcpy(head + 6, &p->mac, 6);
 	memcpy(&match.value_lo, head, 8);
 	memcpy(&match.value_hi, head + 8, 4);
-	if (p->role == PORT_ROLE_UPLINK) {
+	/* Behind a shared port the slow path checks each flow's MAC with its address. */
+	if (p->role == PORT_ROLE_UPLINK ||
+		atomic_load_explicit(&p->is_shared, memory_order_relaxed) != 0) {
 		match.mask_lo = rte_cpu_to_le_64(0x0000ffffffffffffull);
 		match.mask_hi = 0;
 	}

@@ -45,17 +45,22 @@ static void track(struct worker *w, struct batch *b, uint64_t i, struct flow_pro
 }
 
 /* Limits of the endpoint that sends and of the one that receives. */
-static bool meters_pass(struct worker *w, struct batch *b, uint64_t i, const struct path *path)
+static bool meters_pass(struct worker *w, const struct batch *b, uint64_t i, bool is_v6)
 {
-	uint32_t from = (b->in[i] & FLOW_IN_TUNNEL) == 0 ? b->port->endpoint_idx : ENDPOINT_NONE;
+	uint32_t flow = b->flow[i], ep[ENDPOINT_DIR_N];
+	const struct conn *c;
 
-	if (from != ENDPOINT_NONE && endpoint_at(from)->is_metered[ENDPOINT_FROM] &&
-		!endpoint_meter_take(endpoint_at(from), ENDPOINT_FROM, b->len[i], w->now_ns))
-		return false;
-	return path->endpoint_idx == ENDPOINT_NONE ||
-		!endpoint_at(path->endpoint_idx)->is_metered[ENDPOINT_TO] ||
-		endpoint_meter_take(
-			endpoint_at(path->endpoint_idx), ENDPOINT_TO, b->len[i], w->now_ns);
+	if (flow == FLOW_NONE)
+		return true;
+	c = flowtab_conn(is_v6 ? w->ft6 : w->ft4, flow);
+	ep[ENDPOINT_FROM] = atomic_load_explicit(&c->endpoint[flow & 1], memory_order_relaxed);
+	ep[ENDPOINT_TO] = atomic_load_explicit(&c->endpoint[!(flow & 1)], memory_order_relaxed);
+	for (unsigned int d = 0; d < ENDPOINT_DIR_N; d++)
+		if (ep[d] != ENDPOINT_NONE && endpoint_at(ep[d])->is_metered[d] &&
+			!endpoint_meter_take(
+				endpoint_at(ep[d]), (enum endpoint_dir)d, b->len[i], w->now_ns))
+			return false;
+	return true;
 }
 
 static void nat4_apply(uint8_t *data, const struct flow4 *f)
@@ -105,11 +110,11 @@ static inline void count(
 
 /* What most packets do not need; false: the packet is gone. */
 static bool rewrite_rare(struct worker *w, struct batch *b, uint64_t i, struct flow_prog *p,
-	const struct path *path, uint16_t flags, bool is_v6)
+	uint16_t flags, bool is_v6)
 {
 	if ((flags & FLOW_F_TRACK) != 0 || (b->tcp_flags[i] & TCP_STATE_FLAGS) != 0)
 		track(w, b, i, p, is_v6);
-	if ((flags & FLOW_F_METERED) != 0 && !meters_pass(w, b, i, path)) {
+	if ((flags & FLOW_F_METERED) != 0 && !meters_pass(w, b, i, is_v6)) {
 		batch_kill(w, b, i, DROP_RATE_LIMIT);
 		return false;
 	}
@@ -134,7 +139,7 @@ void stage_rewrite(struct worker *w, struct batch *b)
 		if (unlikely(wire_len(m, b->len[i]) > path->mtu) && !slow_oversize(w, b, i, path))
 			continue;
 		if (unlikely(((flags & FLOW_F_RARE) | (b->tcp_flags[i] & TCP_STATE_FLAGS)) != 0) &&
-			!rewrite_rare(w, b, i, p, path, flags, is_v6))
+			!rewrite_rare(w, b, i, p, flags, is_v6))
 			continue;
 		count(w, b, i, p, is_v6);
 		if (likely((flags & FLOW_F_KEEP_TTL) == 0))

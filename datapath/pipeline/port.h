@@ -126,7 +126,8 @@ struct port {
 	uint16_t zone;
 	uint16_t n_rxq;
 	uint8_t role;
-	_Atomic uint8_t is_mirrored;  /* 1: some mirror or capture wants its packets */
+	_Atomic uint8_t
+		is_shared; /* several endpoints, each with its MAC, behind it (a VM with pods) */
 	_Atomic uint32_t tx_offloads; /* PORT_TX_*; the driver may change it on reconnect */
 	uint32_t endpoint_idx; /* the endpoint behind a pod port, or UINT32_MAX; set by control */
 	uint16_t mtu;

@@ -62,16 +62,20 @@ static bool is_tunnel_packet(const struct slow_ctx *ctx)
 
 static void admit_pod(struct slow_ctx *ctx)
 {
-	uint32_t ep = ctx->port->endpoint_idx;
+	uint32_t ep = endpoint_by_addr(ctx->zone, &ctx->pkt->src);
 
-	if (ep == ENDPOINT_NONE) {
+	if (ctx->port->endpoint_idx == ENDPOINT_NONE) {
 		slow_drop(ctx, DROP_PORT_NO_ENDPOINT, ICMP_ERROR_N);
+		return;
+	}
+	if (ep == ENDPOINT_NONE || endpoint_at(ep)->port_id != ctx->port->id) {
+		slow_drop(ctx, DROP_IP_SRC_SPOOFED, ICMP_ERROR_N);
 		return;
 	}
 	ctx->src_ep = ep;
 	ctx->is_metered |= endpoint_at(ep)->is_metered[ENDPOINT_FROM];
-	if (!endpoint_owns(endpoint_at(ep), &ctx->pkt->src))
-		slow_drop(ctx, DROP_IP_SRC_SPOOFED, ICMP_ERROR_N);
+	if (!rte_is_same_ether_addr(ctx->src_mac, &endpoint_at(ep)->mac))
+		slow_drop(ctx, DROP_ETH_SRC_SPOOFED, ICMP_ERROR_N);
 	else if (is_dhcp_server(ctx->pkt))
 		slow_drop(ctx, DROP_DHCP_FROM_POD, ICMP_ERROR_N);
 	else if (is_tunnel_packet(ctx))

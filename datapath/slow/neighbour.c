@@ -44,18 +44,25 @@ static bool is_own(const struct port *p, const struct ip_addr *addr)
 	return ep != ENDPOINT_NONE && endpoint_at(ep)->kind != ENDPOINT_POD;
 }
 
+/* Whether the address belongs to an endpoint behind the port. */
+static bool owns(const struct port *p, const struct ip_addr *addr)
+{
+	uint32_t ep = endpoint_by_addr(p->zone, addr);
+
+	return ep != ENDPOINT_NONE && endpoint_at(ep)->port_id == p->id;
+}
+
 /* Whether the far side of a pod or host port may speak for the address. */
 static bool may_claim(const struct port *p, const struct ip_addr *addr)
 {
-	if (p->endpoint_idx == ENDPOINT_NONE)
-		return false;
-	return p->role == PORT_ROLE_HOST || endpoint_owns(endpoint_at(p->endpoint_idx), addr);
+	return (p->role == PORT_ROLE_HOST && p->endpoint_idx != ENDPOINT_NONE) || owns(p, addr);
 }
 
-static bool owns(const struct port *p, const struct ip_addr *addr)
+/* Whether it has that MAC. */
+static bool has_mac(const struct port *p, const struct rte_ether_addr *mac)
 {
-	return p->endpoint_idx != ENDPOINT_NONE &&
-		endpoint_owns(endpoint_at(p->endpoint_idx), addr);
+	return rte_is_same_ether_addr(mac, &p->mac) ||
+		atomic_load_explicit(&p->is_shared, memory_order_relaxed) != 0;
 }
 
 static void arp_on_uplink(
@@ -79,7 +86,7 @@ static void arp_on_pod(struct worker *w, struct batch *b, uint64_t i, const stru
 {
 	struct ip_addr target = ip_from_v4(info->target_ip), sender = ip_from_v4(info->sender_ip);
 
-	if (!rte_is_same_ether_addr(&info->sender_mac, &b->port->mac) ||
+	if (!has_mac(b->port, &info->sender_mac) ||
 		(info->sender_ip != 0 && !may_claim(b->port, &sender)))
 		batch_kill(w, b, i, DROP_ARP_SPOOFED);
 	else if (!info->is_request || info->is_announcement || owns(b->port, &target))
@@ -136,8 +143,8 @@ static enum drop_reason nd_pod_refused(const struct port *p, const struct nd_inf
 	if (is_gateway_link_local(&info->src) ||
 		(info->type == ND_NA && is_gateway_link_local(&info->target)))
 		return DROP_ND_SPOOFED;
-	if ((info->has_slla && !rte_is_same_ether_addr(&info->slla, &p->mac)) ||
-		(info->has_tlla && !rte_is_same_ether_addr(&info->tlla, &p->mac)))
+	if ((info->has_slla && !has_mac(p, &info->slla)) ||
+		(info->has_tlla && !has_mac(p, &info->tlla)))
 		return DROP_ND_SPOOFED;
 	if (!info->is_dad && !ip_is_zero(&info->src) && !is_link_local(&info->src) &&
 		!may_claim(p, &info->src))

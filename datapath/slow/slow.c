@@ -48,7 +48,8 @@ static enum drop_reason eth_check(
 	const struct rte_ether_hdr *eth = (const struct rte_ether_hdr *)data;
 	const struct rte_ether_addr *own = p->role == PORT_ROLE_UPLINK ? &p->mac : &p->gw_mac;
 
-	if (p->role != PORT_ROLE_UPLINK && !rte_is_same_ether_addr(&eth->src_addr, &p->mac))
+	if (p->role != PORT_ROLE_UPLINK && !rte_is_same_ether_addr(&eth->src_addr, &p->mac) &&
+		atomic_load_explicit(&p->is_shared, memory_order_relaxed) == 0)
 		return DROP_ETH_SRC_SPOOFED;
 	if (rte_is_same_ether_addr(&eth->dst_addr, own) || pkt->l3 == PARSED_ARP || pkt->is_nd)
 		return DROP_NONE;
@@ -124,6 +125,7 @@ void slow_packet(struct worker *w, struct batch *b, uint64_t i)
 	enum drop_reason reason = parse_frame(b->m[i], &pkt), eth_reason;
 	struct slow_ctx ctx = { .pkt = &pkt,
 		.port = b->port,
+		.src_mac = (const struct rte_ether_addr *)(data + RTE_ETHER_ADDR_LEN),
 		.in = b->in[i],
 		.zone = b->zone[i],
 		.out_port = PORT_ID_NONE,

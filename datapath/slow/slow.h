@@ -25,8 +25,9 @@ enum slow_action {
 struct slow_ctx {
 	/* given */
 	const struct parsed *pkt;
-	const struct port *port; /* where it came in */
-	uint16_t in;		 /* port id, or FLOW_IN_TUNNEL | tunnel index */
+	const struct port *port;	      /* where it came in */
+	const struct rte_ether_addr *src_mac; /* of the frame */
+	uint16_t in;			      /* port id, or FLOW_IN_TUNNEL | tunnel index */
 	uint16_t zone;
 
 	/* intent */

@@ -123,6 +123,16 @@ static bool rewrite_rare(struct worker *w, struct batch *b, uint64_t i, struct f
 	return true;
 }
 
+/* Fragments or an ICMP error; what is limited stays limited. */
+static void oversize(
+	struct worker *w, struct batch *b, uint64_t i, const struct path *path, uint16_t flags)
+{
+	if ((flags & FLOW_F_METERED) != 0 && !meters_pass(w, b, i, path))
+		batch_kill(w, b, i, DROP_RATE_LIMIT);
+	else
+		slow_oversize(w, b, i, path);
+}
+
 void stage_rewrite(struct worker *w, struct batch *b)
 {
 	uint64_t v6 = b->v6;
@@ -136,8 +146,10 @@ void stage_rewrite(struct worker *w, struct batch *b)
 			atomic_load_explicit(&p->path, memory_order_relaxed));
 		struct rte_mbuf *m = b->m[i];
 
-		if (unlikely(wire_len(m, b->len[i]) > path->mtu) && !slow_oversize(w, b, i, path))
+		if (unlikely(wire_len(m, b->len[i]) > path->mtu)) {
+			oversize(w, b, i, path, flags);
 			continue;
+		}
 		if (unlikely(((flags & FLOW_F_RARE) | (b->tcp_flags[i] & TCP_STATE_FLAGS)) != 0) &&
 			!rewrite_rare(w, b, i, p, flags, is_v6))
 			continue;

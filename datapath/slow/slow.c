@@ -165,7 +165,7 @@ void slow_packet(struct worker *w, struct batch *b, uint64_t i)
 }
 
 /* Fragments of an IPv4 packet that may be cut go out on their own; the rest is answered (RFC 1191, RFC 8201). */
-bool slow_oversize(struct worker *w, struct batch *b, uint64_t i, const struct path *path)
+void slow_oversize(struct worker *w, struct batch *b, uint64_t i, const struct path *path)
 {
 	struct rte_mbuf *m = b->m[i], *fragments[FRAGMENTS_MAX];
 	struct parsed pkt;
@@ -174,17 +174,17 @@ bool slow_oversize(struct worker *w, struct batch *b, uint64_t i, const struct p
 
 	if (parse_frame(m, &pkt) != DROP_NONE) {
 		batch_kill(w, b, i, DROP_MTU_EXCEEDED);
-		return false;
+		return;
 	}
 	if (!pkt.may_fragment || gso_is_superframe(m)) {
 		slow_answer_error(w, b, i, &pkt, DROP_MTU_EXCEEDED, ICMP_ERROR_TOO_BIG, path->mtu);
-		return false;
+		return;
 	}
 	keep_ttl = (commit_count(w, b, i) & FLOW_F_KEEP_TTL) != 0;
 	n = frag_ip4(m, L3_OFF, w->pool, path->mtu, fragments, FRAGMENTS_MAX);
 	if (n < 0) {
 		batch_kill(w, b, i, n == -ENOMEM ? DROP_NO_MBUF : DROP_MTU_EXCEEDED);
-		return false;
+		return;
 	}
 	batch_take(b, i);
 	for (int f = 0; f < n; f++) {
@@ -192,5 +192,4 @@ bool slow_oversize(struct worker *w, struct batch *b, uint64_t i, const struct p
 			commit_ttl4(fragments[f]);
 		worker_send(w, path, fragments[f], false, b->hash[i]);
 	}
-	return false;
 }

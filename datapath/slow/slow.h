@@ -73,8 +73,8 @@ static inline void slow_drop(
 /* Packet i of the batch: afterwards it has a program and goes on, or it is no longer live. */
 void slow_packet(struct worker *w, struct batch *b, uint64_t i);
 
-/* Packet i is larger than its path takes: fragments it, or answers "too big". true: go on with it (never so far). */
-bool slow_oversize(struct worker *w, struct batch *b, uint64_t i, const struct path *path);
+/* Packet i is larger than its path takes: goes out as fragments, or is dropped and answered "too big". */
+void slow_oversize(struct worker *w, struct batch *b, uint64_t i, const struct path *path);
 
 /* ARP and ND (neighbour.c). The packet is answered, punted or dropped. */
 void slow_arp(struct worker *w, struct batch *b, uint64_t i);

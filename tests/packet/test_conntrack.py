@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Connections: states, time-outs on a warped clock, limits, and what a changed configuration does to live ones."""
+import pytest
+from conftest import (A, B, EXTERNAL, HOST, REMOTE2, ROUTER, UP, both, echo, from_gw, from_tunnel, ip, tcp, to_gw, udp)
+from scapy.layers.inet import ICMP, IP
+from scapy.layers.inet6 import ICMPv6EchoReply
+from scapy.layers.l2 import Ether
+from scapy.packet import Raw
+
+
+class Talk:
+    """A TCP or UDP conversation between pods a and b, packet by packet."""
+
+    def __init__(self, net, family, sport=1000, dport=80):
+        self.net, self.family, self.sport, self.dport = net, family, sport, dport
+
+    def a(self, flags):
+        self.net.send("a", to_gw(A) / ip(A.ip(self.family), B.ip(self.family), ttl=64) / tcp(
+            self.sport, self.dport, flags))
+        assert len(self.net.drain("b")) == 1
+        return self.state()
+
+    def b(self, flags):
+        self.net.send("b", to_gw(B) / ip(B.ip(self.family), A.ip(self.family), ttl=64) / tcp(
+            self.dport, self.sport, flags))
+        assert len(self.net.drain("a")) == 1
+        return self.state()
+
+    def open(self):
+        assert [self.a("S"), self.b("SA"), self.a("A")] == ["syn_sent", "syn_recv", "established"]
+
+    def state(self):
+        states = [c["state"] for c in self.net.conns()]
+        assert len(states) == 1
+        return states[0]
+
+
+@both
+def test_tcp_handshake_and_orderly_end(net, family):
+    talk = Talk(net, family)
+    talk.open()
+    assert [talk.a("PA"), talk.b("A")] == ["established"] * 2
+    assert [talk.a("FA"), talk.b("A"), talk.b("FA"), talk.a("A")] == ["fin_wait", "fin_wait", "time_wait", "time_wait"]
+
+
+@both
+def test_tcp_end_begun_by_the_other_side(net, family):
+    talk = Talk(net, family)
+    talk.open()
+    assert [talk.b("FA"), talk.b("FA"), talk.a("A"), talk.a("FA")] == ["fin_wait"] * 3 + ["time_wait"]
+
+
+@both
+@pytest.mark.parametrize("side", ["a", "b"])
+@pytest.mark.parametrize("flags", ["R", "RA"])
+def test_tcp_reset_closes(net, family, side, flags):
+    talk = Talk(net, family)
+    talk.open()
+    assert getattr(talk, side)(flags) == "closed"
+
+
+@both
+def test_tcp_refused_connection_closes(net, family):
+    talk = Talk(net, family)
+    assert [talk.a("S"), talk.b("RA")] == ["syn_sent", "closed"]
+
+
+@both
+def test_tcp_retransmitted_handshake_changes_nothing(net, family):
+    talk = Talk(net, family)
+    assert [talk.a("S"), talk.a("S"), talk.b("SA"), talk.b("SA"), talk.a("A"), talk.b("SA")] == [
+        "syn_sent", "syn_sent", "syn_recv", "syn_recv", "established", "established"]
+
+
+@both
+def test_tcp_data_instead_of_the_last_ack_establishes(net, family):
+    talk = Talk(net, family)
+    assert [talk.a("S"), talk.b("SA"), talk.a("PA")][-1] == "established"
+
+
+@both
+def test_tcp_is_picked_up_in_the_middle(net, family):
+    talk = Talk(net, family)
+    assert [talk.b("A"), talk.a("PA"), talk.b("FA")] == ["established", "established", "fin_wait"]
+
+
+@both
+@pytest.mark.parametrize("end", [("FA", "FA"), ("R",)])
+def test_tcp_tuple_used_again_starts_anew(net, family, end):
+    talk = Talk(net, family)
+    talk.open()
+    for n, flags in enumerate(end):
+        (talk.a, talk.b)[n % 2](flags)
+    assert [talk.a("S"), talk.b("SA"), talk.a("A"), talk.a("FA")] == ["syn_sent", "syn_recv", "established", "fin_wait"]
+
+
+@both
+def test_tcp_tuple_used_again_from_the_other_side(net, family):
+    talk = Talk(net, family)
+    talk.open()
+    talk.a("R")
+    assert [talk.b("S"), talk.a("SA"), talk.b("A")][-1] in ("established", "syn_recv")
+
+
+@both
+def test_tcp_flags_valid_and_invalid_on_new_and_live_connections(net, family):
+    for live in (False, True):
+        for flags in range(32):
+            syn, fin, rst, ack = flags & 2, flags & 1, flags & 4, flags & 16
+            is_bad = bool(fin or rst) if syn else bool(fin) if rst else not ack
+            frame = to_gw(A) / ip(A.ip(family), B.ip(family), ttl=64) / tcp(flags + 100 + 1000 * live, 80, flags)
+            if live:
+                net.send("a", to_gw(A) / ip(A.ip(family), B.ip(family), ttl=64) / tcp(flags + 1100, 80, "A"))
+                net.drain("b")
+            if is_bad:
+                net.send_dropped("a", frame, "tcp_invalid")
+            else:
+                net.send("a", frame)
+                assert len(net.drain("b")) == 1
+
+
+# ---- other protocols
+
+@both
+def test_udp_becomes_replied(net, family):
+    net.send("a", to_gw(A) / ip(A.ip(family), B.ip(family), ttl=64) / udp())
+    assert [c["state"] for c in net.conns()] == ["new"]
+    net.send("b", to_gw(B) / ip(B.ip(family), A.ip(family), ttl=64) / udp(2000, 1000))
+    assert [c["state"] for c in net.conns()] == ["replied"]
+    assert len(net.drain("a")) == len(net.drain("b")) == 1
+
+
+@both
+def test_echo_is_one_connection_by_identifier(net, family):
+    for seq in range(3):
+        net.send("a", to_gw(A) / ip(A.ip(family), B.ip(family), ttl=64) / echo(family, ident=7, seq=seq))
+        back = ICMP(type=0, id=7, seq=seq) / Raw(b"x") if family == 4 else ICMPv6EchoReply(id=7, seq=seq, data=b"x")
+        net.send("b", to_gw(B) / ip(B.ip(family), A.ip(family), ttl=64) / back)
+    assert len(net.drain("a")) == len(net.drain("b")) == 3
+    assert [(c["state"], c["orig_pkts"], c["reply_pkts"]) for c in net.conns()] == [("replied", 3, 3)]
+    net.send("a", to_gw(A) / ip(A.ip(family), B.ip(family), ttl=64) / echo(family, ident=8))
+    net.drain("b")
+    assert len(net.conns()) == 2
+
+
+@both
+def test_echo_with_identifier_zero_is_a_connection_too(net, family):
+    for _ in range(3):
+        net.send("a", to_gw(A) / ip(A.ip(family), B.ip(family), ttl=64) / echo(family, ident=0))
+    assert len(net.drain("b")) == 3
+    assert [(c["state"], c["orig_pkts"]) for c in net.conns()] == [("new", 3)]
+
+
+# ---- time-outs
+
+TCP_STEPS = {"tcp-syn": ["aS"], "tcp-synack": ["aS", "bSA"], "tcp-established": ["aS", "bSA", "aA"],
+             "tcp-fin": ["aS", "bSA", "aA", "aFA"], "tcp-time-wait": ["aS", "bSA", "aA", "aFA", "bFA"],
+             "tcp-reset": ["aS", "bSA", "aA", "aR"]}
+
+
+def open_in(net, family, kind):
+    there = ip(A.ip(family), B.ip(family), ttl=64)
+    back = ip(B.ip(family), A.ip(family), ttl=64)
+    talk = Talk(net, family)
+    if kind == "udp-new":
+        net.send("a", to_gw(A) / there / udp())
+    elif kind == "udp-replied":
+        net.send("a", to_gw(A) / there / udp())
+        net.send("b", to_gw(B) / back / udp(2000, 1000))
+    elif kind == "icmp-new":
+        net.send("a", to_gw(A) / there / echo(family))
+    elif kind == "other-new":
+        net.send("a", to_gw(A) / ip(A.ip(family), B.ip(family), ttl=64, **{
+            "proto" if family == 4 else "nh": 47}) / Raw(bytes(30)))
+    else:
+        for step in TCP_STEPS[kind]:
+            getattr(talk, step[0])(step[1:])
+    net.drain("a")
+    net.drain("b")
+    assert len(net.conns()) == 1
+
+
+TIMEOUTS = {"udp-new": 30, "udp-replied": 120, "icmp-new": 30, "other-new": 60, "tcp-syn": 30, "tcp-synack": 30,
+            "tcp-established": 7440, "tcp-fin": 120, "tcp-time-wait": 60, "tcp-reset": 10}
+
+
+@both
+@pytest.mark.parametrize("kind", TIMEOUTS)
+def test_idle_connection_lives_as_long_as_its_state_says(net, family, kind):
+    open_in(net, family, kind)
+    net.warp(TIMEOUTS[kind] - 2)
+    net.step(2)
+    assert len(net.conns()) == 1, "gone too early"
+    net.warp(4)
+    net.step(2)
+    net.warp(12)  # the sweeper looks at every connection about every 10 s
+    net.step(3)
+    assert net.conns() == [], "not gone in time"
+
+
+@both
+def test_traffic_of_either_direction_keeps_a_connection(net, family):
+    there = to_gw(A) / ip(A.ip(family), B.ip(family), ttl=64) / udp()
+    back = to_gw(B) / ip(B.ip(family), A.ip(family), ttl=64) / udp(2000, 1000)
+    net.send("a", there)
+    net.send("b", back)
+    for n in range(8):
+        net.warp(100)
+        net.send(*(("a", there) if n % 2 else ("b", back)))
+        net.step(2)
+        assert [(c["state"]) for c in net.conns()] == ["replied"]
+    assert len(net.drain("a")) + len(net.drain("b")) == 10
+
+
+@both
+def test_packet_after_the_time_out_opens_anew(net, family):
+    frame = to_gw(A) / ip(A.ip(family), B.ip(family), ttl=64) / udp()
+    net.send("a", [frame] * 3)
+    net.warp(60)
+    net.step(3)
+    net.warp(1)
+    net.step(3)
+    net.send("a", frame)
+    assert [(c["orig_pkts"]) for c in net.conns()] == [1]
+    assert len(net.drain("b")) == 4
+
+
+# ---- limits
+
+def many(net, count, first=1):
+    """count new connections from a, in bursts; what the drops say."""
+    for n in range(first, first + count, 500):
+        net.send("a", [to_gw(A) / ip(A.ip4, EXTERNAL[4], ttl=64) / udp(sport=p) for p in range(
+            n, min(n + 500, first + count))])
+    passed = len(net.drain("up"))
+    refused = {reason: n for (port, reason), n in net.counted().items()}
+    assert set(refused) <= {"flow_table_full", "new_flow_limit"}
+    return passed, refused
+
+
+@pytest.mark.parametrize("harness", [{"conns": 1024}], indirect=True)
+def test_full_table_refuses_new_connections_but_keeps_the_old(net):
+    passed, refused = many(net, 1500)
+    assert 900 < passed <= 1024 and len(net.conns()) == passed and sum(refused.values()) == 1500 - passed
+    net.drops("a", **refused)
+    old = to_gw(A) / ip(A.ip4, EXTERNAL[4], ttl=64) / udp(sport=1)
+    net.send("a", [old] * 5)
+    assert len(net.drain("up")) == 5
+    net.warp(60)
+    net.step(3)
+    net.warp(20)
+    net.step(3)
+    assert net.conns() == []
+    net.send("a", old)
+    assert len(net.drain("up")) == 1
+
+
+@pytest.mark.parametrize("harness", [{"conns": 1024}], indirect=True)
+def test_flood_from_one_pod_leaves_room_for_another(net):
+    _, refused = many(net, 2000)
+    assert sum(refused.values()) > 900
+    net.drops("a", **refused)
+    net.send("b", to_gw(B) / ip(B.ip4, EXTERNAL[4], ttl=64) / tcp(sport=1))
+    assert len(net.drain("up")) == 1
+
+
+@both
+def test_forwarding_continues_while_ports_come_and_go(net, family):
+    frame = to_gw(A) / ip(A.ip(family), B.ip(family), ttl=64) / udp()
+    for n in range(10):
+        net.cmd("port.add", name=f"p{n}", role="pod", mac=f"0a:58:00:00:00:{n:02x}")
+        net.cmd("endpoint.add", id=f"p{n}", port=f"p{n}", addresses=[f"10.244.1.{n + 100}"])
+        net.send("a", frame)
+        if n % 2:
+            net.cmd("port.del", name=f"p{n}")
+        net.send("a", frame)
+    assert len(net.drain("b")) == 20
+    assert len(net.conns()) == 1
+
+
+@both
+def test_connection_through_every_pair_of_ways(net, family):
+    """Pod, host, uplink and tunnel: a request and its reply, one connection each."""
+    ends = {"a": (to_gw(A), A.ip(family), "a"), "host": (to_gw(HOST), HOST.ip(family), "host"),
+            "up": (Ether(src=ROUTER.mac, dst=UP.mac), EXTERNAL[family], "up"), "tunnel": (None, REMOTE2[family], "up")}
+
+    def frame(src, dst, sport, dport):
+        packet = ip(ends[src][1], ends[dst][1], ttl=64) / udp(sport, dport)
+        return from_tunnel(packet) if src == "tunnel" else ends[src][0] / packet
+
+    n = 0
+    for src in ends:
+        for dst in ends:
+            if src == dst or {src, dst} == {"up", "tunnel"}:
+                continue
+            n += 1
+            net.send(ends[src][2], frame(src, dst, 100 + n, 53))
+            assert len(net.drain(ends[dst][2])) == 1, f"{src} to {dst}"
+            net.send(ends[dst][2], frame(dst, src, 53, 100 + n))
+            assert len(net.drain(ends[src][2])) == 1, f"{dst} back to {src}"
+    assert [c["state"] for c in net.conns()] == ["replied"] * n

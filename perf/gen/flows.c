@@ -50,7 +50,7 @@ static void table_free(void *p, size_t size)
 		munmap(p, size);
 }
 
-static void fill_outer(const struct gen *g, const struct gen_side *s, uint32_t flow, uint8_t *p)
+static void fill_outer(const struct gen *g, const struct gen_side *s, uint8_t *p)
 {
 	struct rte_ether_hdr *eth = (struct rte_ether_hdr *)p;
 	struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)(eth + 1);
@@ -65,50 +65,24 @@ static void fill_outer(const struct gen *g, const struct gen_side *s, uint32_t f
 		.next_proto_id = IPPROTO_UDP,
 		.src_addr = s->vtep,
 		.dst_addr = g->vtep_far };
-	udp->src_port = rte_cpu_to_be_16((uint16_t)(0xc000 | (flow & 0x3fff)));
 	udp->dst_port = RTE_BE16(RTE_VXLAN_DEFAULT_PORT);
 	vx->vx_flags = RTE_BE32(0x08000000);
 	vx->vx_vni = rte_cpu_to_be_32(g->vni << 8);
 }
 
-static void fill_l4(const struct gen *g, unsigned int sender, uint32_t flow, uint8_t tcp_flags,
-	struct rte_ipv4_hdr *ip)
+/* Everything of a frame that neither its length nor its flow changes. */
+static void fill_head(const struct gen *g, unsigned int sender, uint8_t tcp_flags, uint8_t *p)
 {
-	rte_be16_t sport = rte_cpu_to_be_16(gen_flow_sport(flow));
-	rte_be16_t dport = rte_cpu_to_be_16(gen_flow_dport(flow));
-
-	if (g->is_tcp) {
-		struct rte_tcp_hdr *tcp = (struct rte_tcp_hdr *)(ip + 1);
-		*tcp = (struct rte_tcp_hdr){ .src_port = sender ? dport : sport,
-			.dst_port = sender ? sport : dport,
-			.sent_seq = RTE_BE32(1),
-			.recv_ack = RTE_BE32(1),
-			.data_off = 5 << 4,
-			.tcp_flags = tcp_flags,
-			.rx_win = RTE_BE16(0xffff) };
-		/* pseudo-header without its length, header and mark; frames are zero behind that */
-		tcp->cksum = fold(raw_sum(&ip->src_addr, 8) + RTE_BE16(IPPROTO_TCP) +
-			raw_sum(tcp, GEN_FRAME_MIN - 34));
-	} else {
-		struct rte_udp_hdr *udp = (struct rte_udp_hdr *)(ip + 1);
-		udp->src_port = sender ? dport : sport;
-		udp->dst_port = sender ? sport : dport;
-	}
-}
-
-/* With one frame length the template is the finished frame; for IMIX it holds the sums without the length. */
-static void fill_template(
-	const struct gen *g, unsigned int sender, uint32_t flow, uint8_t tcp_flags, uint8_t *frame)
-{
-	uint8_t *p = frame;
 	const struct gen_side *s = &g->side[sender], *far = &g->side[!sender];
 
+	memset(p, 0, sizeof(s->head));
 	if (s->is_vxlan) {
-		fill_outer(g, s, flow, p);
+		fill_outer(g, s, p);
 		p += GEN_VXLAN_OVERHEAD;
 	}
 	struct rte_ether_hdr *eth = (struct rte_ether_hdr *)p;
 	struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)(eth + 1);
+	struct gen_mark *mark = (struct gen_mark *)(p + GEN_MARK_OFFSET);
 
 	eth->dst_addr = s->is_vxlan ? g->inner_dst_mac : s->gw_mac;
 	eth->src_addr = s->mac;
@@ -119,65 +93,46 @@ static void fill_template(
 		.next_proto_id = g->is_tcp ? IPPROTO_TCP : IPPROTO_UDP,
 		.src_addr = s->ip,
 		.dst_addr = far->ip };
-	ip->hdr_checksum = fold(raw_sum(ip, sizeof(*ip)));
-	struct gen_mark *mark = (struct gen_mark *)(p + GEN_MARK_OFFSET);
-	*mark = (struct gen_mark){
-		.tag = (uint16_t)(g->trial << 1 | sender), .flow = flow, .seq_inv = 0xffff
-	};
-	fill_l4(g, sender, flow, tcp_flags, ip);
-	if (g->frame_bytes)
-		gen_frame_finish(g, &s->classes[0], s->is_vxlan, frame);
+	*mark = (struct gen_mark){ .tag = (uint16_t)(g->trial << 1 | sender), .seq_inv = 0xffff };
+	if (g->is_tcp)
+		*(struct rte_tcp_hdr *)(ip + 1) = (struct rte_tcp_hdr){ .sent_seq = RTE_BE32(1),
+			.recv_ack = RTE_BE32(1),
+			.data_off = 5 << 4,
+			.tcp_flags = tcp_flags,
+			.rx_win = RTE_BE16(0xffff) };
+}
+
+static rte_be16_t ip_csum(const void *header, rte_be16_t len)
+{
+	return (rte_be16_t)~fold(raw_sum(header, sizeof(struct rte_ipv4_hdr)) + len);
 }
 
 static void fill_class(
 	const struct gen *g, const struct gen_side *s, struct gen_class *c, uint16_t len)
 {
+	const uint8_t *p = s->head + (s->is_vxlan ? GEN_VXLAN_OVERHEAD : 0);
 	uint16_t ip_len = (uint16_t)(len - sizeof(struct rte_ether_hdr));
 
 	c->frame_len = len;
 	c->wire_len = (uint16_t)(len + (s->is_vxlan ? GEN_VXLAN_OVERHEAD : 0));
 	c->ip_len = rte_cpu_to_be_16(ip_len);
-	c->udp_len = rte_cpu_to_be_16((uint16_t)(ip_len - 20));
+	c->l4_len = rte_cpu_to_be_16((uint16_t)(ip_len - 20));
+	c->ip_csum = ip_csum(p + 14, c->ip_len);
 	c->outer_ip_len = rte_cpu_to_be_16((uint16_t)(c->wire_len - 14));
 	c->outer_udp_len = rte_cpu_to_be_16((uint16_t)(c->wire_len - 34));
-	struct rte_ipv4_hdr outer = { .version_ihl = RTE_IPV4_VHL_DEF,
-		.total_length = c->outer_ip_len,
-		.time_to_live = 64,
-		.next_proto_id = IPPROTO_UDP,
-		.src_addr = s->vtep,
-		.dst_addr = g->vtep_far };
-	c->outer_ip_csum = (uint16_t)~fold(raw_sum(&outer, sizeof(outer)));
-}
-
-void gen_frame_finish(const struct gen *g, const struct gen_class *c, bool is_vxlan, uint8_t *frame)
-{
-	if (is_vxlan) {
-		struct rte_ipv4_hdr *outer = (struct rte_ipv4_hdr *)(frame + 14);
-		outer->total_length = c->outer_ip_len;
-		outer->hdr_checksum = c->outer_ip_csum;
-		((struct rte_udp_hdr *)(outer + 1))->dgram_len = c->outer_udp_len;
-		frame += GEN_VXLAN_OVERHEAD;
-	}
-	struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)(frame + 14);
-
-	ip->total_length = c->ip_len;
-	ip->hdr_checksum = (uint16_t)~fold((uint32_t)ip->hdr_checksum + c->ip_len);
-	if (g->is_tcp) {
-		struct rte_tcp_hdr *tcp = (struct rte_tcp_hdr *)(ip + 1);
-		tcp->cksum = (uint16_t)~fold((uint32_t)tcp->cksum + c->udp_len);
-	} else {
-		((struct rte_udp_hdr *)(ip + 1))->dgram_len = c->udp_len;
-	}
+	c->outer_ip_csum = ip_csum(s->head + 14, c->outer_ip_len);
+	/* pseudo-header, TCP header and mark; frames are zero behind that */
+	if (g->is_tcp)
+		c->tcp_sum = fold(raw_sum(p + 26, 8) + RTE_BE16(IPPROTO_TCP) + c->l4_len +
+			raw_sum(p + 34, GEN_FRAME_MIN - 34));
 }
 
 void gen_flows_free(struct gen *g)
 {
 	for (unsigned int i = 0; i < GEN_SIDES; i++) {
 		struct gen_side *s = &g->side[i];
-		table_free(s->tmpl, (size_t)g->n_flows * s->stride);
 		table_free(s->tx_seq, (size_t)g->n_flows * sizeof(*s->tx_seq));
 		table_free(s->rx_flow, (size_t)g->n_flows * sizeof(*s->rx_flow));
-		s->tmpl = NULL;
 		s->tx_seq = NULL;
 		s->rx_flow = NULL;
 	}
@@ -220,15 +175,10 @@ int gen_flows_build(struct gen *g)
 {
 	for (unsigned int i = 0; i < GEN_SIDES; i++) {
 		struct gen_side *s = &g->side[i];
-		s->stride = s->is_vxlan ? 128 : 64;
-		s->tmpl = table_alloc((size_t)g->n_flows * s->stride);
 		s->tx_seq = table_alloc((size_t)g->n_flows * sizeof(*s->tx_seq));
 		s->rx_flow = table_alloc((size_t)g->n_flows * sizeof(*s->rx_flow));
-		if (!s->tmpl || !s->tx_seq || !s->rx_flow)
+		if (!s->tx_seq || !s->rx_flow)
 			goto err_free;
-		for (unsigned int c = 0; c < GEN_CLASSES; c++)
-			fill_class(g, s, &s->classes[c],
-				g->frame_bytes ? (uint16_t)g->frame_bytes : imix[c]);
 	}
 	if (g->is_zipf && build_order(g))
 		goto err_free;
@@ -253,7 +203,9 @@ void gen_flows_reset(struct gen *g, uint8_t tcp_flags)
 			rte_pktmbuf_free_bulk(s->ready, s->n_ready);
 			s->n_ready = 0;
 		}
-		for (uint32_t f = 0; f < g->n_flows; f++)
-			fill_template(g, i, f, tcp_flags, s->tmpl + (size_t)f * s->stride);
+		fill_head(g, i, tcp_flags, s->head);
+		for (unsigned int c = 0; c < GEN_CLASSES; c++)
+			fill_class(g, s, &s->classes[c],
+				g->frame_bytes ? (uint16_t)g->frame_bytes : imix[c]);
 	}
 }

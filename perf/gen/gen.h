@@ -3,10 +3,11 @@
  * leat-gen: traffic source and sink for measurements. Two guests in one process, side A and side B, each a
  * virtio-user port; both send the two directions of the same N flows and check what arrives. One thread, one core.
  *
- * A frame's first bytes come from a precomputed template per flow and direction; only a sequence number is written
- * into the copy. Layout of the inner frame: Ethernet 14, IPv4 20, UDP 8 + 12 free or TCP 20, then struct gen_mark at
- * byte 54, so that a 64-byte frame is one cache line. A sequence number and its complement add up to zero in the
- * one's-complement sum: the TCP checksum stays right without being touched.
+ * A frame begins as a copy of the side's precomputed header; ports, flow id and sequence number (TCP: the checksum's share
+ * of them) are written into the copy. What a flow costs in memory is its sequence numbers, so that a million flows do not
+ * push the rings out of the caches that both cores need. Layout of the inner frame: Ethernet 14, IPv4 20, UDP 8 + 12 free or
+ * TCP 20, then struct gen_mark at byte 54, so that a 64-byte frame is one cache line. A sequence number and its complement
+ * add up to zero in the one's-complement sum.
  */
 #ifndef LEAT_PERF_GEN_H
 #define LEAT_PERF_GEN_H
@@ -14,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <rte_byteorder.h>
 #include <rte_ether.h>
@@ -48,12 +50,13 @@ struct gen_flow {
 	uint16_t lost;	 /* holes not filled yet, saturating */
 };
 
-/* Patch for one frame length. */
+/* What depends on a frame's length. */
 struct gen_class {
 	uint16_t frame_len; /* of the inner frame, without FCS */
 	uint16_t wire_len;  /* of the mbuf: with encapsulation where the side has it */
-	rte_be16_t ip_len, udp_len;
+	rte_be16_t ip_len, l4_len, ip_csum;
 	rte_be16_t outer_ip_len, outer_udp_len, outer_ip_csum;
+	uint16_t tcp_sum; /* of everything but ports and flow id */
 };
 
 struct gen_counts {
@@ -70,8 +73,8 @@ struct gen_side {
 	rte_be32_t ip;	 /* the guest's */
 	rte_be32_t vtep; /* outer source of what this side sends */
 	struct rte_mempool *tx_pool, *rx_pool;
-	uint8_t *tmpl;	 /* n_flows × stride */
-	uint32_t stride; /* 64 or 128 */
+	uint8_t head
+		[128] __rte_cache_aligned; /* precomputed; sums without length, ports and flow id */
 	uint16_t *tx_seq;
 	struct gen_flow *rx_flow; /* of what the other side sends */
 	struct gen_class classes[GEN_CLASSES];
@@ -103,10 +106,10 @@ struct gen {
 	uint64_t tsc_hz;
 };
 
-/* flows.c: (re)builds templates and per-flow state for g's parameters. 0 or -ENOMEM. */
+/* flows.c: (re)builds headers and per-flow state for g's parameters. 0 or -ENOMEM. */
 int gen_flows_build(struct gen *g);
 void gen_flows_free(struct gen *g);
-/* New trial: tags, sequence numbers and receiver state start over. TCP templates get `tcp_flags`. */
+/* New trial: tags, sequence numbers and receiver state start over. TCP frames get `tcp_flags`. */
 void gen_flows_reset(struct gen *g, uint8_t tcp_flags);
 /* Ports of a flow as side A sends it; side B's are swapped. */
 static inline uint16_t gen_flow_sport(uint32_t flow)
@@ -118,9 +121,36 @@ static inline uint16_t gen_flow_dport(uint32_t flow)
 	return (uint16_t)(0x2000 + (flow >> 14));
 }
 
-/* Writes what depends on the length into a frame that is a copy of a template. */
-void gen_frame_finish(
-	const struct gen *g, const struct gen_class *c, bool is_vxlan, uint8_t *frame);
+/* Makes the frame of `flow` out of a copy of the side's header: everything but the sequence number. */
+static inline void gen_frame_finish(const struct gen_class *c, bool is_tcp, bool is_vxlan,
+	unsigned int sender, uint32_t flow, uint8_t *p)
+{
+	uint32_t sport = rte_cpu_to_be_16(gen_flow_sport(flow)),
+		 dport = rte_cpu_to_be_16(gen_flow_dport(flow));
+	uint32_t ports = sender ? dport | sport << 16 : sport | dport << 16, sum;
+	uint16_t half;
+
+	if (is_vxlan) {
+		half = rte_cpu_to_be_16((uint16_t)(0xc000 | (flow & 0x3fff)));
+		memcpy(p + 34, &half, 2);
+		memcpy(p + 16, &c->outer_ip_len, 2);
+		memcpy(p + 24, &c->outer_ip_csum, 2);
+		memcpy(p + 38, &c->outer_udp_len, 2);
+		p += GEN_VXLAN_OVERHEAD;
+	}
+	memcpy(p + 16, &c->ip_len, 2);
+	memcpy(p + 24, &c->ip_csum, 2);
+	memcpy(p + 34, &ports, 4);
+	memcpy(p + GEN_MARK_OFFSET + 2, &flow, 4);
+	if (is_tcp) {
+		sum = c->tcp_sum + sport + dport + (flow & 0xffff) + (flow >> 16);
+		sum = (sum & 0xffff) + (sum >> 16);
+		half = (uint16_t) ~((sum & 0xffff) + (sum >> 16));
+		memcpy(p + 50, &half, 2);
+	} else {
+		memcpy(p + 38, &c->l4_len, 2);
+	}
+}
 
 /* traffic.c */
 /* Throws away what is in the rings, until nothing came for 10 ms. */

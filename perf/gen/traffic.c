@@ -19,15 +19,10 @@ static inline uint32_t next_flow(struct gen *g, struct gen_side *s)
 {
 	uint32_t pos = s->flow_pos++;
 
-	if (g->is_zipf) {
-		rte_prefetch0(
-			s->tmpl + (size_t)g->order[(pos + 16) & (GEN_ORDER_LEN - 1)] * s->stride);
+	if (g->is_zipf)
 		return g->order[pos & (GEN_ORDER_LEN - 1)];
-	}
 	if (s->flow_pos == g->n_flows)
 		s->flow_pos = 0;
-	rte_prefetch0(
-		s->tmpl + (size_t)(pos + 16) * s->stride); /* may run past the end: harmless */
 	return pos;
 }
 
@@ -56,18 +51,14 @@ static inline void build_frame(
 	struct gen *g, struct gen_side *s, struct rte_mbuf *m, uint32_t flow, uint64_t stamp)
 {
 	uint8_t *p = (uint8_t *)m->buf_addr + RTE_PKTMBUF_HEADROOM;
-	const uint8_t *t = s->tmpl + (size_t)flow * s->stride;
 	rte_be16_t seq = rte_cpu_to_be_16(s->tx_seq[flow]++);
-	const struct gen_class *c = &s->classes[0];
+	const struct gen_class *c = &s->classes[s->class_pos];
 
-	rte_mov64(p, t);
+	s->class_pos = s->class_pos == GEN_CLASSES - 1 ? 0 : s->class_pos + 1;
+	rte_mov64(p, s->head);
 	if (s->is_vxlan)
-		rte_mov64(p + 64, t + 64);
-	if (!g->frame_bytes) {
-		c = &s->classes[s->class_pos];
-		s->class_pos = s->class_pos == GEN_CLASSES - 1 ? 0 : s->class_pos + 1;
-		gen_frame_finish(g, c, s->is_vxlan, p);
-	}
+		rte_mov64(p + 64, s->head + 64);
+	gen_frame_finish(c, g->is_tcp, s->is_vxlan, (unsigned int)(s - g->side), flow, p);
 	m->data_len = c->wire_len;
 	m->pkt_len = c->wire_len;
 	if (s->is_vxlan)

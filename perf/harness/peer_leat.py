@@ -150,8 +150,8 @@ class LeatPvp:
         now = self.leatd.load()
         return now[0] - self.base[0], now[1] - self.base[1]
 
-    def sessions(self):
-        return [self.leatd.proc.pid]
+    def processes(self):
+        return [self.leatd.proc]
 
     def stop(self):
         self.leatd.stop()

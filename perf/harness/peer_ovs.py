@@ -73,8 +73,8 @@ class Ovs:
         for p in reversed(self.procs):
             p.stop()
 
-    def sessions(self):
-        return [p.pid for p in self.procs]
+    def processes(self):
+        return self.procs
 
     def reset_cycles(self):
         self.appctl("dpif-netdev/pmd-stats-clear")
@@ -108,7 +108,7 @@ class OvsPvp(Ovs):
         procs.wait_for("OVS's sockets", lambda: all(map(os.path.exists, self.sockets)))
 
     def _add_vhost(self, bridge, port, number):
-        self.vsctl("add-port", bridge, port, "--", "set", "Interface", port, "type=dpdkvhostuser",
+        self.vsctl("add-port", bridge, port, "--", "set", "Interface", port, "type=dpdkvhostuser", "mtu_request=1600",
                    f"ofport_request={number}")
 
     @staticmethod

@@ -35,7 +35,7 @@ class Topology:
     def stop(self):
         """Processes; namespaces are the lab's."""
 
-    def sessions(self):
+    def processes(self):
         return []
 
     def reset_cycles(self):
@@ -90,8 +90,8 @@ class LeatTcp(Topology):
             d.call("tunnel.add", name="far", type="vxlan", remote=NODE_IPS[far], vni=1, remote_mac=macs[far])
             d.call("route.add", prefix=f"10.244.{far + 1}.0/24", tunnel="far")
 
-    def sessions(self):
-        return [d.proc.pid for d in self.leatds]
+    def processes(self):
+        return [d.proc for d in self.leatds]
 
     def reset_cycles(self):
         self.base = [d.load() for d in self.leatds]
@@ -143,8 +143,8 @@ class OvsTcp(Topology):
                        "gso", "off"], check=False)
             self.lab.ip(pod, f"link set eth0 mtu {self.pod_mtu} up", f"addr add {ip}/16 dev eth0")
 
-    def sessions(self):
-        return [s for ovs in self.switches for s in ovs.sessions()]
+    def processes(self):
+        return [p for ovs in self.switches for p in ovs.processes()]
 
     def stop(self):
         for ovs in getattr(self, "switches", []):

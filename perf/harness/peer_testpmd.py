@@ -48,8 +48,8 @@ class Testpmd:
         self.n_shown = len(shown)
         return int(shown[-1][0]), int(shown[-1][1])
 
-    def sessions(self):
-        return [self.proc.pid]
+    def processes(self):
+        return [self.proc]
 
     def stop(self):
         if self.proc.is_alive():

@@ -19,11 +19,15 @@ def start_peer(name, work, scenario):
     return PEERS[name](work, scenario)
 
 
+def sessions(peer, gen):
+    return [p.pid for p in (*peer.processes(), gen.proc)]
+
+
 def measure(peer, gen, seconds):
     """One window: (generator's answer, cycles per packet or None, why it was not quiet)."""
     before = gen.ask("canary")["median_us"]
     peer.reset_cycles()
-    window = gate.Window(peer.sessions() + [gen.proc.pid])
+    window = gate.Window(sessions(peer, gen))
     answer = gen.ask("run", seconds=seconds)
     reasons = window.stop(answer["seconds"])
     cycles, pkts = peer.cycles()
@@ -67,7 +71,7 @@ def trial(scenario, peer, gen, frame, flows, rnd, opts):
 def latency(scenario, peer, gen, frame, flows, rnd, opts, mpps):
     """Latency from the scheduled send time at 10, 50 and 90 % of the row's rate."""
     for load in (0.1, 0.5, 0.9):
-        window = gate.Window(peer.sessions() + [gen.proc.pid])
+        window = gate.Window(sessions(peer, gen))
         a = gen.ask("latency", seconds=opts.seconds, pps=int(mpps * 1e6 * load))
         yield {**row_of(scenario, peer, frame, flows, rnd, opts), "mpps": round(a["arrived"] / a["seconds"] / 1e6, 4),
                "load": load, **{k: a[k] for k in ("p50_ns", "p90_ns", "p99_ns", "p999_ns", "max_ns")},
@@ -81,6 +85,8 @@ def run_peer(name, scenario, rnd, opts, emit):
     try:
         peer = start_peer(name, work, scenario)
         gen = Generator(work, peer.sockets)
+        for p in (*peer.processes(), gen.proc):
+            p.prefer()
         peer.setup(gen, scenario)
         gen.wait_forwarding()
         for frame in opts.frames:

@@ -41,7 +41,7 @@ def trial(scenario, name, mtu, rnd, opts, emit):
         for attempt in range(1, TRIES + 1):
             peer.reset_cycles()
             # iperf3 and the kernel's threads are part of the scenario: only what else runs is noise
-            window = gate.Window(peer.sessions(), own_names=("iperf3", "ksoftirqd", "kworker"))
+            window = gate.Window([p.pid for p in peer.processes()], own_names=("iperf3", "ksoftirqd", "kworker"))
             end = iperf(lab, work, peer.ns_a, peer.ns_b, peer.ip_b, max(1, round(opts.seconds)))
             reasons = window.stop(end["sum_sent"]["seconds"] + 1)
             cycles, pkts = peer.cycles()

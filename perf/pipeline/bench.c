@@ -248,7 +248,9 @@ int main(int argc, char **argv)
 
 	for (unsigned int i = 0; i < o.n_flows; i++)
 		most = RTE_MAX(most, o.flows[i]);
-	if (world_open(&world, RTE_MAX(most + most / 8, 1024u), kind == WORLD_UDP6, o.no_huge))
+	/* The default table, or what the flows need: with room, as a table is meant to be used. */
+	uint32_t n_conns = RTE_MAX(most + most / 8, o.no_huge ? 1u << 16 : 1000000u);
+	if (world_open(&world, n_conns, kind == WORLD_UDP6, o.no_huge))
 		return 1;
 	if (o.new_flows) {
 		bench_new(&world, &o);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Was the machine quiet? CPU that others used in a window, time stolen by the hypervisor, and a canary loop."""
 import os
+import resource
 
 TICK = os.sysconf("SC_CLK_TCK")
 OTHERS_MAX = 0.01   # of a core
@@ -24,10 +25,16 @@ def _cpu_by_pid():
 
 
 def _machine():
-    """(busy ticks without steal, stolen ticks) of all cores."""
+    """(ticks of processes, stolen ticks) of all cores. Interrupts are left out: traffic causes most of them."""
     with open("/proc/stat", encoding="ascii") as f:
         v = [int(x) for x in f.readline().split()[1:]]
-    return sum(v[0:3]) + sum(v[5:7]), v[7]
+    return sum(v[0:3]), v[7]
+
+
+def _ended_children():
+    """Ticks of children that were started, and waited for, by this process."""
+    r = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (r.ru_utime + r.ru_stime) * TICK
 
 
 class Window:
@@ -38,12 +45,13 @@ class Window:
         self.own_names = own_names
         self.before = _cpu_by_pid()
         self.busy, self.steal = _machine()
+        self.ended = _ended_children()
 
     def stop(self, seconds):
         """Reasons, as text, why the window was not quiet; empty when it was."""
         after = _cpu_by_pid()
         busy, steal = _machine()
-        reasons, own_ticks = [], 0
+        reasons, own_ticks = [], _ended_children() - self.ended
         for pid, (name, ticks, session) in after.items():
             used = ticks - self.before.get(pid, ("", 0, 0))[1]
             if session in self.own or name.startswith(tuple(self.own_names)):

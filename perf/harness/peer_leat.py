@@ -113,14 +113,15 @@ class LeatPvp:
         self.base = (0, 0)
 
     def _pod(self, name, ip):
-        return self.leatd.call("endpoint.attach", id=name, kind="vhost-user", addresses=[f"{ip}/32"],
+        # 1518 bytes without FCS, as the other peers carry them, are an IP packet of 1504
+        return self.leatd.call("endpoint.attach", id=name, kind="vhost-user", addresses=[f"{ip}/32"], mtu=1504,
                                vhost={"role": "server"})
 
     def _uplink(self, path):
         """An ethdev whose wire is a vhost-user socket: the cheapest that every peer can have."""
         call = self.leatd.call
         call("port.add", name="up", kind="ethdev", role="uplink", device=f"net_vhost0,iface={path},queues=1",
-             mac=UPLINK_MAC, addresses=[f"{UPLINK_IP}/24"], descriptors=procs.RING)
+             mac=UPLINK_MAC, addresses=[f"{UPLINK_IP}/24"], descriptors=procs.RING, mtu=1600)
         call("neigh.add", port="up", address=REMOTE_IP, mac=REMOTE_MAC)
         call("tunnel.add", name="far", type="vxlan", remote=REMOTE_IP, vni=1, remote_mac=REMOTE_TUNNEL_MAC)
         call("route.add", prefix="10.244.2.0/24", tunnel="far")

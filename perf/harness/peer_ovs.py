@@ -30,12 +30,12 @@ class Ovs:
         # its datapath wants a device named ovs-netdev: a network namespace keeps it apart from another OVS
         self.own_netns = ["nsenter", f"--net=/run/netns/{netns}"] if netns else ["unshare", "--net"]
         try:
-            self._start(dpdk)
+            self._start(dpdk, tag)
         except Exception:
             self.stop()
             raise
 
-    def _start(self, dpdk):
+    def _start(self, dpdk, tag):
         procs.run(["ovsdb-tool", "create", f"{self.dir}/conf.db", SCHEMA], self.env)
         self.procs.append(procs.Proc("ovsdb-server", [
             "ovsdb-server", f"{self.dir}/conf.db", f"--remote=p{self.db}", f"--unixctl={self.dir}/ovsdb.ctl"],
@@ -47,7 +47,7 @@ class Ovs:
                        f"other_config:dpdk-lcore-mask={1 << procs.GEN_CORE:#x}",
                        f"other_config:pmd-cpu-mask={1 << procs.SWITCH_CORE:#x}",
                        "other_config:dpdk-socket-mem=1024", "other_config:userspace-tso-enable=false",
-                       f"other_config:dpdk-extra=--in-memory --no-pci --no-telemetry --file-prefix=leatovs{os.getpid()}")
+                       f"other_config:dpdk-extra=--in-memory --no-pci --no-telemetry --file-prefix=leatovs{os.getpid()}{tag}")
         self.procs.append(procs.Proc("ovs-vswitchd", [
             *self.own_netns, VSWITCHD, self.db, f"--unixctl={self.dir}/vswitchd.ctl", f"--log-file={self.dir}/vswitchd.log"],
             f"{self.dir}/vswitchd.out", self.env))

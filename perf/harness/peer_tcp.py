@@ -116,7 +116,7 @@ class OvsTcp(Topology):
     def start(self):
         self.switches = []
         for i, node in enumerate(self.nodes):
-            ovs = Ovs(self.work, dpdk=False, netns=node, tag=f"n{i}")
+            ovs = Ovs(self.work, dpdk=True, netns=node, tag=f"n{i}")
             self.switches.append(ovs)
             ovs.add_bridge("br0")
             ovs.add_flows("br0", self.FLOWS)

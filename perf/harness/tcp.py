@@ -4,6 +4,7 @@ tcp-pod and tcp-vxlan: one iperf3 stream between two kernel pods, on one node or
 switch's poll threads: iperf3 shares the two cores with them, as a pod does.
 """
 import json
+import subprocess
 
 from . import gate, procs
 from .lab import Lab
@@ -12,19 +13,29 @@ from .peer_tcp import PEERS
 TRIES = 3
 
 
-def iperf(lab, work, ns_a, ns_b, address, seconds):
+def iperf(work, ns_a, ns_b, address, seconds):
     """Client in ns_a, server in ns_b; iperf3's summary."""
     server = procs.Proc("iperf3", ["nsenter", f"--net=/run/netns/{ns_b}", "iperf3", "-s", "-1", "-B", address],
                         work.file("iperf-server.log"))
+    client = None
     try:
         procs.wait_for("iperf3's server", lambda: f"{address}:5201" in procs.run(
             ["nsenter", f"--net=/run/netns/{ns_b}", "ss", "-Hltn"]), 5)
-        text = procs.run(["nsenter", f"--net=/run/netns/{ns_a}", "iperf3", "-J", "-c", address, "-t", str(seconds),
-                          "-O", "1"], seconds=seconds + 30)
+        client = procs.Proc("iperf3", ["nsenter", f"--net=/run/netns/{ns_a}", "iperf3", "-J", "-c", address, "-t",
+                                       str(seconds), "-O", "1"], work.file("iperf-client.log"), stdout=subprocess.PIPE)
+        for p in (server, client):
+            p.prefer()
+        text = client.child.communicate(timeout=seconds + 30)[0]
+    except subprocess.TimeoutExpired as e:
+        raise procs.PerfError("iperf3 did not end") from e
     finally:
         server.stop()
-    del lab
-    return json.loads(text)["end"]
+        if client:
+            client.stop()
+    end = json.loads(text).get("end")
+    if not end or "sum_received" not in end:
+        raise procs.PerfError(f"iperf3: {json.loads(text).get('error', text[:200])}")
+    return end
 
 
 def wait_ping(ns_a, address):
@@ -37,12 +48,14 @@ def trial(scenario, name, mtu, rnd, opts, emit):
     row = {"scenario": scenario, "peer": name, "frame_bytes": None, "flows": 1, "round": rnd, "mtu": mtu}
     try:
         peer = PEERS[name](scenario, lab, work, mtu)
+        for p in peer.processes():
+            p.prefer()
         wait_ping(peer.ns_a, peer.ip_b)
         for attempt in range(1, TRIES + 1):
             peer.reset_cycles()
             # iperf3 and the kernel's threads are part of the scenario: only what else runs is noise
             window = gate.Window([p.pid for p in peer.processes()], own_names=("iperf3", "ksoftirqd", "kworker"))
-            end = iperf(lab, work, peer.ns_a, peer.ns_b, peer.ip_b, max(1, round(opts.seconds)))
+            end = iperf(work, peer.ns_a, peer.ns_b, peer.ip_b, max(1, round(opts.seconds)))
             reasons = window.stop(end["sum_sent"]["seconds"] + 1)
             cycles, pkts = peer.cycles()
             line = {**row, "mpps": None, "refused_share": None,

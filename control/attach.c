@@ -14,6 +14,7 @@
 #include "control/netns.h"
 #include "control/objects.h"
 #include "datapath/base/rcu.h"
+#include "datapath/packet/vxlan.h"
 #include "pmd/netlink.h"
 #include "pmd/pod_net.h"
 #include "pmd/portmgr.h"
@@ -46,7 +47,9 @@ int attach_socket_path(const char *id, char *buf, size_t size)
 	size_t room = 107 - strlen(instance.run_dir) - strlen("/vhost//vhost.sock");
 
 	cut_id(id, folder, room < sizeof(folder) ? room : sizeof(folder) - 1);
-	return snprintf(buf, size, "%s/vhost/%s/vhost.sock", instance.run_dir, folder) < (int)size ? 0 : -1;
+	return snprintf(buf, size, "%s/vhost/%s/vhost.sock", instance.run_dir, folder) < (int)size
+		? 0
+		: -1;
 }
 
 static struct ip_prefix default_prefix(bool is_v4)
@@ -83,6 +86,20 @@ static void collect_routes(const struct req_attach *req, struct pod_routes *out)
 	}
 }
 
+/* MTU of a pod that does not ask for one: what fits through any uplink inside the larger of the tunnel headers, so that it
+ * stays right when tunnels come later. Without an uplink Ethernet's 1500. */
+static uint16_t default_mtu(void)
+{
+	uint16_t mtu = 0;
+
+	for (const struct port *p = port_next(NULL); p != NULL; p = port_next(p))
+		if (p->role == PORT_ROLE_UPLINK && (mtu == 0 || p->mtu < mtu))
+			mtu = p->mtu;
+	if (mtu == 0)
+		return 1500;
+	return object_uplink_addr(true) != NULL ? mtu - VXLAN_OVERHEAD4 : mtu - VXLAN_OVERHEAD6;
+}
+
 static void fill_port(const struct req_attach *req, int netns_fd, struct port_config *cfg)
 {
 	const struct schema_prefix *addresses = req->addresses.items;
@@ -91,7 +108,7 @@ static void fill_port(const struct req_attach *req, int netns_fd, struct port_co
 		.kind = req->kind == REQ_ATTACH_TAP ? "tap" : "vhost",
 		.role = PORT_ROLE_POD,
 		.zone = (uint16_t)req->zone,
-		.mtu = (uint16_t)req->mtu,
+		.mtu = req->mtu != 0 ? (uint16_t)req->mtu : default_mtu(),
 		.n_queues = (uint16_t)req->queues,
 		.mac = api_mac(&req->mac),
 		.n_addrs = (uint8_t)req->addresses.len,
@@ -111,7 +128,8 @@ static void fill_port(const struct req_attach *req, int netns_fd, struct port_co
 	}
 }
 
-static int make_port(const struct req_attach *req, int netns_fd, struct port **out, struct attach_error *err)
+static int make_port(
+	const struct req_attach *req, int netns_fd, struct port **out, struct attach_error *err)
 {
 	struct port_config cfg;
 	char path[108];
@@ -124,8 +142,8 @@ static int make_port(const struct req_attach *req, int netns_fd, struct port **o
 		if (rc == 0)
 			rc = api_vhost_dir(path, req->vhost.uid, req->vhost.gid);
 		if (rc < 0) {
-			snprintf(err->reason, sizeof(err->reason), "cannot make the folder of the socket: %s",
-				strerror(-rc));
+			snprintf(err->reason, sizeof(err->reason),
+				"cannot make the folder of the socket: %s", strerror(-rc));
 			return rc;
 		}
 		cfg.socket_path = path;
@@ -183,7 +201,8 @@ static int check_addresses(const struct req_attach *req, struct attach_error *er
 	return 0;
 }
 
-int attach_pod(const struct req_attach *req, int netns_fd, struct port **out_port, struct attach_error *err)
+int attach_pod(const struct req_attach *req, int netns_fd, struct port **out_port,
+	struct attach_error *err)
 {
 	struct pod_routes routes;
 	struct port *port;
@@ -266,8 +285,8 @@ void attach_remove_leftover(const struct req_attach *req)
 	netns_ref_close(&ns);
 }
 
-static int check_tap(const struct req_attach *req, const struct port *port, int netns_fd, const char *ifname,
-	struct attach_error *err)
+static int check_tap(const struct req_attach *req, const struct port *port, int netns_fd,
+	const char *ifname, struct attach_error *err)
 {
 	struct pod_routes routes;
 	const struct pod_net net = {
@@ -289,7 +308,8 @@ static int check_vhost(const struct req_attach *req, struct attach_error *err)
 	char path[108];
 	struct stat st;
 
-	if (req->vhost.role == REQ_VHOST_CLIENT || attach_socket_path(req->id, path, sizeof(path)) < 0)
+	if (req->vhost.role == REQ_VHOST_CLIENT ||
+		attach_socket_path(req->id, path, sizeof(path)) < 0)
 		return 0;
 	if (stat(path, &st) == 0 && S_ISSOCK(st.st_mode))
 		return 0;
@@ -297,8 +317,8 @@ static int check_vhost(const struct req_attach *req, struct attach_error *err)
 	return -ENOENT;
 }
 
-int attach_check(const struct req_attach *req, uint32_t endpoint_idx, int fd, const char *netns, const char *ifname,
-	struct attach_error *err)
+int attach_check(const struct req_attach *req, uint32_t endpoint_idx, int fd, const char *netns,
+	const char *ifname, struct attach_error *err)
 {
 	const struct port *port = port_by_id(endpoint_at(endpoint_idx)->port_id);
 	struct netns_ref ns;
@@ -309,13 +329,16 @@ int attach_check(const struct req_attach *req, uint32_t endpoint_idx, int fd, co
 			close(fd);
 		if (port != NULL)
 			return check_vhost(req, err);
-		snprintf(err->reason, sizeof(err->reason), "the port of endpoint %s is missing", req->id);
+		snprintf(err->reason, sizeof(err->reason), "the port of endpoint %s is missing",
+			req->id);
 		return -ENOENT;
 	}
-	rc = netns_ref_open(&ns, fd, netns != NULL ? netns : req->netns, netns != NULL ? 0 : (uint64_t)req->netns_id);
+	rc = netns_ref_open(&ns, fd, netns != NULL ? netns : req->netns,
+		netns != NULL ? 0 : (uint64_t)req->netns_id);
 	if (rc < 0) {
 		err->field = "netns";
-		snprintf(err->reason, sizeof(err->reason), "the network namespace cannot be opened: %s", strerror(-rc));
+		snprintf(err->reason, sizeof(err->reason),
+			"the network namespace cannot be opened: %s", strerror(-rc));
 		return -ENOENT;
 	}
 	rc = check_tap(req, port, ns.fd, ifname, err);

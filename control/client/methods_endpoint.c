@@ -67,7 +67,7 @@ static const struct field attach_fields[] = {
 		"default gateways; default 169.254.1.1 and fe80::1"),
 	{ .name = "routes", .type = FIELD_OBJECT, .flags = FIELD_LIST, .offset = offsetof(struct req_attach, routes),
 		.size = sizeof(struct req_pod_route), .help = "further routes in the pod", .fields = pod_route_fields },
-	F_INT(req_attach, mtu, 0, "bytes", 0, 9216, 0, "largest IP packet; 0: 1500"),
+	F_INT(req_attach, mtu, 0, "bytes", 0, 9216, 0, "largest IP packet; 0: the smallest uplink's less the tunnel headers, 1500 without one"),
 	F_TEXT(req_attach, mac, FIELD_MAC, 0, "MAC of the pod; default: 0a:58 and its IPv4 address"),
 	F_ZONE(req_attach, 0),
 	{ F_BASE(req_attach, default_route, "default_route", FIELD_BOOL, 0, NULL, "add default routes through the gateways"),

@@ -138,6 +138,7 @@ static uint16_t vhost_rx(struct port *p, uint16_t queue, unsigned int worker, st
 	uint16_t vring = (uint16_t)(2 * queue + 1), n;
 	uint64_t flags = 0;
 	uint32_t len_max = 0;
+	bool is_split;
 
 	if (unlikely(vid < 0))
 		return 0;
@@ -146,12 +147,13 @@ static uint16_t vhost_rx(struct port *p, uint16_t queue, unsigned int worker, st
 	n = rte_vhost_dequeue_burst(vid, vring, p->pool, pkts, RTE_MIN(max, CHUNK));
 	if (n == CHUNK && max > CHUNK)
 		n += rte_vhost_dequeue_burst(vid, vring, p->pool, &pkts[CHUNK], RTE_MIN(max - CHUNK, CHUNK));
-	if (n < max && atomic_load_explicit(&vp->is_split, memory_order_relaxed))
+	is_split = atomic_load_explicit(&vp->is_split, memory_order_relaxed);
+	if (n < max && is_split)
 		bad_descs_count(p, q, worker, vid, vring, n);
 	else
 		q->last_avail = (uint16_t)(q->last_avail + n);
 	if (n == 0) {
-		if (q->notify == VHOST_NOTIFY_UNPOLLED)
+		if (q->notify == VHOST_NOTIFY_UNPOLLED && !is_split)
 			q->notify = VHOST_NOTIFY_ON;
 		if (unlikely(++q->n_empty % STUCK_POLLS == 0))
 			stuck_look(p, q, worker, vid, vring);

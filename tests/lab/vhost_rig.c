@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <rte_cycles.h>
@@ -35,6 +36,7 @@ static _Atomic uint16_t peer_of[PORT_MAX]; /* id + 1; 0: none */
 static _Atomic uint64_t n_flagged[PORT_MAX];
 static uint32_t armed_gen[WORKERS_MAX][PORT_MAX][PORT_QUEUES_MAX];
 static unsigned int n_workers;
+static int wake_fds[WORKERS_MAX]; /* the set of ports has changed */
 
 /* What the far side of out cannot take is dropped; the pipeline would finish it instead. */
 static uint16_t flagged_filter(struct port *in, struct port *out, unsigned int w, struct rte_mbuf **pkts, uint16_t n)
@@ -86,6 +88,7 @@ static void sleep_on_ports(int epfd, unsigned int w)
 {
 	struct epoll_event events[64];
 	int timeout_ms = 100;
+	eventfd_t count;
 
 	for (unsigned int i = 0; i < PORT_MAX; i++) {
 		struct port *p = rcu_deref(port_table[i]);
@@ -111,6 +114,7 @@ static void sleep_on_ports(int epfd, unsigned int w)
 	rcu_reader_offline(w);
 	(void)epoll_wait(epfd, events, 64, timeout_ms);
 	rcu_reader_online(w);
+	(void)eventfd_read(wake_fds[w], &count);
 	atomic_fetch_add_explicit(&n_sleeps, 1, memory_order_relaxed);
 }
 
@@ -118,8 +122,10 @@ static int worker(void *arg)
 {
 	unsigned int w = (unsigned int)(uintptr_t)arg;
 	uint64_t idle_since = rte_rdtsc();
+	struct epoll_event ev = { .events = EPOLLIN };
 	int epfd = epoll_create1(EPOLL_CLOEXEC);
 
+	(void)epoll_ctl(epfd, EPOLL_CTL_ADD, wake_fds[w], &ev);
 	rcu_reader_register(w);
 	while (!atomic_load_explicit(&is_stopping, memory_order_relaxed)) {
 		unsigned int n = 0;
@@ -163,6 +169,8 @@ static void cmd_add(const char *args)
 		printf("error %s\n", err);
 	else
 		puts("ok");
+	for (unsigned int w = 0; w < n_workers; w++)
+		(void)eventfd_write(wake_fds[w], 1);
 }
 
 static void cmd_stats(const struct port *p)
@@ -246,8 +254,10 @@ int main(int argc, char **argv)
 	n_workers = argc > 2 ? (unsigned int)atoi(argv[2]) : 1;
 	if (n_workers == 0 || n_workers > WORKERS_MAX)
 		return 1;
-	for (unsigned int i = 0; i < n_workers; i++)
+	for (unsigned int i = 0; i < n_workers; i++) {
+		wake_fds[i] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 		cores[i] = i % (unsigned int)sysconf(_SC_NPROCESSORS_ONLN);
+	}
 	ports.n_workers = eal.n_workers = n_workers;
 	if (eal_start(&eal, err, sizeof(err)) < 0 || mempool_init(&pools, err, sizeof(err)) < 0) {
 		printf("error %s\n", err);

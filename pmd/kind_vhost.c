@@ -29,19 +29,22 @@
 #include "pmd/vhost_front.h"
 #include "pmd/vnet_hdr.h"
 
-#define CHUNK 32		   /* librte_vhost 22.11 moves no more in a call */
-#define PLAIN_FRAME_MAX (9216 + 18) /* bytes of the largest frame that is no super-frame: the largest MTU */
-#define STUCK_POLLS 1024	   /* empty polls between two looks at a ring that should not be empty */
+#define CHUNK 32 /* librte_vhost 22.11 moves no more in a call */
+#define PLAIN_FRAME_MAX                                                                            \
+	(9216 + 18)	 /* bytes of the largest frame that is no super-frame: the largest MTU */
+#define STUCK_POLLS 1024 /* empty polls between two looks at a ring that should not be empty */
 #define STUCK_LOOKS 16
-#define BAD_DESCS_MAX 8		   /* of one ring, before the guest is cut off */
+#define BAD_DESCS_MAX 8 /* of one ring, before the guest is cut off */
 
-static inline void drop_add(struct port *p, unsigned int worker, enum drop_reason reason, unsigned int n)
+static inline void drop_add(
+	struct port *p, unsigned int worker, enum drop_reason reason, unsigned int n)
 {
 	p->stats[worker]->drops[reason] += n;
 }
 
 /* The ring is a new one: begins with what librte_vhost knows of it. */
-static __rte_noinline void rxq_renew(struct vhost_port *vp, struct vhost_rxq *q, int vid, uint16_t vring)
+static __rte_noinline void rxq_renew(
+	struct vhost_port *vp, struct vhost_rxq *q, int vid, uint16_t vring)
 {
 	uint16_t last_avail = 0, last_used;
 
@@ -61,7 +64,8 @@ static void notify_set(struct vhost_rxq *q, int vid, uint16_t vring, bool is_on)
 
 /* After n packets of a burst that was not full: librte_vhost skips a chain that it cannot read without a word; the
  * ring's index tells. */
-static void bad_descs_count(struct port *p, struct vhost_rxq *q, unsigned int worker, int vid, uint16_t vring, uint16_t n)
+static void bad_descs_count(struct port *p, struct vhost_rxq *q, unsigned int worker, int vid,
+	uint16_t vring, uint16_t n)
 {
 	struct vhost_port *vp = p->priv;
 	uint16_t last_avail, last_used, n_bad;
@@ -84,11 +88,13 @@ static void bad_descs_count(struct port *p, struct vhost_rxq *q, unsigned int wo
 
 /* A poll gave nothing. Now and then: does the ring have entries all the same, for so long that its next chain must be
  * one that librte_vhost refuses to step over? */
-static __rte_noinline void stuck_look(struct port *p, struct vhost_rxq *q, unsigned int worker, int vid, uint16_t vring)
+static __rte_noinline void stuck_look(
+	struct port *p, struct vhost_rxq *q, unsigned int worker, int vid, uint16_t vring)
 {
 	struct vhost_port *vp = p->priv;
 
-	if (!atomic_load_explicit(&vp->is_split, memory_order_relaxed) || rte_vhost_rx_queue_count(vid, vring) == 0 ||
+	if (!atomic_load_explicit(&vp->is_split, memory_order_relaxed) ||
+		rte_vhost_rx_queue_count(vid, vring) == 0 ||
 		rte_mempool_avail_count(p->pool) < 2 * CHUNK) {
 		q->n_stuck = 0;
 		return;
@@ -101,7 +107,8 @@ static __rte_noinline void stuck_look(struct port *p, struct vhost_rxq *q, unsig
 }
 
 /* Some packet of the burst has flags, or is long: judges each. Keeps order; number of packets left. */
-static __rte_noinline uint16_t burst_check(struct port *p, unsigned int worker, struct rte_mbuf **pkts, uint16_t n)
+static __rte_noinline uint16_t burst_check(
+	struct port *p, unsigned int worker, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct vhost_port *vp = p->priv;
 	uint16_t n_good = 0;
@@ -118,7 +125,8 @@ static __rte_noinline uint16_t burst_check(struct port *p, unsigned int worker, 
 			continue;
 		}
 		if (is_good && rte_pktmbuf_pkt_len(m) > PLAIN_FRAME_MAX)
-			is_good = (m->ol_flags & (RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG)) != 0;
+			is_good = (m->ol_flags & (RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG)) !=
+				0;
 		if (is_good) {
 			pkts[n_good++] = m;
 		} else {
@@ -129,7 +137,8 @@ static __rte_noinline uint16_t burst_check(struct port *p, unsigned int worker, 
 	return n_good;
 }
 
-static uint16_t vhost_rx(struct port *p, uint16_t queue, unsigned int worker, struct rte_mbuf **pkts, uint16_t max)
+static uint16_t vhost_rx(
+	struct port *p, uint16_t queue, unsigned int worker, struct rte_mbuf **pkts, uint16_t max)
 {
 	struct vhost_port *vp = p->priv;
 	/* acquire: pairs with the release in vhost_dev_up() */
@@ -146,7 +155,8 @@ static uint16_t vhost_rx(struct port *p, uint16_t queue, unsigned int worker, st
 		rxq_renew(vp, q, vid, vring);
 	n = rte_vhost_dequeue_burst(vid, vring, p->pool, pkts, RTE_MIN(max, CHUNK));
 	if (n == CHUNK && max > CHUNK)
-		n += rte_vhost_dequeue_burst(vid, vring, p->pool, &pkts[CHUNK], RTE_MIN(max - CHUNK, CHUNK));
+		n += rte_vhost_dequeue_burst(
+			vid, vring, p->pool, &pkts[CHUNK], RTE_MIN(max - CHUNK, CHUNK));
 	is_split = atomic_load_explicit(&vp->is_split, memory_order_relaxed);
 	if (n < max && is_split)
 		bad_descs_count(p, q, worker, vid, vring, n);
@@ -224,7 +234,8 @@ static int vhost_rx_arm(struct port *p, uint16_t queue, uint32_t *out_fd_gen)
 	if (q->notify != VHOST_NOTIFY_UNPOLLED)
 		return -ENOTSUP; /* the ring is not there (yet) */
 	/* A split ring can be asked whether something came in between. A packed one is polled once more. */
-	if (!atomic_load_explicit(&vp->is_split, memory_order_relaxed) || rte_vhost_rx_queue_count(vid, vring) != 0)
+	if (!atomic_load_explicit(&vp->is_split, memory_order_relaxed) ||
+		rte_vhost_rx_queue_count(vid, vring) != 0)
 		return -EAGAIN;
 	q->notify = VHOST_NOTIFY_ON;
 	return q->epoll_fd;
@@ -243,19 +254,24 @@ static size_t vhost_describe(const struct port *p, char *buf, size_t size)
 	uint64_t features = atomic_load_explicit(&vp->features, memory_order_relaxed);
 	uint32_t offloads = atomic_load_explicit(&p->tx_offloads, memory_order_relaxed);
 	bool is_up = vhost_is_up(p);
-	unsigned int n_queues = is_up ? (unsigned int)__builtin_popcount(atomic_load_explicit(&vp->rx_enabled, memory_order_relaxed)) : 0;
+	unsigned int n_queues = is_up ? (unsigned int)__builtin_popcount(atomic_load_explicit(
+						&vp->rx_enabled, memory_order_relaxed))
+				      : 0;
 	int n = snprintf(buf, size,
-		"socket=%s role=%s connected=%s up=%s queues=%u/%u ring=%s features=0x%llx mergeable=%s indirect=%s "
-		"csum=%s tso4=%s tso6=%s guest_mtu=%u quarantined=%s quarantines=%u last_fault=\"%s\" refused=%u connects=%u",
+		"socket=%s role=%s connected=%s up=%s queues=%u/%u ring=%s features=0x%llx "
+		"mergeable=%s indirect=%s "
+		"csum=%s tso4=%s tso6=%s guest_mtu=%u quarantined=%s quarantines=%u "
+		"last_fault=\"%s\" refused=%u connects=%u",
 		vp->path, vp->is_client ? "client" : "server",
-		atomic_load_explicit(&vp->is_connected, memory_order_relaxed) ? "yes" : "no", is_up ? "yes" : "no",
-		n_queues, vp->n_queues,
-		!is_up							     ? "none"
+		atomic_load_explicit(&vp->is_connected, memory_order_relaxed) ? "yes" : "no",
+		is_up ? "yes" : "no", n_queues, vp->n_queues,
+		!is_up								    ? "none"
 			: atomic_load_explicit(&vp->is_split, memory_order_relaxed) ? "split"
-										     : "packed",
+										    : "packed",
 		(unsigned long long)features, features >> VIRTIO_NET_F_MRG_RXBUF & 1 ? "yes" : "no",
-		features >> VIRTIO_RING_F_INDIRECT_DESC & 1 ? "yes" : "no", offloads & PORT_TX_CSUM ? "yes" : "no",
-		offloads & PORT_TX_TSO4 ? "yes" : "no", offloads & PORT_TX_TSO6 ? "yes" : "no",
+		features >> VIRTIO_RING_F_INDIRECT_DESC & 1 ? "yes" : "no",
+		offloads & PORT_TX_CSUM ? "yes" : "no", offloads & PORT_TX_TSO4 ? "yes" : "no",
+		offloads & PORT_TX_TSO6 ? "yes" : "no",
 		atomic_load_explicit(&vp->guest_mtu, memory_order_relaxed),
 		atomic_load_explicit(&vp->is_quarantined, memory_order_relaxed) ? "yes" : "no",
 		atomic_load_explicit(&vp->n_quarantines, memory_order_relaxed),

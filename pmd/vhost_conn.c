@@ -240,7 +240,8 @@ static int inner_write(struct vhost_conn *c, const char **out_why)
 		char buf[CMSG_SPACE(VHOST_MSG_FDS_MAX * sizeof(int))];
 	} control;
 	uint32_t total = VHOST_MSG_HDR_BYTES + c->msg.size;
-	struct iovec iov = { .iov_base = (char *)&c->msg + c->msg_sent, .iov_len = total - c->msg_sent };
+	struct iovec iov = { .iov_base = (char *)&c->msg + c->msg_sent,
+		.iov_len = total - c->msg_sent };
 	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t n;
 
@@ -282,8 +283,10 @@ static int guest_read(struct vhost_port *vp, const char **out_why)
 	struct vhost_conn *c = &vp->conn;
 
 	while (may_read_guest(c)) {
-		uint32_t want = VHOST_MSG_HDR_BYTES + (c->msg_len < VHOST_MSG_HDR_BYTES ? 0 : c->msg.size);
-		struct iovec iov = { .iov_base = (char *)&c->msg + c->msg_len, .iov_len = want - c->msg_len };
+		uint32_t want = VHOST_MSG_HDR_BYTES +
+			(c->msg_len < VHOST_MSG_HDR_BYTES ? 0 : c->msg.size);
+		struct iovec iov = { .iov_base = (char *)&c->msg + c->msg_len,
+			.iov_len = want - c->msg_len };
 		struct msghdr mh = { .msg_iov = &iov,
 			.msg_iovlen = 1,
 			.msg_control = control.buf,
@@ -321,7 +324,8 @@ static int guest_read(struct vhost_port *vp, const char **out_why)
 static int guest_write(struct vhost_conn *c)
 {
 	uint32_t total = VHOST_MSG_HDR_BYTES + c->reply.size;
-	ssize_t n = send(c->guest_fd, (char *)&c->reply + c->reply_sent, total - c->reply_sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+	ssize_t n = send(c->guest_fd, (char *)&c->reply + c->reply_sent, total - c->reply_sent,
+		MSG_DONTWAIT | MSG_NOSIGNAL);
 
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -EPIPE;
@@ -338,8 +342,10 @@ static int inner_read(struct vhost_port *vp, const char **out_why)
 	struct vhost_conn *c = &vp->conn;
 
 	while (!c->is_reply_ready) {
-		uint32_t want = VHOST_MSG_HDR_BYTES + (c->reply_len < VHOST_MSG_HDR_BYTES ? 0 : c->reply.size);
-		ssize_t n = recv(c->inner_fd, (char *)&c->reply + c->reply_len, want - c->reply_len, MSG_DONTWAIT);
+		uint32_t want = VHOST_MSG_HDR_BYTES +
+			(c->reply_len < VHOST_MSG_HDR_BYTES ? 0 : c->reply.size);
+		ssize_t n = recv(c->inner_fd, (char *)&c->reply + c->reply_len, want - c->reply_len,
+			MSG_DONTWAIT);
 
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return 0;
@@ -363,7 +369,8 @@ static int inner_read(struct vhost_port *vp, const char **out_why)
 	return guest_write(c);
 }
 
-int vhost_conn_step(struct vhost_port *vp, enum vhost_side side, uint32_t events, const char **out_why)
+int vhost_conn_step(
+	struct vhost_port *vp, enum vhost_side side, uint32_t events, const char **out_why)
 {
 	struct vhost_conn *c = &vp->conn;
 	int ret = 0;

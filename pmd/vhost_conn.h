@@ -22,7 +22,8 @@ uint32_t vhost_conn_events(const struct vhost_conn *c, enum vhost_side side);
 
 /* Goes on after epoll's events on a side. 0; -EPIPE: the peer closed; -EPROTO: the peer did what it must not, or
  * another -errno, with a sentence in *out_why. After an error the caller calls vhost_conn_fini(). */
-int vhost_conn_step(struct vhost_port *vp, enum vhost_side side, uint32_t events, const char **out_why);
+int vhost_conn_step(
+	struct vhost_port *vp, enum vhost_side side, uint32_t events, const char **out_why);
 
 /* A new tick: the guest may send again as much as it may in a tick. */
 void vhost_conn_budget(struct vhost_conn *c);

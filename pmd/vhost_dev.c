@@ -30,18 +30,20 @@
 
 /* Not offered: ECN (the pipeline does not tell it), UFO (fragments), migration logging, IOMMU. librte_vhost 22.11
  * has no USO. */
-#define FEATURES                                                                                           \
-	(BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_MTU) |                       \
-		BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6) | BIT(VIRTIO_NET_F_HOST_TSO4) |        \
-		BIT(VIRTIO_NET_F_HOST_TSO6) | BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_NET_F_STATUS) |             \
-		BIT(VIRTIO_NET_F_CTRL_VQ) | BIT(VIRTIO_NET_F_CTRL_RX) | BIT(VIRTIO_NET_F_MQ) |                     \
-		BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) | BIT(VIRTIO_F_ANY_LAYOUT) | BIT(VIRTIO_RING_F_INDIRECT_DESC) |   \
-		BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VHOST_USER_F_PROTOCOL_FEATURES) | BIT(VIRTIO_F_VERSION_1) |     \
+#define FEATURES                                                                                   \
+	(BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_MTU) |           \
+		BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6) |                      \
+		BIT(VIRTIO_NET_F_HOST_TSO4) | BIT(VIRTIO_NET_F_HOST_TSO6) |                        \
+		BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_NET_F_STATUS) |                           \
+		BIT(VIRTIO_NET_F_CTRL_VQ) | BIT(VIRTIO_NET_F_CTRL_RX) | BIT(VIRTIO_NET_F_MQ) |     \
+		BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) | BIT(VIRTIO_F_ANY_LAYOUT) |                      \
+		BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX) |                  \
+		BIT(VHOST_USER_F_PROTOCOL_FEATURES) | BIT(VIRTIO_F_VERSION_1) |                    \
 		BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_F_IN_ORDER) | BIT(VIRTIO_F_ORDER_PLATFORM))
 
-/* No back-channel from librte_vhost to the guest (a worker could wait on it), no migration log, no inflight buffer. */
-#define PROTOCOL_FEATURES                                                                                  \
-	(BIT(VHOST_USER_PROTOCOL_F_MQ) | BIT(VHOST_USER_PROTOCOL_F_REPLY_ACK) |                                \
+/* No back-channel from librte_vhost to the guest (a worker could wait on it), no migration log, no buffer of requests in flight. */
+#define PROTOCOL_FEATURES                                                                          \
+	(BIT(VHOST_USER_PROTOCOL_F_MQ) | BIT(VHOST_USER_PROTOCOL_F_REPLY_ACK) |                    \
 		BIT(VHOST_USER_PROTOCOL_F_NET_MTU) | BIT(VHOST_USER_PROTOCOL_F_STATUS))
 
 #define SLOT_NONE PORT_MAX /* no port is in it */
@@ -54,7 +56,8 @@ static struct vhost_port *port_of(int vid)
 	char name[sizeof(((struct vhost_inner *)0)->path)];
 	const char *slash;
 
-	if (rte_vhost_get_ifname(vid, name, sizeof(name)) != 0 || (slash = strrchr(name, '/')) == NULL)
+	if (rte_vhost_get_ifname(vid, name, sizeof(name)) != 0 ||
+		(slash = strrchr(name, '/')) == NULL)
 		return NULL;
 	return vhost_front_port((unsigned int)strtoul(slash + 1, NULL, 10));
 }
@@ -69,7 +72,8 @@ static void tx_spread(struct vhost_port *vp)
 		if (vp->tx_enabled >> i & 1)
 			pairs[n++] = i;
 	for (unsigned int w = 0; w < RCU_MAX_READERS; w++)
-		atomic_store_explicit(&vp->tx_queue[w], n != 0 ? pairs[w % n] : VHOST_TX_NONE, memory_order_relaxed);
+		atomic_store_explicit(&vp->tx_queue[w], n != 0 ? pairs[w % n] : VHOST_TX_NONE,
+			memory_order_relaxed);
 }
 
 /* librte_vhost's thread, holding the locks of its rings: nothing here waits. */
@@ -123,7 +127,8 @@ static int on_new_device(int vid)
 		mtu = 0;
 	atomic_store_explicit(&vp->guest_mtu, mtu, memory_order_relaxed);
 	atomic_store_explicit(&vp->features, features, memory_order_relaxed);
-	atomic_store_explicit(&vp->is_split, (features & BIT(VIRTIO_F_RING_PACKED)) == 0, memory_order_relaxed);
+	atomic_store_explicit(
+		&vp->is_split, (features & BIT(VIRTIO_F_RING_PACKED)) == 0, memory_order_relaxed);
 	atomic_store_explicit(&vp->port->tx_offloads, offloads_of(features), memory_order_relaxed);
 	for (unsigned int q = 0; q < vp->n_queues; q++)
 		atomic_store_explicit(&vp->rxq[q].is_stale, true, memory_order_relaxed);
@@ -268,7 +273,9 @@ static void driver_wake(void)
 		return;
 	snprintf(path, sizeof(path), "%s/%u", dir, SLOT_NONE);
 	fd = vhost_sock_listen(path, &owner, &file, NULL, 0);
-	if (fd >= 0 && rte_vhost_driver_register(path, RTE_VHOST_USER_CLIENT | RTE_VHOST_USER_NO_RECONNECT) == 0) {
+	if (fd >= 0 &&
+		rte_vhost_driver_register(
+			path, RTE_VHOST_USER_CLIENT | RTE_VHOST_USER_NO_RECONNECT) == 0) {
 		if (rte_vhost_driver_callback_register(path, &device_ops) == 0)
 			(void)rte_vhost_driver_start(path);
 		rte_vhost_driver_unregister(path);
@@ -306,7 +313,8 @@ static int queues_open(struct vhost_port *vp)
 		struct epoll_event ev = { .events = EPOLLIN | EPOLLET };
 
 		vp->rxq[q].epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-		if (vp->rxq[q].epoll_fd < 0 || epoll_ctl(vp->rxq[q].epoll_fd, EPOLL_CTL_ADD, vp->wake_fd, &ev) != 0)
+		if (vp->rxq[q].epoll_fd < 0 ||
+			epoll_ctl(vp->rxq[q].epoll_fd, EPOLL_CTL_ADD, vp->wake_fd, &ev) != 0)
 			return -errno;
 	}
 	return 0;
@@ -325,7 +333,8 @@ static void port_free(struct vhost_port *vp)
 
 static struct vhost_port *port_new(struct port *p, const struct port_config *cfg)
 {
-	struct vhost_port *vp = aligned_alloc(RTE_CACHE_LINE_SIZE, RTE_CACHE_LINE_ROUNDUP(sizeof(*vp)));
+	struct vhost_port *vp = aligned_alloc(
+		RTE_CACHE_LINE_SIZE, RTE_CACHE_LINE_ROUNDUP(sizeof(*vp)));
 
 	if (vp == NULL)
 		return NULL;
@@ -338,8 +347,11 @@ static struct vhost_port *port_new(struct port *p, const struct port_config *cfg
 	vp->gen_fd = ++n_opened;
 	vp->n_queues = p->n_rxq;
 	vp->is_client = cfg->is_vhost_client;
-	vp->owner = (struct vhost_sock_owner){ .uid = cfg->socket_uid, .gid = cfg->socket_gid, .mode = cfg->socket_mode };
-	vp->limits = (struct vhost_msg_limits){ .n_vrings = (uint16_t)(2 * p->n_rxq), .region_max = GUEST_MEM_MAX };
+	vp->owner = (struct vhost_sock_owner){
+		.uid = cfg->socket_uid, .gid = cfg->socket_gid, .mode = cfg->socket_mode
+	};
+	vp->limits = (struct vhost_msg_limits){ .n_vrings = (uint16_t)(2 * p->n_rxq),
+		.region_max = GUEST_MEM_MAX };
 	tx_spread(vp);
 	vp->path = strdup(cfg->socket_path);
 	if (vp->path == NULL) {
@@ -356,14 +368,17 @@ int vhost_dev_open(struct port *p, const struct port_config *cfg, char *errbuf, 
 	int ret;
 
 	if (cfg->socket_path == NULL || cfg->socket_path[0] != '/')
-		return err_set(errbuf, errlen, -EINVAL, "a vhost port needs the absolute path of its socket");
+		return err_set(errbuf, errlen, -EINVAL,
+			"a vhost port needs the absolute path of its socket");
 	if (p->n_rxq == 0)
 		p->n_rxq = 1;
 	if (p->n_rxq > PORT_QUEUES_MAX)
-		return err_set(errbuf, errlen, -EINVAL, "a vhost port has 1 to %u queues", PORT_QUEUES_MAX);
+		return err_set(errbuf, errlen, -EINVAL, "a vhost port has 1 to %u queues",
+			PORT_QUEUES_MAX);
 	if (!fds_left(FDS_PER_PORT + p->n_rxq * FDS_PER_QUEUE + FDS_SPARE, &limit))
 		return err_set(errbuf, errlen, -EMFILE,
-			"file descriptors run out: a vhost port may need %u and the limit is %lu (raise LimitNOFILE)",
+			"file descriptors run out: a vhost port may need %u and the limit is %lu "
+			"(raise LimitNOFILE)",
 			FDS_PER_PORT + p->n_rxq * FDS_PER_QUEUE, limit);
 	vp = port_new(p, cfg);
 	if (vp == NULL)
@@ -376,12 +391,14 @@ int vhost_dev_open(struct port *p, const struct port_config *cfg, char *errbuf, 
 	vhost_front_slot_set(p->id, vp);
 	ret = queues_open(vp);
 	if (ret != 0) {
-		err_set(errbuf, errlen, ret, "cannot make the port's descriptors: %s", strerror(-ret));
+		err_set(errbuf, errlen, ret, "cannot make the port's descriptors: %s",
+			strerror(-ret));
 		goto err_slot;
 	}
 	ret = inner_open(&vp->inner, p->id, &vp->limits);
 	if (ret != 0) {
-		err_set(errbuf, errlen, ret, "librte_vhost does not take another port: %s", strerror(-ret));
+		err_set(errbuf, errlen, ret, "librte_vhost does not take another port: %s",
+			strerror(-ret));
 		goto err_slot;
 	}
 	driver_wake();

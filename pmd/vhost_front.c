@@ -19,10 +19,10 @@
 #include "pmd/vhost_guard.h"
 
 #define TICK_MS 100
-#define RETRY_NS (200 * CLOCK_NS_PER_MS)      /* connecting to a guest that is not there */
-#define PARTIAL_NS (2 * CLOCK_NS_PER_S)	      /* a message begun must be complete by then */
-#define GONE_NS (5 * CLOCK_NS_PER_S)	      /* librte_vhost should have let go by then */
-#define BACKOFF_NS CLOCK_NS_PER_S	      /* after a fault; doubles up to 64 times */
+#define RETRY_NS (200 * CLOCK_NS_PER_MS) /* connecting to a guest that is not there */
+#define PARTIAL_NS (2 * CLOCK_NS_PER_S)	 /* a message begun must be complete by then */
+#define GONE_NS (5 * CLOCK_NS_PER_S)	 /* librte_vhost should have let go by then */
+#define BACKOFF_NS CLOCK_NS_PER_S	 /* after a fault; doubles up to 64 times */
 #define BACKOFF_FORGET_NS (120 * CLOCK_NS_PER_S)
 #define WAKE_DATA UINT64_MAX
 
@@ -36,19 +36,19 @@ static _Atomic bool is_stopping;
 
 static struct log_limit limit = { .burst = 20 };
 
-#define front_log(vp, level, ...)                                                                          \
-	do {                                                                                                   \
-		char object[PORT_NAME_LEN + 8];                                                                    \
-		if (log_limit_pass(&limit)) {                                                                      \
-			snprintf(object, sizeof(object), "port %s", (vp)->port->name);                                 \
-			log_write(level, object, __VA_ARGS__);                                                         \
-		}                                                                                                  \
+#define front_log(vp, level, ...)                                                                  \
+	do {                                                                                       \
+		char object[PORT_NAME_LEN + 8];                                                    \
+		if (log_limit_pass(&limit)) {                                                      \
+			snprintf(object, sizeof(object), "port %s", (vp)->port->name);             \
+			log_write(level, object, __VA_ARGS__);                                     \
+		}                                                                                  \
 	} while (0)
 
 const char *vhost_fault_name(enum vhost_fault fault)
 {
-	static const char *const names[VHOST_FAULT_N] = { "none", "guest memory vanished", "invalid descriptors",
-		"impossible frame", "blocking notification descriptor" };
+	static const char *const names[VHOST_FAULT_N] = { "none", "guest memory vanished",
+		"invalid descriptors", "impossible frame", "blocking notification descriptor" };
 
 	return fault < VHOST_FAULT_N ? names[fault] : "?";
 }
@@ -101,12 +101,14 @@ static void events_update(struct vhost_port *vp)
 	if (vp->conn.guest_fd < 0)
 		return;
 	for (enum vhost_side side = VHOST_SIDE_GUEST; side <= VHOST_SIDE_INNER; side++) {
-		uint32_t *events = side == VHOST_SIDE_GUEST ? &vp->conn.guest_events : &vp->conn.inner_events;
+		uint32_t *events = side == VHOST_SIDE_GUEST ? &vp->conn.guest_events
+							    : &vp->conn.inner_events;
 		int fd = side == VHOST_SIDE_GUEST ? vp->conn.guest_fd : vp->conn.inner_fd;
 
 		wanted = vhost_conn_events(&vp->conn, side);
 		if (wanted != *events) {
-			struct epoll_event ev = { .events = wanted, .data.u64 = event_data(vp, side) };
+			struct epoll_event ev = { .events = wanted,
+				.data.u64 = event_data(vp, side) };
 
 			(void)epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, &ev);
 			*events = wanted;
@@ -122,7 +124,8 @@ static void conn_close(struct vhost_port *vp)
 	vp->gen++;
 	vp->gone_ns = clock_ns();
 	/* Who comes and goes in a loop keeps nobody busy. */
-	if (vp->gone_ns - vp->conn.started_ns < TICK_MS * CLOCK_NS_PER_MS && vp->not_before_ns < vp->gone_ns)
+	if (vp->gone_ns - vp->conn.started_ns < TICK_MS * CLOCK_NS_PER_MS &&
+		vp->not_before_ns < vp->gone_ns)
 		vp->not_before_ns = vp->gone_ns + TICK_MS * CLOCK_NS_PER_MS;
 	atomic_store_explicit(&vp->is_connected, false, memory_order_relaxed);
 }
@@ -146,7 +149,8 @@ static void conn_open(struct vhost_port *vp, int guest_fd)
 			vhost_conn_fini(vp);
 	}
 	if (ret != 0) {
-		front_log(vp, LOG_LEVEL_WARN, "cannot take the guest's connection: %s", strerror(-ret));
+		front_log(vp, LOG_LEVEL_WARN, "cannot take the guest's connection: %s",
+			strerror(-ret));
 		vp->not_before_ns = clock_ns() + BACKOFF_NS;
 		return;
 	}
@@ -187,12 +191,15 @@ static void conn_result(struct vhost_port *vp, int ret, const char *why)
 	if (ret == -EPROTO) {
 		atomic_fetch_add_explicit(&vp->n_refused, 1, memory_order_relaxed);
 		front_log(vp, LOG_LEVEL_WARN, "guest cut off: %s message=%s", why,
-			vhost_msg_name(vp->conn.msg_len >= VHOST_MSG_HDR_BYTES ? vp->conn.msg.request : 0));
+			vhost_msg_name(vp->conn.msg_len >= VHOST_MSG_HDR_BYTES
+					? vp->conn.msg.request
+					: 0));
 		vp->not_before_ns = clock_ns() + RETRY_NS;
 	} else if (ret == -EPIPE) {
 		front_log(vp, LOG_LEVEL_INFO, "guest disconnected");
 	} else {
-		front_log(vp, LOG_LEVEL_WARN, "guest cut off: %s", why != NULL ? why : strerror(-ret));
+		front_log(vp, LOG_LEVEL_WARN, "guest cut off: %s",
+			why != NULL ? why : strerror(-ret));
 		vp->not_before_ns = clock_ns() + RETRY_NS;
 	}
 	conn_close(vp);
@@ -214,13 +221,15 @@ static void guest_seek(struct vhost_port *vp)
 	if (vp->is_client || fd != -EAGAIN)
 		vp->not_before_ns = clock_ns() + RETRY_NS;
 	if (fd == -EMFILE || fd == -ENFILE)
-		front_log(vp, LOG_LEVEL_ERR, "no file descriptor for the guest's connection: raise the limit");
+		front_log(vp, LOG_LEVEL_ERR,
+			"no file descriptor for the guest's connection: raise the limit");
 }
 
 /* Looks after one port: faults, time-outs, whether a guest may come. */
 static void port_step(struct vhost_port *vp, bool is_tick)
 {
-	enum vhost_fault fault = atomic_exchange_explicit(&vp->fault, VHOST_FAULT_NONE, memory_order_relaxed);
+	enum vhost_fault fault = atomic_exchange_explicit(
+		&vp->fault, VHOST_FAULT_NONE, memory_order_relaxed);
 	bool is_free, is_wanted;
 	uint64_t now_ns = clock_ns();
 
@@ -229,20 +238,24 @@ static void port_step(struct vhost_port *vp, bool is_tick)
 	if (fault != VHOST_FAULT_NONE)
 		quarantine(vp, fault);
 	if (vp->conn.guest_fd >= 0 && is_tick) {
-		if (vp->conn.msg_len != 0 && !vp->conn.is_msg_ready && now_ns - vp->conn.msg_started_ns > PARTIAL_NS)
+		if (vp->conn.msg_len != 0 && !vp->conn.is_msg_ready &&
+			now_ns - vp->conn.msg_started_ns > PARTIAL_NS)
 			conn_result(vp, -EPROTO, "stalled in the middle of a message");
 	}
 	if (vp->conn.guest_fd >= 0 && is_tick) {
 		vhost_conn_budget(&vp->conn);
 		events_update(vp);
 	}
-	if (vp->conn.guest_fd < 0 && atomic_load_explicit(&vp->n_devices, memory_order_acquire) != 0 &&
+	if (vp->conn.guest_fd < 0 &&
+		atomic_load_explicit(&vp->n_devices, memory_order_acquire) != 0 &&
 		now_ns - vp->gone_ns > GONE_NS) {
-		front_log(vp, LOG_LEVEL_WARN, "librte_vhost did not report the end of a connection");
+		front_log(
+			vp, LOG_LEVEL_WARN, "librte_vhost did not report the end of a connection");
 		atomic_store_explicit(&vp->n_devices, 0, memory_order_relaxed);
 	}
 	/* acquire: pairs with the release when librte_vhost let go of the device: its mappings are gone */
-	is_free = vp->conn.guest_fd < 0 && atomic_load_explicit(&vp->n_devices, memory_order_acquire) == 0;
+	is_free = vp->conn.guest_fd < 0 &&
+		atomic_load_explicit(&vp->n_devices, memory_order_acquire) == 0;
 	if (is_free) {
 		vhost_conn_call_close(vp);
 		vhost_guard_del(vp->port->id);
@@ -251,9 +264,11 @@ static void port_step(struct vhost_port *vp, bool is_tick)
 	if (is_wanted && vp->is_client)
 		guest_seek(vp);
 	if (vp->listen_fd >= 0 && is_wanted != vp->is_listening) {
-		struct epoll_event ev = { .events = EPOLLIN, .data.u64 = event_data(vp, VHOST_SIDE_LISTEN) };
+		struct epoll_event ev = { .events = EPOLLIN,
+			.data.u64 = event_data(vp, VHOST_SIDE_LISTEN) };
 
-		if (epoll_ctl(epoll_fd, is_wanted ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, vp->listen_fd, &ev) == 0)
+		if (epoll_ctl(epoll_fd, is_wanted ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, vp->listen_fd,
+			    &ev) == 0)
 			vp->is_listening = is_wanted;
 	}
 }
@@ -352,20 +367,23 @@ int vhost_front_add(struct vhost_port *vp, char *errbuf, size_t errlen)
 	int ret;
 
 	if (n_ports == VHOST_PORTS_MAX)
-		return err_set(errbuf, errlen, -ENOSPC, "%u vhost ports are all that librte_vhost can watch",
-			VHOST_PORTS_MAX);
+		return err_set(errbuf, errlen, -ENOSPC,
+			"%u vhost ports are all that librte_vhost can watch", VHOST_PORTS_MAX);
 	if (n_ports == 0) {
 		ret = front_start();
 		if (ret != 0)
-			return err_set(errbuf, errlen, ret, "cannot start the vhost front: %s", strerror(-ret));
+			return err_set(errbuf, errlen, ret, "cannot start the vhost front: %s",
+				strerror(-ret));
 	}
 	vp->listen_fd = -1;
 	vp->conn.guest_fd = vp->conn.inner_fd = -1;
 	memset(vp->kick_fds, 0xff, sizeof(vp->kick_fds));
 	memset(vp->call_fds, 0xff, sizeof(vp->call_fds));
-	ret = vhost_sock_dir_make(vp->path, vp->is_client, &vp->owner, &vp->sock_file.is_dir_made, errbuf, errlen);
+	ret = vhost_sock_dir_make(
+		vp->path, vp->is_client, &vp->owner, &vp->sock_file.is_dir_made, errbuf, errlen);
 	if (ret == 0 && !vp->is_client) {
-		vp->listen_fd = vhost_sock_listen(vp->path, &vp->owner, &vp->sock_file, errbuf, errlen);
+		vp->listen_fd = vhost_sock_listen(
+			vp->path, &vp->owner, &vp->sock_file, errbuf, errlen);
 		ret = vp->listen_fd < 0 ? vp->listen_fd : 0;
 	}
 	if (ret != 0) {

@@ -59,12 +59,14 @@ static bool mapping_parse(const char *p, struct mapping *out)
 {
 	uint64_t start, end, offset, major, minor, ino;
 
-	if ((p = number_parse(p, 16, '-', &start)) == NULL || (p = number_parse(p, 16, ' ', &end)) == NULL)
+	if ((p = number_parse(p, 16, '-', &start)) == NULL ||
+		(p = number_parse(p, 16, ' ', &end)) == NULL)
 		return false;
 	while (*p != ' ' && *p != '\0')
 		p++;
 	if (*p == '\0' || (p = number_parse(p + 1, 16, ' ', &offset)) == NULL ||
-		(p = number_parse(p, 16, ':', &major)) == NULL || (p = number_parse(p, 16, ' ', &minor)) == NULL ||
+		(p = number_parse(p, 16, ':', &major)) == NULL ||
+		(p = number_parse(p, 16, ' ', &minor)) == NULL ||
 		(p = number_parse(p, 10, ' ', &ino)) == NULL)
 		return false;
 	*out = (struct mapping){ .start = start,
@@ -94,7 +96,8 @@ static bool mapping_find(uintptr_t addr, struct mapping *out)
 			}
 			line[line_len] = '\0';
 			line_len = 0;
-			is_found = mapping_parse(line, out) && addr >= out->start && addr < out->end;
+			is_found = mapping_parse(line, out) && addr >= out->start &&
+				addr < out->end;
 		}
 	}
 	close(fd);
@@ -116,7 +119,8 @@ static bool repair(uintptr_t addr)
 			atomic_load_explicit(&files[i].dev, memory_order_relaxed) == map.dev;
 	if (!is_guest ||
 		mmap((void *)map.start, map.end - map.start, PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) == MAP_FAILED)
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1,
+			0) == MAP_FAILED)
 		return false;
 	for (unsigned int i = 0; i < n; i++)
 		if (atomic_load_explicit(&files[i].ino, memory_order_acquire) == map.ino &&
@@ -148,7 +152,8 @@ static void handle_sigbus(int sig, siginfo_t *info, void *context)
 
 int vhost_guard_install(void (*on_fault)(unsigned int slot))
 {
-	struct sigaction action = { .sa_sigaction = handle_sigbus, .sa_flags = SA_SIGINFO | SA_RESTART };
+	struct sigaction action = { .sa_sigaction = handle_sigbus,
+		.sa_flags = SA_SIGINFO | SA_RESTART };
 
 	if (is_installed)
 		return 0;
@@ -170,7 +175,8 @@ void vhost_guard_uninstall(void)
 
 int vhost_guard_add(unsigned int slot, dev_t dev, ino_t ino)
 {
-	unsigned int n = atomic_load_explicit(&n_files, memory_order_relaxed), n_own = 0, free_idx = n;
+	unsigned int n = atomic_load_explicit(&n_files, memory_order_relaxed), n_own = 0,
+		     free_idx = n;
 
 	for (unsigned int i = 0; i < n; i++) {
 		uint64_t file_ino = atomic_load_explicit(&files[i].ino, memory_order_relaxed);
@@ -182,7 +188,8 @@ int vhost_guard_add(unsigned int slot, dev_t dev, ino_t ino)
 		if (atomic_load_explicit(&files[i].slot, memory_order_relaxed) != slot)
 			continue;
 		n_own++;
-		if (file_ino == ino && atomic_load_explicit(&files[i].dev, memory_order_relaxed) == dev)
+		if (file_ino == ino &&
+			atomic_load_explicit(&files[i].dev, memory_order_relaxed) == dev)
 			return 0;
 	}
 	if (free_idx == FILES_MAX || n_own == FILES_PER_SLOT_MAX || ino == 0)
@@ -205,7 +212,8 @@ void vhost_guard_del(unsigned int slot)
 			atomic_store_explicit(&files[i].ino, 0, memory_order_release);
 }
 
-bool vhost_guard_fd_check(int fd, uint64_t end, dev_t *out_dev, ino_t *out_ino, const char **out_why)
+bool vhost_guard_fd_check(
+	int fd, uint64_t end, dev_t *out_dev, ino_t *out_ino, const char **out_why)
 {
 	struct statfs fs;
 	struct stat st;
@@ -234,5 +242,6 @@ bool vhost_guard_is_eventfd(int fd)
 
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	n = readlink(link, target, sizeof(target));
-	return n == (ssize_t)sizeof(eventfd_name) - 1 && memcmp(target, eventfd_name, (size_t)n) == 0;
+	return n == (ssize_t)sizeof(eventfd_name) - 1 &&
+		memcmp(target, eventfd_name, (size_t)n) == 0;
 }

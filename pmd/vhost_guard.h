@@ -33,7 +33,8 @@ void vhost_guard_del(unsigned int slot);
  * stall a worker), at least end bytes long. Seals it against shrinking where that is possible.
  * *out_dev, *out_ino: for vhost_guard_add(). True, or false with *out_why. Any thread.
  */
-bool vhost_guard_fd_check(int fd, uint64_t end, dev_t *out_dev, ino_t *out_ino, const char **out_why);
+bool vhost_guard_fd_check(
+	int fd, uint64_t end, dev_t *out_dev, ino_t *out_ino, const char **out_why);
 
 /* Whether fd is an eventfd: anything else might block or kill the one who writes to it. Any thread. */
 bool vhost_guard_is_eventfd(int fd);

@@ -4,12 +4,13 @@
 #include <assert.h>
 #include <stddef.h>
 
-static_assert(offsetof(struct vhost_user_msg, u64) == VHOST_MSG_HDR_BYTES, "layout of the protocol");
+static_assert(
+	offsetof(struct vhost_user_msg, u64) == VHOST_MSG_HDR_BYTES, "layout of the protocol");
 
 #define MEM_FIXED_BYTES 8
 #define SIZE_MEM UINT16_MAX /* depends on the number of regions */
 
-/* Migration logging, inflight buffers, IOMMU, postcopy and back-channels are not offered, so not here. */
+/* Migration logging, buffers of requests in flight, IOMMU, postcopy and back-channels are not offered, so not here. */
 static const struct request_info {
 	const char *name;
 	uint16_t size; /* bytes of payload, exactly */
@@ -85,33 +86,37 @@ int vhost_msg_header_check(const struct vhost_user_msg *msg, const char **out_wh
 	return -1;
 }
 
-static bool mem_check(const struct vhost_user_msg *msg, unsigned int n_fds, uint64_t region_max, const char **out_why)
+static bool mem_check(const struct vhost_user_msg *msg, unsigned int n_fds, uint64_t region_max,
+	const char **out_why)
 {
 	uint32_t n = msg->mem.n_regions;
 	uint64_t sum = 0;
 
-	if (n == 0 || n > VHOST_MSG_REGIONS_MAX || msg->size != MEM_FIXED_BYTES + n * sizeof(struct vhost_msg_region))
+	if (n == 0 || n > VHOST_MSG_REGIONS_MAX ||
+		msg->size != MEM_FIXED_BYTES + n * sizeof(struct vhost_msg_region))
 		return refuse(out_why, "number of memory regions");
 	if (n_fds != n)
 		return refuse(out_why, "number of descriptors");
 	for (uint32_t i = 0; i < n; i++) {
 		struct vhost_msg_region r = msg->mem.regions[i];
 
-		if (r.size == 0 || r.size > region_max || r.mmap_offset > region_max || r.guest_addr + r.size < r.size ||
-			r.user_addr + r.size < r.size)
+		if (r.size == 0 || r.size > region_max || r.mmap_offset > region_max ||
+			r.guest_addr + r.size < r.size || r.user_addr + r.size < r.size)
 			return refuse(out_why, "size or offset of a memory region");
 		sum += r.size + r.mmap_offset;
 		for (uint32_t j = 0; j < i; j++) {
 			struct vhost_msg_region o = msg->mem.regions[j];
 
-			if (r.guest_addr < o.guest_addr + o.size && o.guest_addr < r.guest_addr + r.size)
+			if (r.guest_addr < o.guest_addr + o.size &&
+				o.guest_addr < r.guest_addr + r.size)
 				return refuse(out_why, "overlapping memory regions");
 		}
 	}
 	return sum <= region_max || refuse(out_why, "size or offset of a memory region");
 }
 
-static bool vring_fd_check(const struct vhost_user_msg *msg, unsigned int n_fds, uint16_t n_vrings, const char **out_why)
+static bool vring_fd_check(const struct vhost_user_msg *msg, unsigned int n_fds, uint16_t n_vrings,
+	const char **out_why)
 {
 	if ((msg->u64 & ~(VHOST_MSG_VRING_MASK | VHOST_MSG_VRING_NOFD)) != 0 ||
 		(msg->u64 & VHOST_MSG_VRING_MASK) >= n_vrings)
@@ -147,7 +152,8 @@ bool vhost_msg_check(const struct vhost_user_msg *msg, unsigned int n_fds, bool 
 		return refuse(out_why, "number of descriptors");
 	switch (msg->request) {
 	case VHOST_REQ_SET_FEATURES:
-		return (msg->u64 & ~limits->features) == 0 || refuse(out_why, "features that were not offered");
+		return (msg->u64 & ~limits->features) == 0 ||
+			refuse(out_why, "features that were not offered");
 	case VHOST_REQ_SET_PROTOCOL_FEATURES:
 		return (msg->u64 & ~limits->protocol_features) == 0 ||
 			refuse(out_why, "protocol features that were not offered");

@@ -79,8 +79,8 @@ int vhost_msg_header_check(const struct vhost_user_msg *msg, const char **out_wh
 
 /* Whether the complete message with n_fds descriptors may go on to librte_vhost; else *out_why says why not.
  * is_packed: whether packed rings were negotiated (a split ring's size is a power of two). */
-bool vhost_msg_check(const struct vhost_user_msg *msg, unsigned int n_fds, bool is_packed, const struct vhost_msg_limits *limits,
-	const char **out_why);
+bool vhost_msg_check(const struct vhost_user_msg *msg, unsigned int n_fds, bool is_packed,
+	const struct vhost_msg_limits *limits, const char **out_why);
 
 /* Whether librte_vhost answers this message. */
 bool vhost_msg_has_reply(const struct vhost_user_msg *msg);

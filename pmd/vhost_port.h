@@ -26,20 +26,32 @@
 #define VHOST_VID_NONE (-1)
 
 /* Why a port is cut off from its peer until that connects again. */
-enum vhost_fault { VHOST_FAULT_NONE, VHOST_FAULT_MEMORY, VHOST_FAULT_DESC, VHOST_FAULT_FRAME, VHOST_FAULT_CALL, VHOST_FAULT_N };
+enum vhost_fault {
+	VHOST_FAULT_NONE,
+	VHOST_FAULT_MEMORY,
+	VHOST_FAULT_DESC,
+	VHOST_FAULT_FRAME,
+	VHOST_FAULT_CALL,
+	VHOST_FAULT_N
+};
 
-enum vhost_notify { VHOST_NOTIFY_UNKNOWN, VHOST_NOTIFY_OFF, VHOST_NOTIFY_UNPOLLED, VHOST_NOTIFY_ON };
+enum vhost_notify {
+	VHOST_NOTIFY_UNKNOWN,
+	VHOST_NOTIFY_OFF,
+	VHOST_NOTIFY_UNPOLLED,
+	VHOST_NOTIFY_ON
+};
 
 /* A receive queue; the worker's own but for the atomics. */
 struct vhost_rxq {
-	uint16_t last_avail;	 /* split rings: next index that librte_vhost will take */
-	uint8_t notify;		 /* enum vhost_notify */
-	_Atomic bool is_stale;	 /* set by librte_vhost's thread: the ring is a new one */
-	_Atomic bool has_kick;	 /* set by the front: the guest can wake us */
-	uint32_t n_empty;	 /* polls without a packet in a row */
-	uint32_t n_stuck;	 /* looks at a ring that has entries but gives no packet */
-	uint32_t n_bad_descs;	 /* since the ring is new */
-	int epoll_fd;		 /* holds the guest's kick and the port's wake descriptor, both edge-triggered */
+	uint16_t last_avail;   /* split rings: next index that librte_vhost will take */
+	uint8_t notify;	       /* enum vhost_notify */
+	_Atomic bool is_stale; /* set by librte_vhost's thread: the ring is a new one */
+	_Atomic bool has_kick; /* set by the front: the guest can wake us */
+	uint32_t n_empty;      /* polls without a packet in a row */
+	uint32_t n_stuck;      /* looks at a ring that has entries but gives no packet */
+	uint32_t n_bad_descs;  /* since the ring is new */
+	int epoll_fd; /* holds the guest's kick and the port's wake descriptor, both edge-triggered */
 } __rte_cache_aligned;
 
 /* Connection to the guest; the front's thread's own. */
@@ -48,11 +60,11 @@ struct vhost_conn {
 	uint64_t started_ns;
 	/* guest → librte_vhost */
 	struct vhost_user_msg msg;
-	uint32_t msg_len;	   /* bytes received so far */
-	uint64_t msg_started_ns;   /* first byte of msg */
+	uint32_t msg_len;	 /* bytes received so far */
+	uint64_t msg_started_ns; /* first byte of msg */
 	int fds[VHOST_MSG_FDS_MAX];
 	unsigned int n_fds;
-	bool is_msg_ready;	   /* checked, waits for the inner socket */
+	bool is_msg_ready; /* checked, waits for the inner socket */
 	uint32_t msg_sent;
 	/* librte_vhost → guest: one reply at a time */
 	bool is_reply_due;
@@ -75,13 +87,13 @@ struct vhost_port {
 	/* read by workers each burst */
 	_Atomic int vid;
 	_Atomic bool is_split;
-	uint16_t frame_max; /* bytes of a frame that is no super-frame */
+	uint16_t frame_max;			   /* bytes of a frame that is no super-frame */
 	_Atomic uint8_t tx_queue[RCU_MAX_READERS]; /* by worker: queue pair, or VHOST_TX_NONE */
 
 	struct vhost_rxq rxq[PORT_QUEUES_MAX];
 
 	/* any thread */
-	_Atomic uint8_t fault;	     /* enum vhost_fault, set by whoever sees it, taken by the front */
+	_Atomic uint8_t fault; /* enum vhost_fault, set by whoever sees it, taken by the front */
 	_Atomic uint32_t n_devices;  /* connections that librte_vhost still holds */
 	_Atomic uint64_t features;   /* negotiated */
 	_Atomic uint32_t guest_mtu;  /* bytes; 0: not told */
@@ -100,10 +112,10 @@ struct vhost_port {
 	bool is_client;
 	struct vhost_msg_limits limits;
 	struct vhost_sock_owner owner;
-	char *path;	      /* the pod's socket */
+	char *path; /* the pod's socket */
 	struct vhost_inner inner;
-	int wake_fd;	      /* eventfd: the port came up */
-	uint32_t gen_fd;      /* another one for each port opened */
+	int wake_fd;	 /* eventfd: the port came up */
+	uint32_t gen_fd; /* another one for each port opened */
 
 	/* front, under its lock */
 	struct vhost_sock_file sock_file;
@@ -111,7 +123,8 @@ struct vhost_port {
 	bool is_listening; /* registered with epoll */
 	bool is_cut;	   /* being closed: no guest any more */
 	uint32_t gen;	   /* of epoll registrations */
-	uint64_t gone_ns;  /* since when the guest is gone while librte_vhost still holds its device; 0: no */
+	uint64_t
+		gone_ns; /* since when the guest is gone while librte_vhost still holds its device; 0: no */
 	uint64_t not_before_ns; /* accept or connect again */
 	uint32_t n_faults_recent;
 	uint64_t last_fault_ns;

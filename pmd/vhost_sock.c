@@ -36,8 +36,8 @@ static bool dir_of(const char *path, char dir[PATH_MAX])
 	return true;
 }
 
-int vhost_sock_dir_make(const char *path, bool is_peer_writable, const struct vhost_sock_owner *owner, bool *out_is_made,
-	char *errbuf, size_t errlen)
+int vhost_sock_dir_make(const char *path, bool is_peer_writable,
+	const struct vhost_sock_owner *owner, bool *out_is_made, char *errbuf, size_t errlen)
 {
 	char dir[PATH_MAX];
 	int fd, err;
@@ -52,19 +52,21 @@ int vhost_sock_dir_make(const char *path, bool is_peer_writable, const struct vh
 	}
 	if (mkdir(dir, 0755) != 0) {
 		err = -errno;
-		return err_set(errbuf, errlen, err, "cannot make folder %s: %s", dir, strerror(-err));
+		return err_set(
+			errbuf, errlen, err, "cannot make folder %s: %s", dir, strerror(-err));
 	}
 	*out_is_made = true;
 	if (!is_peer_writable)
 		return 0;
 	fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 || fchown(fd, (uid_t)owner->uid, (gid_t)owner->gid) != 0 || fchmod(fd, 0770) != 0) {
+	if (fd < 0 || fchown(fd, (uid_t)owner->uid, (gid_t)owner->gid) != 0 ||
+		fchmod(fd, 0770) != 0) {
 		err = -errno;
 		if (fd >= 0)
 			close(fd);
 		rmdir(dir);
-		return err_set(errbuf, errlen, err, "cannot give folder %s to %d:%d: %s", dir, owner->uid, owner->gid,
-			strerror(-err));
+		return err_set(errbuf, errlen, err, "cannot give folder %s to %d:%d: %s", dir,
+			owner->uid, owner->gid, strerror(-err));
 	}
 	close(fd);
 	return 0;
@@ -112,12 +114,14 @@ static int stale_remove(const char *path, char *errbuf, size_t errlen)
 		return err_set(errbuf, errlen, -EADDRINUSE, "another process listens on %s", path);
 	}
 	if (fd != -ECONNREFUSED && fd != -ENOENT)
-		return err_set(errbuf, errlen, fd, "cannot look at the socket %s: %s", path, strerror(-fd));
+		return err_set(errbuf, errlen, fd, "cannot look at the socket %s: %s", path,
+			strerror(-fd));
 	return unlink(path) == 0 || errno == ENOENT ? 0 : -errno;
 }
 
 /* Owner and mode of the file that was just bound; through a descriptor, so that a link put there is not followed. */
-static int file_own(const char *path, const struct vhost_sock_owner *owner, struct vhost_sock_file *out_file)
+static int file_own(
+	const char *path, const struct vhost_sock_owner *owner, struct vhost_sock_file *out_file)
 {
 	int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC), ret = 0;
 	char link[32];
@@ -139,14 +143,15 @@ static int file_own(const char *path, const struct vhost_sock_owner *owner, stru
 	return ret;
 }
 
-int vhost_sock_listen(const char *path, const struct vhost_sock_owner *owner, struct vhost_sock_file *out_file,
-	char *errbuf, size_t errlen)
+int vhost_sock_listen(const char *path, const struct vhost_sock_owner *owner,
+	struct vhost_sock_file *out_file, char *errbuf, size_t errlen)
 {
 	struct sockaddr_un address;
 	int fd, ret;
 
 	if (address_fill(path, &address) != 0)
-		return err_set(errbuf, errlen, -ENAMETOOLONG, "socket path %s is longer than %zu characters", path,
+		return err_set(errbuf, errlen, -ENAMETOOLONG,
+			"socket path %s is longer than %zu characters", path,
 			sizeof(address.sun_path) - 1);
 	ret = stale_remove(path, errbuf, errlen);
 	if (ret != 0)
@@ -168,7 +173,8 @@ int vhost_sock_listen(const char *path, const struct vhost_sock_owner *owner, st
 	if (ret != 0) {
 		unlink(path);
 		close(fd);
-		return err_set(errbuf, errlen, ret, "cannot set up the socket %s: %s", path, strerror(-ret));
+		return err_set(errbuf, errlen, ret, "cannot set up the socket %s: %s", path,
+			strerror(-ret));
 	}
 	return fd;
 }
@@ -178,7 +184,8 @@ void vhost_sock_remove(const char *path, const struct vhost_sock_file *file)
 	char dir[PATH_MAX];
 	struct stat st;
 
-	if (file->ino != 0 && lstat(path, &st) == 0 && st.st_dev == file->dev && st.st_ino == file->ino)
+	if (file->ino != 0 && lstat(path, &st) == 0 && st.st_dev == file->dev &&
+		st.st_ino == file->ino)
 		unlink(path);
 	if (file->is_dir_made && dir_of(path, dir))
 		rmdir(dir);

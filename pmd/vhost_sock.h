@@ -25,14 +25,14 @@ struct vhost_sock_file {
 
 /* Makes the folder of path if it is not there. is_peer_writable: the peer will create its socket in it (then it is
  * given to owner). 0 (*out_is_made says whether it was made) or -errno with a sentence. */
-int vhost_sock_dir_make(const char *path, bool is_peer_writable, const struct vhost_sock_owner *owner, bool *out_is_made,
-	char *errbuf, size_t errlen);
+int vhost_sock_dir_make(const char *path, bool is_peer_writable,
+	const struct vhost_sock_owner *owner, bool *out_is_made, char *errbuf, size_t errlen);
 
 /* A listening, non-blocking socket at path with owner and mode. A socket file that nobody listens on any more is
  * replaced; anything else in the way is -EEXIST or, when somebody listens, -EADDRINUSE. Descriptor or -errno
  * with a sentence. */
-int vhost_sock_listen(const char *path, const struct vhost_sock_owner *owner, struct vhost_sock_file *out_file,
-	char *errbuf, size_t errlen);
+int vhost_sock_listen(const char *path, const struct vhost_sock_owner *owner,
+	struct vhost_sock_file *out_file, char *errbuf, size_t errlen);
 
 /* Removes the socket file if it is still the one of vhost_sock_listen(), and the folder if it was made and is empty. */
 void vhost_sock_remove(const char *path, const struct vhost_sock_file *file);

@@ -10,8 +10,8 @@
 #include <rte_tcp.h>
 #include <rte_udp.h>
 
-#define VNET_FLAGS                                                                                         \
-	(RTE_MBUF_F_TX_OFFLOAD_MASK | RTE_MBUF_F_RX_L4_CKSUM_MASK | RTE_MBUF_F_RX_IP_CKSUM_MASK |              \
+#define VNET_FLAGS                                                                                 \
+	(RTE_MBUF_F_TX_OFFLOAD_MASK | RTE_MBUF_F_RX_L4_CKSUM_MASK | RTE_MBUF_F_RX_IP_CKSUM_MASK |  \
 		RTE_MBUF_F_RX_LRO)
 #define EXT_HEADERS_MAX 8
 
@@ -33,7 +33,8 @@ static bool layout_v4(const uint8_t *p, uint32_t left, struct layout *l)
 	l->l3_len = (ip.version_ihl & 0xfu) * 4u;
 	/* A fragment has no checksum of its own to finish. */
 	if ((ip.version_ihl >> 4) != 4 || l->l3_len < sizeof(ip) || l->l3_len > left ||
-		(ip.fragment_offset & RTE_BE16(RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK)) != 0)
+		(ip.fragment_offset & RTE_BE16(RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK)) !=
+			0)
 		return false;
 	l->l3_total = rte_be_to_cpu_16(ip.total_length);
 	l->proto = ip.next_proto_id;
@@ -52,7 +53,8 @@ static bool layout_v6(const uint8_t *p, uint32_t left, struct layout *l)
 	if ((p[0] >> 4) != 6)
 		return false;
 	l->proto = ip.proto;
-	for (unsigned int i = 0; l->proto == IPPROTO_HOPOPTS || l->proto == IPPROTO_ROUTING || l->proto == IPPROTO_DSTOPTS;
+	for (unsigned int i = 0; l->proto == IPPROTO_HOPOPTS || l->proto == IPPROTO_ROUTING ||
+		l->proto == IPPROTO_DSTOPTS;
 		i++) {
 		if (i == EXT_HEADERS_MAX || left - off < 8)
 			return false;
@@ -96,7 +98,8 @@ static bool layout_parse(const struct rte_mbuf *m, struct layout *l)
 		return false;
 	memcpy(&type, p + offsetof(struct rte_ether_hdr, ether_type), sizeof(type));
 	if (type == RTE_BE16(RTE_ETHER_TYPE_VLAN)) {
-		memcpy(&type, p + l->l2_len + offsetof(struct rte_vlan_hdr, eth_proto), sizeof(type));
+		memcpy(&type, p + l->l2_len + offsetof(struct rte_vlan_hdr, eth_proto),
+			sizeof(type));
 		l->l2_len += sizeof(struct rte_vlan_hdr);
 	}
 	p += l->l2_len;
@@ -113,8 +116,8 @@ static bool layout_parse(const struct rte_mbuf *m, struct layout *l)
 }
 
 /* Whether the header's segmentation request fits the frame; *out_flag is the mbuf flag, or 0 for none. */
-static bool gso_check(const struct virtio_net_hdr *hdr, const struct rte_mbuf *m, const struct layout *l,
-	uint64_t *out_flag)
+static bool gso_check(const struct virtio_net_hdr *hdr, const struct rte_mbuf *m,
+	const struct layout *l, uint64_t *out_flag)
 {
 	uint8_t type = hdr->gso_type & (uint8_t)~VIRTIO_NET_HDR_GSO_ECN;
 	uint32_t segsz = rte_le_to_cpu_16((rte_le16_t)hdr->gso_size);
@@ -150,8 +153,9 @@ bool vnet_hdr_to_mbuf(const struct virtio_net_hdr *hdr, struct rte_mbuf *m)
 	/* Virtio 1.2 s. 5.1.6.2: segmentation comes with an unfinished checksum. */
 	if ((hdr->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) == 0 || !layout_parse(m, &l) ||
 		csum_start != l.l2_len + l.l3_len ||
-		csum_offset != (l.proto == IPPROTO_TCP ? offsetof(struct rte_tcp_hdr, cksum)
-						       : offsetof(struct rte_udp_hdr, dgram_cksum)) ||
+		csum_offset !=
+			(l.proto == IPPROTO_TCP ? offsetof(struct rte_tcp_hdr, cksum)
+						: offsetof(struct rte_udp_hdr, dgram_cksum)) ||
 		!gso_check(hdr, m, &l, &seg_flag))
 		return false;
 	m->l2_len = l.l2_len;
@@ -179,7 +183,8 @@ void vnet_hdr_from_mbuf(const struct rte_mbuf *m, struct virtio_net_hdr *out_hdr
 	out_hdr->csum_offset = rte_cpu_to_le_16(is_tcp ? offsetof(struct rte_tcp_hdr, cksum)
 						       : offsetof(struct rte_udp_hdr, dgram_cksum));
 	if (flags & RTE_MBUF_F_TX_TCP_SEG)
-		gso = flags & RTE_MBUF_F_TX_IPV6 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4;
+		gso = flags & RTE_MBUF_F_TX_IPV6 ? VIRTIO_NET_HDR_GSO_TCPV6
+						 : VIRTIO_NET_HDR_GSO_TCPV4;
 	else if (flags & RTE_MBUF_F_TX_UDP_SEG)
 		gso = VIRTIO_NET_HDR_GSO_UDP_L4;
 	if (gso != VIRTIO_NET_HDR_GSO_NONE) {

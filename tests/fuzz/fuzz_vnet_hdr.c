@@ -50,8 +50,10 @@ static void contract_check(const struct rte_mbuf *m, bool is_good, bool is_uso)
 	headers = (uint32_t)(m->l2_len + m->l3_len + m->l4_len);
 	CHECK(l4 == RTE_MBUF_F_TX_TCP_CKSUM || l4 == RTE_MBUF_F_TX_UDP_CKSUM);
 	CHECK(!(m->ol_flags & RTE_MBUF_F_TX_IPV4) != !(m->ol_flags & RTE_MBUF_F_TX_IPV6));
-	CHECK(m->l2_len >= 14 && m->l3_len >= 20 && m->l4_len >= 8 && headers <= m->data_len && headers <= m->pkt_len);
-	CHECK(seg == 0 || (m->tso_segsz >= VNET_GSO_SIZE_MIN && m->pkt_len > headers + m->tso_segsz));
+	CHECK(m->l2_len >= 14 && m->l3_len >= 20 && m->l4_len >= 8 && headers <= m->data_len &&
+		headers <= m->pkt_len);
+	CHECK(seg == 0 ||
+		(m->tso_segsz >= VNET_GSO_SIZE_MIN && m->pkt_len > headers + m->tso_segsz));
 	CHECK(seg != RTE_MBUF_F_TX_UDP_SEG || is_uso);
 	CHECK(seg != (RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG));
 	/* what was accepted once is accepted again, and the same */
@@ -83,8 +85,10 @@ static void frame_run(const uint8_t *data, size_t size)
 		is_good = vnet_hdr_to_mbuf(&hdr, &seg[0]);
 	} else {
 		/* the flags that librte_vhost may set, in any combination */
-		seg[0].ol_flags = ((uint64_t)(data[2] & 3) << 52) | (data[2] & 4 ? RTE_MBUF_F_TX_TCP_SEG : 0) |
-			(data[2] & 8 ? RTE_MBUF_F_TX_UDP_SEG : 0) | (data[2] & 16 ? RTE_MBUF_F_TX_IPV4 : 0) |
+		seg[0].ol_flags = ((uint64_t)(data[2] & 3) << 52) |
+			(data[2] & 4 ? RTE_MBUF_F_TX_TCP_SEG : 0) |
+			(data[2] & 8 ? RTE_MBUF_F_TX_UDP_SEG : 0) |
+			(data[2] & 16 ? RTE_MBUF_F_TX_IPV4 : 0) |
 			(data[2] & 32 ? RTE_MBUF_F_TX_IPV6 : 0);
 		seg[0].l2_len = data[3] & 0x7f;
 		seg[0].l3_len = data[4];

@@ -108,7 +108,7 @@ REFUSED = {
     "request-max": vg.message(0xffffffff),
     "log-base": vg.message(vg.SET_LOG_BASE, bytes(16)),
     "back-channel": vg.message(vg.SET_SLAVE_REQ_FD),
-    "inflight": vg.message(vg.GET_INFLIGHT_FD, bytes(24)),
+    "in-flight": vg.message(vg.GET_INFLIGHT_FD, bytes(24)),
     "features": vg.message(vg.SET_FEATURES, b"\xff" * 8),
     "protocol": vg.message(vg.SET_PROTOCOL_FEATURES, b"\xff" * 8),
     "vring-index": vg.message(vg.SET_VRING_NUM, struct.pack("<II", 2, 64)),

@@ -51,7 +51,7 @@ def wait_for(condition, what, deadline_s=DEADLINE_S):
         value = condition()
         if value:
             return value
-        time.sleep(0.005)
+        time.sleep(0.005)  # poll interval
     raise AssertionError(f"not within {deadline_s} s: {what}")
 
 

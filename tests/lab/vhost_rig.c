@@ -39,7 +39,8 @@ static unsigned int n_workers;
 static int wake_fds[WORKERS_MAX]; /* the set of ports has changed */
 
 /* What the far side of out cannot take is dropped; the pipeline would finish it instead. */
-static uint16_t flagged_filter(struct port *in, struct port *out, unsigned int w, struct rte_mbuf **pkts, uint16_t n)
+static uint16_t flagged_filter(
+	struct port *in, struct port *out, unsigned int w, struct rte_mbuf **pkts, uint16_t n)
 {
 	uint32_t offloads = atomic_load_explicit(&out->tx_offloads, memory_order_relaxed);
 	uint16_t n_left = 0;
@@ -50,7 +51,8 @@ static uint16_t flagged_filter(struct port *in, struct port *out, unsigned int w
 		if (flags != 0)
 			atomic_fetch_add_explicit(&n_flagged[in->id], 1, memory_order_relaxed);
 		if ((flags & RTE_MBUF_F_TX_L4_MASK && !(offloads & PORT_TX_CSUM)) ||
-			(flags & RTE_MBUF_F_TX_TCP_SEG && !(offloads & (PORT_TX_TSO4 | PORT_TX_TSO6)))) {
+			(flags & RTE_MBUF_F_TX_TCP_SEG &&
+				!(offloads & (PORT_TX_TSO4 | PORT_TX_TSO6)))) {
 			in->stats[w]->drops[DROP_TX_ERROR]++;
 			rte_pktmbuf_free(pkts[i]);
 		} else {
@@ -62,7 +64,8 @@ static uint16_t flagged_filter(struct port *in, struct port *out, unsigned int w
 
 static uint16_t port_poll(struct port *in, uint16_t queue, unsigned int w)
 {
-	uint16_t peer = atomic_load_explicit(&peer_of[in->id], memory_order_relaxed), n_sent = 0, n_left;
+	uint16_t peer = atomic_load_explicit(&peer_of[in->id], memory_order_relaxed), n_sent = 0,
+		 n_left;
 	struct port *out = peer != 0 ? rcu_deref(port_table[peer - 1]) : NULL;
 	struct port_stats *stats = in->stats[w];
 	struct rte_mbuf *pkts[BURST];
@@ -150,14 +153,16 @@ static int worker(void *arg)
 
 static void cmd_add(const char *args)
 {
-	struct port_config cfg = { .kind = "vhost", .netns_fd = -1, .tap_fd = -1, .socket_uid = -1, .socket_gid = -1 };
+	struct port_config cfg = {
+		.kind = "vhost", .netns_fd = -1, .tap_fd = -1, .socket_uid = -1, .socket_gid = -1
+	};
 	char path[256], role[16], err[256] = "";
 	unsigned int n_queues;
 	struct port *p;
 	int n;
 
-	n = sscanf(args, "%63s %255s %15s %u %o %d %d", cfg.name, path, role, &n_queues, &cfg.socket_mode, &cfg.socket_uid,
-		&cfg.socket_gid);
+	n = sscanf(args, "%63s %255s %15s %u %o %d %d", cfg.name, path, role, &n_queues,
+		&cfg.socket_mode, &cfg.socket_uid, &cfg.socket_gid);
 	if (n != 4 && n != 7) {
 		puts("error usage");
 		return;
@@ -179,9 +184,10 @@ static void cmd_stats(const struct port *p)
 	const char *comma = "";
 
 	port_stats_sum(p, &s);
-	printf("ok {\"rx\": %lu, \"rx_bytes\": %lu, \"tx\": %lu, \"up\": %s, \"offloads\": %u, \"rx_flagged\": %lu, \"drops\": {",
-		s.rx_pkts, s.rx_bytes, s.tx_pkts, p->ops->is_up(p) ? "true" : "false", atomic_load(&p->tx_offloads),
-		atomic_load(&n_flagged[p->id]));
+	printf("ok {\"rx\": %lu, \"rx_bytes\": %lu, \"tx\": %lu, \"up\": %s, \"offloads\": %u, "
+	       "\"rx_flagged\": %lu, \"drops\": {",
+		s.rx_pkts, s.rx_bytes, s.tx_pkts, p->ops->is_up(p) ? "true" : "false",
+		atomic_load(&p->tx_offloads), atomic_load(&n_flagged[p->id]));
 	for (int i = 0; i < DROP_N; i++) {
 		if (s.drops[i] == 0)
 			continue;
@@ -211,7 +217,7 @@ static void cmd_port(const char *cmd, const char *name, const char *other)
 		atomic_store(&peer_of[p->id], 0);
 		port_destroy(p, strcmp(cmd, "keep") == 0);
 		while (rcu_poll() != 0)
-			usleep(100);
+			usleep(100); /* poll interval */
 		puts("ok");
 	} else {
 		puts("error usage");
@@ -247,7 +253,9 @@ int main(int argc, char **argv)
 {
 	unsigned int cores[WORKERS_MAX] = { 0 };
 	struct mempool_config pools = { .n_mbufs = 32768 };
-	struct eal_config eal = { .instance = argc > 1 ? argv[1] : "rig", .worker_cores = cores, .no_huge = true };
+	struct eal_config eal = {
+		.instance = argc > 1 ? argv[1] : "rig", .worker_cores = cores, .no_huge = true
+	};
 	struct portmgr_config ports = { 0 };
 	char line[512], err[256];
 

@@ -24,7 +24,8 @@ static uint8_t *frame_data(void)
 }
 
 /* A frame of payload bytes behind its headers; ext: bytes of IPv6 destination options (multiple of 8). */
-static struct rte_mbuf *frame_make(bool is_v6, uint8_t proto, uint32_t payload, uint32_t ext, bool is_vlan)
+static struct rte_mbuf *frame_make(
+	bool is_v6, uint8_t proto, uint32_t payload, uint32_t ext, bool is_vlan)
 {
 	uint32_t l4 = proto == IPPROTO_TCP ? 20 : 8, off = 12;
 	uint8_t *p = frame_data();
@@ -71,9 +72,9 @@ static struct rte_mbuf *frame_make(bool is_v6, uint8_t proto, uint32_t payload, 
 
 static struct virtio_net_hdr hdr_csum(uint16_t start, uint16_t offset)
 {
-	return (struct virtio_net_hdr){ .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
-		.csum_start = start,
-		.csum_offset = offset };
+	return (struct virtio_net_hdr){
+		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = start, .csum_offset = offset
+	};
 }
 
 static struct virtio_net_hdr hdr_gso(uint16_t start, uint16_t offset, uint8_t type, uint16_t size)
@@ -200,7 +201,9 @@ static void test_vnet_hdr_short_frame_of_any_length_is_refused(void **state)
 static void test_vnet_hdr_gso_sets_segment_size(void **state)
 {
 	struct rte_mbuf *m = frame_make(false, IPPROTO_TCP, 60000, 0, false);
-	struct virtio_net_hdr hdr = hdr_gso(34, 16, VIRTIO_NET_HDR_GSO_TCPV4 | VIRTIO_NET_HDR_GSO_ECN, 1448), back;
+	struct virtio_net_hdr hdr = hdr_gso(34, 16,
+				      VIRTIO_NET_HDR_GSO_TCPV4 | VIRTIO_NET_HDR_GSO_ECN, 1448),
+			      back;
 
 	(void)state;
 	assert_true(vnet_hdr_to_mbuf(&hdr, m));
@@ -239,7 +242,8 @@ static void test_vnet_hdr_gso_nonsense_is_refused(void **state)
 	static const struct {
 		uint8_t type;
 		uint16_t size;
-	} bad[] = { { VIRTIO_NET_HDR_GSO_TCPV4, 0 }, { VIRTIO_NET_HDR_GSO_TCPV4, VNET_GSO_SIZE_MIN - 1 },
+	} bad[] = { { VIRTIO_NET_HDR_GSO_TCPV4, 0 },
+		{ VIRTIO_NET_HDR_GSO_TCPV4, VNET_GSO_SIZE_MIN - 1 },
 		{ VIRTIO_NET_HDR_GSO_TCPV6, 1448 }, { VIRTIO_NET_HDR_GSO_UDP, 1448 },
 		{ VIRTIO_NET_HDR_GSO_UDP_L4, 1448 }, { 2, 1448 }, { 0x7f, 1448 }, { 0xff, 1448 },
 		{ VIRTIO_NET_HDR_GSO_ECN, 1448 } };

@@ -19,6 +19,7 @@
 
 #include "datapath/base/log.h"
 #include "pmd/err.h"
+#include "pmd/kind_packet.h"
 #include "pmd/kinds.h"
 #include "pmd/mempool.h"
 #include "pmd/portmgr.h"
@@ -299,6 +300,10 @@ static int eth_open(struct port *p, const struct port_config *cfg, char *errbuf,
 	if (cfg->device == NULL || cfg->device[0] == '\0')
 		return err_set(errbuf, errlen, -EINVAL,
 			"an ethdev port needs a device, for example net_af_packet0,iface=eth1");
+	if (uplink_netdev_is_packet(cfg->device)) {
+		p->ops = &packet_ops;
+		return packet_ops.open(p, cfg, errbuf, errlen);
+	}
 	e = rte_zmalloc("eth_port", sizeof(*e), RTE_CACHE_LINE_SIZE);
 	if (e == NULL)
 		return err_set(errbuf, errlen, -ENOMEM, "no memory for an ethdev port");

@@ -37,17 +37,15 @@
 #include "pmd/netlink.h"
 #include "pmd/pod_net.h"
 #include "pmd/portmgr.h"
-#include "pmd/vnet_hdr.h"
+#include "pmd/vnet_io.h"
 
 #ifndef TUN_F_USO4 /* Linux 6.2 */
 #define TUN_F_USO4 0x20
 #define TUN_F_USO6 0x40
 #endif
 
-#define HDR_LEN sizeof(struct virtio_net_hdr)
 #define WORKERS_MAX 64
 #define EVENTS_MAX 64
-#define IOV_SEGS_MAX 128
 /* A burst of super-frames ends here: what is read is written out again while it is still in the L2 cache. */
 #define BURST_BYTES (256 * 1024)
 /* How long a worker may go without asking epoll. */
@@ -55,9 +53,9 @@
 
 struct tap_queue {
 	int fd;
-	_Atomic bool is_ready;	       /* may have packets: read until EAGAIN */
-	int worker;		       /* whose epoll has it; -1: none */
-	struct rte_mbuf *first, *rest; /* buffers of the next read */
+	_Atomic bool is_ready;	  /* may have packets: read until EAGAIN */
+	int worker;		  /* whose epoll has it; -1: none */
+	struct vnet_rx_slot slot; /* of the next read */
 	uint32_t fd_gen;
 } __rte_cache_aligned;
 
@@ -119,7 +117,7 @@ static int queues_setup(struct tap_port *t, char *errbuf, size_t errlen)
 	static const uint32_t sets[] = { TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN |
 			TUN_F_USO4 | TUN_F_USO6,
 		TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN, TUN_F_CSUM, 0 };
-	int hdr_len = HDR_LEN, is_le = 1;
+	int hdr_len = VNET_HDR_LEN, is_le = 1;
 
 	for (uint16_t q = 0; q < t->n_queues; q++) {
 		int fd = t->queues[q].fd;
@@ -297,18 +295,6 @@ static int configure(struct port *p, const struct port_config *cfg, const char *
 	return pod_net_configure(cfg->netns_fd, &net, errbuf, errlen);
 }
 
-static bool buffers_fill(struct port *p, struct tap_port *t, struct tap_queue *q)
-{
-	if (q->first == NULL)
-		q->first = rte_pktmbuf_alloc(p->pool);
-	if (q->rest == NULL) {
-		q->rest = rte_pktmbuf_alloc(t->huge_pool);
-		if (q->rest != NULL)
-			q->rest->data_off = 0;
-	}
-	return q->first != NULL && q->rest != NULL;
-}
-
 static void tap_close(struct port *p, bool keep)
 {
 	struct tap_port *t = p->priv;
@@ -320,8 +306,7 @@ static void tap_close(struct port *p, bool keep)
 			0); /* fails when the device is gone: just as well */
 	for (uint16_t q = 0; q < t->n_queues; q++) {
 		close(t->queues[q].fd); /* leaves its epoll with it */
-		rte_pktmbuf_free(t->queues[q].first);
-		rte_pktmbuf_free(t->queues[q].rest);
+		vnet_slot_free(&t->queues[q].slot);
 	}
 	free(t);
 	p->priv = NULL;
@@ -370,7 +355,7 @@ static int tap_open(struct port *p, const struct port_config *cfg, char *errbuf,
 	for (uint16_t q = 0; q < t->n_queues; q++) {
 		t->queues[q].worker = -1;
 		t->queues[q].fd_gen = ++next_fd_gen;
-		if (!buffers_fill(p, t, &t->queues[q])) {
+		if (!vnet_slot_fill(&t->queues[q].slot, p->pool, t->huge_pool)) {
 			ret = err_set(errbuf, errlen, -ENOBUFS, "packet buffers ran out");
 			goto err_close;
 		}
@@ -419,39 +404,18 @@ static bool poller_look(struct tap_queue *q, unsigned int worker)
 	return atomic_load_explicit(&q->is_ready, memory_order_relaxed);
 }
 
-/* Cuts the buffers of a read of len bytes (header included) into a packet; NULL: dropped. */
-static struct rte_mbuf *packet_take(
-	struct port *p, struct tap_queue *q, unsigned int worker, size_t len)
+/* The frame of a read of len bytes (header included); NULL: dropped. */
+static struct rte_mbuf *packet_take(struct tap_queue *q, struct port_stats *stats, size_t len)
 {
-	struct rte_mbuf *m = q->first, *rest = q->rest;
-	size_t room = MEMPOOL_DATA_ROOM_BYTES;
+	enum drop_reason why = DROP_VNET_HDR;
 	struct virtio_net_hdr hdr;
+	struct rte_mbuf *m = vnet_slot_take(&q->slot, len, &hdr, &why);
 
-	if (unlikely(len < HDR_LEN + RTE_ETHER_HDR_LEN)) {
-		p->stats[worker]->drops[DROP_ETH_TRUNCATED]++;
-		return NULL;
-	}
-	len -= HDR_LEN;
-	if (unlikely(len > VNET_FRAME_LEN_MAX)) {
-		p->stats[worker]->drops[DROP_RX_TRUNCATED]++;
-		return NULL;
-	}
-	memcpy(&hdr, rte_pktmbuf_mtod(m, uint8_t *) - HDR_LEN, HDR_LEN);
-	q->first = NULL;
-	m->pkt_len = (uint32_t)len;
-	m->data_len = (uint16_t)RTE_MIN(len, room);
-	if (len > room) {
-		q->rest = NULL;
-		rest->data_len = (uint16_t)(len - room);
-		m->next = rest;
-		m->nb_segs = 2;
-	}
-	if (!vnet_hdr_is_plain(&hdr) && unlikely(!vnet_hdr_to_mbuf(&hdr, m))) {
-		p->stats[worker]->drops[DROP_VNET_HDR]++;
-		rte_pktmbuf_free(m);
-		return NULL;
-	}
-	return m;
+	if (likely(m != NULL && (vnet_hdr_is_plain(&hdr) || vnet_hdr_to_mbuf(&hdr, m))))
+		return m;
+	stats->drops[why]++;
+	rte_pktmbuf_free(m);
+	return NULL;
 }
 
 static uint16_t tap_rx(
@@ -469,12 +433,9 @@ static uint16_t tap_rx(
 		struct rte_mbuf *m;
 		ssize_t len;
 
-		if (unlikely(!buffers_fill(p, t, q)))
+		if (unlikely(!vnet_slot_fill(&q->slot, p->pool, t->huge_pool)))
 			break; /* the packets wait in the kernel */
-		iov[0].iov_base = rte_pktmbuf_mtod(q->first, uint8_t *) - HDR_LEN;
-		iov[0].iov_len = HDR_LEN + MEMPOOL_DATA_ROOM_BYTES;
-		iov[1].iov_base = q->rest->buf_addr;
-		iov[1].iov_len = q->rest->buf_len;
+		vnet_slot_iov(&q->slot, iov);
 		len = readv(q->fd, iov, 2);
 		if (len < 0) {
 			if (errno == EINTR)
@@ -485,42 +446,23 @@ static uint16_t tap_rx(
 			break;
 		}
 		n_bytes += (uint32_t)len;
-		m = packet_take(p, q, worker, (size_t)len);
+		m = packet_take(q, p->stats[worker], (size_t)len);
 		if (likely(m != NULL))
 			pkts[n++] = m;
 	}
 	return n;
 }
 
-/* One frame as one write. The header goes in front of the data where the buffer is ours alone. 0 or -errno. */
+/* One frame as one write. 0 or -errno. */
 static int packet_write(int fd, struct rte_mbuf *m)
 {
-	struct iovec iov[IOV_SEGS_MAX + 1];
+	struct iovec iov[VNET_IOV_MAX];
 	struct virtio_net_hdr hdr;
-	int n = 0;
+	int n = vnet_tx_iov(m, &hdr, iov, VNET_IOV_MAX);
 	ssize_t ret;
 
-	if (unlikely(m->nb_segs > IOV_SEGS_MAX))
+	if (unlikely(n == 0))
 		return -EMSGSIZE;
-	vnet_hdr_from_mbuf(m, &hdr);
-	if (likely(rte_pktmbuf_headroom(m) >= HDR_LEN && RTE_MBUF_DIRECT(m) &&
-		    rte_mbuf_refcnt_read(m) == 1)) {
-		iov[0].iov_base = rte_pktmbuf_mtod(m, uint8_t *) - HDR_LEN;
-		iov[0].iov_len = m->data_len + HDR_LEN;
-		memcpy(iov[0].iov_base, &hdr, HDR_LEN);
-		n = 1;
-		m = m->next;
-	} else {
-		iov[0].iov_base = &hdr;
-		iov[0].iov_len = HDR_LEN;
-		n = 1;
-	}
-	for (; m != NULL; m = m->next) {
-		if (m->data_len == 0)
-			continue;
-		iov[n].iov_base = rte_pktmbuf_mtod(m, void *);
-		iov[n++].iov_len = m->data_len;
-	}
 	do
 		ret = n == 1 ? write(fd, iov[0].iov_base, iov[0].iov_len) : writev(fd, iov, n);
 	while (ret < 0 && errno == EINTR);

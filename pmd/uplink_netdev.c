@@ -32,7 +32,9 @@ struct uplink_netdev {
 	int ifindex;
 	uint32_t old_mtu;
 	uint16_t mtu, n_queues;
+	struct rte_ether_addr mac;
 	bool has_rule, had_gro, was_down;
+	bool takes_superframes; /* the sockets do: receive merging stays on */
 	int rx_fds[PORT_QUEUES_MAX];
 	uint8_t known_fds[FDS_MAX / 8]; /* packet sockets that were there before the driver's */
 };
@@ -212,9 +214,39 @@ static int device_prepare(struct uplink_netdev *u, struct nl *nl, char *errbuf, 
 	if (ret < 0)
 		return err_set(errbuf, errlen, ret, "'%s' cannot be set up with MTU %u: %s",
 			u->ifname, u->mtu, nl_error(nl));
-	if (ethtool_get(u->ifname, ETHTOOL_GGRO, &is_on) == 0 && is_on != 0)
+	if (!u->takes_superframes && ethtool_get(u->ifname, ETHTOOL_GGRO, &is_on) == 0 &&
+		is_on != 0)
 		u->had_gro = ethtool_set(u->ifname, ETHTOOL_SGRO, 0) == 0;
 	return 0;
+}
+
+bool uplink_netdev_is_packet(const char *device)
+{
+	static const char *const ring_keys[] = { "framesz", "blocksz", "framecnt", "qdisc_bypass",
+		"qpairs" };
+	char value[64];
+
+	if (device == NULL || strncmp(device, "net_af_packet", 13) != 0)
+		return false;
+	for (size_t i = 0; i < sizeof(ring_keys) / sizeof(ring_keys[0]); i++)
+		if (devarg_get(device, ring_keys[i], value, sizeof(value)))
+			return false;
+	return true;
+}
+
+const char *uplink_netdev_ifname(const struct uplink_netdev *u)
+{
+	return u->ifname;
+}
+
+int uplink_netdev_ifindex(const struct uplink_netdev *u)
+{
+	return u->ifindex;
+}
+
+struct rte_ether_addr uplink_netdev_mac(const struct uplink_netdev *u)
+{
+	return u->mac;
 }
 
 int uplink_netdev_open(const char *device, uint16_t mtu, uint16_t n_queues, uint16_t n_desc,
@@ -263,7 +295,10 @@ int uplink_netdev_open(const char *device, uint16_t mtu, uint16_t n_queues, uint
 			u->ifname);
 		goto out;
 	}
-	peer_check(nl, &link);
+	u->takes_superframes = devargs == NULL;
+	if (!u->takes_superframes)
+		peer_check(nl, &link);
+	u->mac = link.mac;
 	u->ifindex = link.ifindex;
 	u->old_mtu = link.mtu;
 	u->was_down = (link.flags & IFF_UP) == 0;
@@ -271,7 +306,9 @@ int uplink_netdev_open(const char *device, uint16_t mtu, uint16_t n_queues, uint
 	u->n_queues = n_queues;
 	memset(u->rx_fds, -1, sizeof(u->rx_fds));
 	fds_scan(u, fd_remember);
-	ret = devargs_complete(u, device, n_desc, devargs, devargs_size, errbuf, errlen);
+	ret = u->takes_superframes
+		? 0
+		: devargs_complete(u, device, n_desc, devargs, devargs_size, errbuf, errlen);
 	if (ret == 0)
 		ret = device_prepare(u, nl, errbuf, errlen);
 	if (ret == 0) {

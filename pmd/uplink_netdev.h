@@ -12,14 +12,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <rte_ether.h>
+
 struct uplink_netdev;
 
+/* Whether the device string is for the driver of packet sockets (kind_packet.c): af_packet without ring parameters. */
+bool uplink_netdev_is_packet(const char *device);
+
 /* If device is an af_packet string: checks its interface, takes it over (drop rule, MTU, features, up), completes the
- * string in devargs with frame and ring sizes that fit the MTU, and sets *out. Any other device string is copied,
- * *out is NULL. 0, or -errno with a sentence. */
+ * string in devargs with frame and ring sizes that fit the MTU (devargs NULL: kind_packet.c's own sockets, which know
+ * super-frames and unfinished checksums), and sets *out. Any other device string is copied, *out is NULL. 0, or -errno
+ * with a sentence. */
 int uplink_netdev_open(const char *device, uint16_t mtu, uint16_t n_queues, uint16_t n_desc,
 	char *devargs, size_t devargs_size, struct uplink_netdev **out, char *errbuf,
 	size_t errlen);
+
+const char *uplink_netdev_ifname(const struct uplink_netdev *u);
+int uplink_netdev_ifindex(const struct uplink_netdev *u);
+struct rte_ether_addr uplink_netdev_mac(const struct uplink_netdev *u);
 
 /* After the driver has opened its sockets: finds them. */
 void uplink_netdev_take(struct uplink_netdev *u);

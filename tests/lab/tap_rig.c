@@ -42,6 +42,7 @@ static _Atomic uint64_t n_sleeps;
 static uint32_t max_len[PORT_MAX];
 static uint32_t armed_gen[PORT_MAX][PORT_QUEUES_MAX];
 static bool is_busy_poll;
+static struct rte_ether_addr uplink_peer; /* source of what came in on the uplink last */
 
 static bool arp_answer(struct port *p, struct rte_mbuf *m)
 {
@@ -49,6 +50,8 @@ static bool arp_answer(struct port *p, struct rte_mbuf *m)
 	struct rte_arp_hdr *arp = (struct rte_arp_hdr *)(eth + 1);
 	rte_be32_t target;
 
+	if (p->role == PORT_ROLE_UPLINK)
+		uplink_peer = eth->src_addr;
 	if (m->data_len < sizeof(*eth) + sizeof(*arp) ||
 		arp->arp_opcode != RTE_BE16(RTE_ARP_OP_REQUEST))
 		return false;
@@ -82,7 +85,7 @@ static struct port *route(struct port *in, struct rte_mbuf *m)
 			eth->dst_addr = p->mac;
 			eth->src_addr = p->gw_mac;
 			if (p->role == PORT_ROLE_UPLINK)
-				memset(&eth->dst_addr, 0xff, sizeof(eth->dst_addr));
+				eth->dst_addr = uplink_peer;
 			return p;
 		}
 	}

@@ -87,7 +87,7 @@ def test_tap_tcp_travels_as_64k_segments(pods):
         wait_for(lambda: ":5201" in pods[1].run("ss", "-ltn").stdout, "iperf3 listens")
         done = pods[0].run("iperf3", "-c", "10.9.0.2", "-n", "200M", "-J")
         server.wait(20)
-        assert json.loads(done.stdout)["end"]["sum_received"]["bytes"] >= 200 * 1024 * 1024 * 0.99
+        assert json.loads(done.stdout)["end"]["sum_received"]["bytes"] >= 200 * 1024 * 1024 * 0.9
         assert rig.stats("a")["max_len"] > 60000
         assert rig.stats("a")["rx_pkts"] < 200 * 1024 * 1024 / 1448 / 4
 

@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Kernel devices as uplinks, through packet sockets with virtio-net headers. DPDK's net_af_packet copies each frame once
+ * more in both directions, cuts super-frames short without a word and takes unfinished checksums for finished ones;
+ * here a kernel peer's packets are what they say they are, and our own super-frames and checksums may be left to the
+ * kernel. A device string with ring parameters (framesz=…) still gets DPDK's driver.
+ *
+ * One socket a receive queue (several: a fanout group by flow hash); any of them sends. A burst is one system call.
+ */
+#include "pmd/kind_packet.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <arpa/inet.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <rte_cycles.h>
+
+#include "datapath/base/log.h"
+#include "datapath/packet/csum.h"
+#include "pmd/err.h"
+#include "pmd/mempool.h"
+#include "pmd/uplink_netdev.h"
+#include "pmd/vnet_io.h"
+
+#define RX_BATCH 32
+#define TX_BATCH 32
+#define TX_IOV_TOTAL (TX_BATCH * 8)
+#define RCVBUF_BYTES (64 << 20)
+#define SNDBUF_BYTES (16 << 20)
+#define LINK_CACHE_MS 100
+
+struct packet_queue {
+	int fd;
+	uint32_t fd_gen;
+	struct vnet_rx_slot slots[RX_BATCH];
+} __rte_cache_aligned;
+
+struct packet_port {
+	struct uplink_netdev *netdev;
+	struct rte_mempool *huge_pool;
+	uint32_t n_huges_reserved;
+	uint16_t n_queues;
+	_Atomic uint64_t link_checked_tsc;
+	_Atomic bool is_link_up;
+	struct packet_queue queues[PORT_QUEUES_MAX];
+};
+
+static uint32_t next_fd_gen;
+
+/* --- set-up --- */
+
+static int socket_setup(int fd, const struct packet_port *k, bool is_promiscuous)
+{
+	struct packet_mreq mreq = { .mr_ifindex = uplink_netdev_ifindex(k->netdev),
+		.mr_type = PACKET_MR_PROMISC };
+	struct sockaddr_ll sll = { .sll_family = AF_PACKET,
+		.sll_protocol = htons(ETH_P_ALL),
+		.sll_ifindex = uplink_netdev_ifindex(k->netdev) };
+	int on = 1, rcvbuf = RCVBUF_BYTES, sndbuf = SNDBUF_BYTES;
+
+	if (setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)) < 0 ||
+		setsockopt(fd, SOL_PACKET, PACKET_AUXDATA, &on, sizeof(on)) < 0 ||
+		setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof(on)) < 0)
+		return -errno;
+	(void)setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof(on));
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &rcvbuf, sizeof(rcvbuf));
+	(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &sndbuf, sizeof(sndbuf));
+	if (is_promiscuous &&
+		setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &mreq, sizeof(mreq)) < 0)
+		return -errno;
+	return bind(fd, (struct sockaddr *)&sll, sizeof(sll)) < 0 ? -errno : 0;
+}
+
+static int sockets_open(
+	struct port *p, struct packet_port *k, bool is_promiscuous, char *errbuf, size_t errlen)
+{
+	int fanout = (uplink_netdev_ifindex(k->netdev) & 0xffff) | (PACKET_FANOUT_HASH << 16);
+
+	for (uint16_t q = 0; q < p->n_rxq; q++) {
+		int fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), ret;
+
+		if (fd < 0)
+			return err_set(errbuf, errlen, -errno, "no packet socket for '%s': %s",
+				uplink_netdev_ifname(k->netdev), strerror(errno));
+		k->queues[q].fd = fd;
+		k->queues[q].fd_gen = ++next_fd_gen;
+		k->n_queues = (uint16_t)(q + 1);
+		ret = socket_setup(fd, k, is_promiscuous);
+		if (ret == 0 && p->n_rxq > 1 &&
+			setsockopt(fd, SOL_PACKET, PACKET_FANOUT, &fanout, sizeof(fanout)) < 0)
+			ret = -errno;
+		if (ret < 0)
+			return err_set(errbuf, errlen, ret,
+				"the packet socket of '%s' cannot be set up: %s",
+				uplink_netdev_ifname(k->netdev), strerror(-ret));
+	}
+	return 0;
+}
+
+static void packet_close(struct port *p, bool keep)
+{
+	struct packet_port *k = p->priv;
+
+	if (k == NULL)
+		return;
+	for (uint16_t q = 0; q < k->n_queues; q++) {
+		close(k->queues[q].fd);
+		for (int i = 0; i < RX_BATCH; i++)
+			vnet_slot_free(&k->queues[q].slots[i]);
+	}
+	uplink_netdev_close(k->netdev, keep);
+	if (k->n_huges_reserved != 0)
+		mempool_release(k->huge_pool, k->n_huges_reserved);
+	free(k);
+	p->priv = NULL;
+}
+
+static int buffers_get(struct port *p, struct packet_port *k, char *errbuf, size_t errlen)
+{
+	int ret;
+
+	k->huge_pool = mempool_get_huge((unsigned int)p->pool->socket_id);
+	if (k->huge_pool == NULL)
+		return err_set(errbuf, errlen, -ENOBUFS, "no memory for packet buffers of 64 KiB");
+	ret = mempool_reserve(k->huge_pool, (uint32_t)p->n_rxq * RX_BATCH, errbuf, errlen);
+	if (ret < 0)
+		return ret;
+	k->n_huges_reserved = (uint32_t)p->n_rxq * RX_BATCH;
+	for (uint16_t q = 0; q < p->n_rxq; q++)
+		for (int i = 0; i < RX_BATCH; i++)
+			if (!vnet_slot_fill(&k->queues[q].slots[i], p->pool, k->huge_pool))
+				return err_set(errbuf, errlen, -ENOBUFS, "packet buffers ran out");
+	return 0;
+}
+
+static int packet_open(struct port *p, const struct port_config *cfg, char *errbuf, size_t errlen)
+{
+	struct packet_port *k = aligned_alloc(RTE_CACHE_LINE_SIZE, sizeof(*k));
+	struct rte_ether_addr mac;
+	int ret;
+
+	if (k == NULL)
+		return err_set(errbuf, errlen, -ENOMEM, "no memory for an uplink");
+	memset(k, 0, sizeof(*k));
+	p->priv = k;
+	ret = uplink_netdev_open(
+		cfg->device, p->mtu, p->n_rxq, cfg->n_desc, NULL, 0, &k->netdev, errbuf, errlen);
+	if (ret < 0)
+		goto err_close;
+	mac = uplink_netdev_mac(k->netdev);
+	if (rte_is_zero_ether_addr(&p->mac))
+		p->mac = mac;
+	ret = sockets_open(p, k, !rte_is_same_ether_addr(&p->mac, &mac), errbuf, errlen);
+	if (ret == 0)
+		ret = buffers_get(p, k, errbuf, errlen);
+	if (ret < 0)
+		goto err_close;
+	/* The kernel finishes for its device what that does not do itself; UDP super-frames since Linux 6.2 only. */
+	atomic_store_explicit(
+		&p->tx_offloads, PORT_TX_CSUM | PORT_TX_TSO4 | PORT_TX_TSO6, memory_order_relaxed);
+	return 0;
+
+err_close:
+	packet_close(p, false);
+	return ret;
+}
+
+/* --- packets --- */
+
+/* A checksum that is unfinished elsewhere than in the outermost transport header (a kernel's tunnel): finished here. */
+static bool csum_complete(struct rte_mbuf *m, const struct virtio_net_hdr *hdr)
+{
+	uint32_t start = rte_le_to_cpu_16(hdr->csum_start),
+		 at = start + rte_le_to_cpu_16(hdr->csum_offset);
+	uint64_t sum = 0;
+	uint16_t csum;
+
+	if (hdr->gso_type != VIRTIO_NET_HDR_GSO_NONE || at + 2 > m->data_len ||
+		start >= m->pkt_len || !csum_add_mbuf(&sum, m, start, m->pkt_len - start))
+		return false;
+	csum = (uint16_t)~csum_fold(sum);
+	memcpy(rte_pktmbuf_mtod_offset(m, uint8_t *, at), &csum, sizeof(csum));
+	m->ol_flags = 0;
+	return true;
+}
+
+static bool has_vlan_tag(struct msghdr *msg)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c != NULL; c = CMSG_NXTHDR(msg, c)) {
+		struct tpacket_auxdata aux;
+
+		if (c->cmsg_level != SOL_PACKET || c->cmsg_type != PACKET_AUXDATA)
+			continue;
+		memcpy(&aux, CMSG_DATA(c), sizeof(aux));
+		return (aux.tp_status & TP_STATUS_VLAN_VALID) != 0;
+	}
+	return false;
+}
+
+/* The received frame, or NULL: counted. */
+static struct rte_mbuf *packet_take(
+	struct vnet_rx_slot *slot, struct mmsghdr *msg, struct port_stats *stats)
+{
+	enum drop_reason why = DROP_VNET_HDR;
+	struct virtio_net_hdr hdr;
+	struct rte_mbuf *m;
+
+	if (unlikely((msg->msg_hdr.msg_flags & MSG_TRUNC) != 0)) {
+		stats->drops[DROP_RX_TRUNCATED]++;
+		return NULL;
+	}
+	/* the kernel has taken the tag out of the frame */
+	if (unlikely(has_vlan_tag(&msg->msg_hdr))) {
+		stats->drops[DROP_ETH_VLAN]++;
+		return NULL;
+	}
+	m = vnet_slot_take(slot, msg->msg_len, &hdr, &why);
+	if (unlikely(m == NULL)) {
+		stats->drops[why]++;
+		return NULL;
+	}
+	if (likely(vnet_hdr_is_plain(&hdr)) || vnet_hdr_to_mbuf(&hdr, m) || csum_complete(m, &hdr))
+		return m;
+	stats->drops[DROP_VNET_HDR]++;
+	rte_pktmbuf_free(m);
+	return NULL;
+}
+
+static uint16_t packet_rx(
+	struct port *p, uint16_t queue, unsigned int worker, struct rte_mbuf **pkts, uint16_t max)
+{
+	union {
+		struct cmsghdr align;
+		uint8_t b[CMSG_SPACE(sizeof(struct tpacket_auxdata))];
+	} control[RX_BATCH];
+	struct packet_port *k = p->priv;
+	struct packet_queue *q = &k->queues[queue];
+	struct iovec iov[RX_BATCH][2];
+	struct mmsghdr msgs[RX_BATCH];
+	uint16_t n = 0, n_slots = RTE_MIN(max, RX_BATCH);
+	int got;
+
+	for (uint16_t i = 0; i < n_slots; i++) {
+		if (unlikely(!vnet_slot_fill(&q->slots[i], p->pool, k->huge_pool))) {
+			n_slots = i; /* the packets wait in the kernel */
+			break;
+		}
+		vnet_slot_iov(&q->slots[i], iov[i]);
+		msgs[i].msg_hdr = (struct msghdr){ .msg_iov = iov[i],
+			.msg_iovlen = 2,
+			.msg_control = &control[i],
+			.msg_controllen = sizeof(control[i]) };
+	}
+	if (unlikely(n_slots == 0))
+		return 0;
+	got = recvmmsg(q->fd, msgs, n_slots, MSG_DONTWAIT, NULL);
+	if (got < 0) {
+		/* a super-frame of a kind that the header cannot express: the kernel has dropped it */
+		if (unlikely(errno == EINVAL))
+			p->stats[worker]->drops[DROP_VNET_HDR]++;
+		return 0;
+	}
+	for (int i = 0; i < got; i++) {
+		struct rte_mbuf *m = packet_take(&q->slots[i], &msgs[i], p->stats[worker]);
+
+		if (likely(m != NULL))
+			pkts[n++] = m;
+	}
+	return n;
+}
+
+/* Sends up to TX_BATCH packets in one call; returns how many the kernel took or must be given up (counted). */
+static uint16_t batch_send(int fd, struct port_stats *stats, struct rte_mbuf **pkts, uint16_t n)
+{
+	struct iovec iov[TX_IOV_TOTAL + VNET_IOV_MAX];
+	struct virtio_net_hdr hdrs[TX_BATCH];
+	struct mmsghdr msgs[TX_BATCH];
+	int n_iov = 0, sent;
+	uint16_t i;
+
+	for (i = 0; i < n && i < TX_BATCH && n_iov < TX_IOV_TOTAL; i++) {
+		int used = vnet_tx_iov(pkts[i], &hdrs[i], &iov[n_iov], VNET_IOV_MAX);
+
+		if (unlikely(used == 0))
+			break;
+		msgs[i].msg_hdr = (struct msghdr){ .msg_iov = &iov[n_iov],
+			.msg_iovlen = (size_t)used };
+		n_iov += used;
+	}
+	if (unlikely(i == 0)) {
+		stats->drops[DROP_TX_ERROR]++;
+		return 1;
+	}
+	sent = sendmmsg(fd, msgs, i, MSG_DONTWAIT);
+	if (likely(sent > 0))
+		return (uint16_t)sent;
+	if (errno == EAGAIN || errno == ENOBUFS || errno == ENETDOWN || errno == EINTR)
+		return 0;
+	stats->drops[DROP_TX_ERROR]++;
+	return 1;
+}
+
+static uint16_t packet_tx(struct port *p, unsigned int worker, struct rte_mbuf **pkts, uint16_t n)
+{
+	struct packet_port *k = p->priv;
+	int fd = k->queues[worker % k->n_queues].fd;
+	uint16_t done = 0;
+
+	while (done < n) {
+		uint16_t sent = batch_send(fd, p->stats[worker], &pkts[done], (uint16_t)(n - done));
+
+		if (sent == 0)
+			break;
+		done = (uint16_t)(done + sent);
+	}
+	rte_pktmbuf_free_bulk(pkts, done);
+	return done;
+}
+
+static int packet_rx_arm(struct port *p, uint16_t queue, uint32_t *out_fd_gen)
+{
+	struct packet_port *k = p->priv;
+
+	*out_fd_gen = k->queues[queue].fd_gen;
+	return k->queues[queue].fd;
+}
+
+static bool packet_is_up(const struct port *p)
+{
+	struct packet_port *k = p->priv;
+	uint64_t now = rte_rdtsc();
+
+	if (now - atomic_load_explicit(&k->link_checked_tsc, memory_order_relaxed) >
+		rte_get_tsc_hz() / 1000 * LINK_CACHE_MS) {
+		struct ifreq ifr = { 0 };
+
+		atomic_store_explicit(&k->link_checked_tsc, now, memory_order_relaxed);
+		snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", uplink_netdev_ifname(k->netdev));
+		atomic_store_explicit(&k->is_link_up,
+			ioctl(k->queues[0].fd, SIOCGIFFLAGS, &ifr) == 0 &&
+				(ifr.ifr_flags & IFF_RUNNING) != 0,
+			memory_order_relaxed);
+	}
+	return atomic_load_explicit(&k->is_link_up, memory_order_relaxed);
+}
+
+static size_t packet_describe(const struct port *p, char *buf, size_t size)
+{
+	struct packet_port *k = p->priv;
+	struct tpacket_stats stats = { 0 };
+	socklen_t len = sizeof(stats);
+	int n;
+
+	(void)getsockopt(k->queues[0].fd, SOL_PACKET, PACKET_STATISTICS, &stats, &len);
+	n = snprintf(buf, size,
+		"driver=packet_socket iface=%s queues=%u link=%s tx_csum=kernel tso=kernel "
+		"rx_wake=event "
+		"kernel_dropped=%u",
+		uplink_netdev_ifname(k->netdev), k->n_queues, packet_is_up(p) ? "up" : "down",
+		stats.tp_drops);
+	return n < 0 ? 0 : RTE_MIN((size_t)n, size > 0 ? size - 1 : 0);
+}
+
+const struct port_ops packet_ops = {
+	.kind = "ethdev",
+	.open = packet_open,
+	.close = packet_close,
+	.rx = packet_rx,
+	.tx = packet_tx,
+	.rx_arm = packet_rx_arm,
+	.is_up = packet_is_up,
+	.describe = packet_describe,
+};

@@ -13,6 +13,7 @@
 #include <rte_prefetch.h>
 #include <rte_tcp.h>
 
+#include "perf/gen/check.h"
 #include "perf/gen/hist.h"
 
 static inline uint32_t next_flow(struct gen *g, struct gen_side *s)
@@ -101,34 +102,6 @@ static inline unsigned int tx_burst(
 	return sent;
 }
 
-static inline void judge_seq(struct gen_side *s, struct gen_flow *f, uint16_t seq)
-{
-	int16_t ahead = (int16_t)(seq - f->next);
-
-	if (likely(ahead == 0)) {
-		f->window = f->window << 1 | 1;
-		f->next++;
-	} else if (ahead > 0) {
-		f->window = ahead < 32 ? f->window << ahead << 1 | 1 : 1;
-		f->next = (uint16_t)(seq + 1);
-		s->count.lost += (uint16_t)ahead;
-		f->lost = (uint16_t)RTE_MIN(f->lost + ahead, UINT16_MAX);
-	} else if (-ahead <= 32) {
-		uint32_t bit = 1u << (-ahead - 1);
-		if (f->window & bit) {
-			s->count.duplicate++;
-			return;
-		}
-		f->window |= bit;
-		s->count.reordered++;
-		s->count.lost--;
-		if (f->lost)
-			f->lost--;
-	} else {
-		s->count.reordered++;
-	}
-}
-
 /* Whether the frame of `flow`, sent by the other side, still has its addresses and ports. */
 static inline bool tuple_matches(
 	const struct gen *g, unsigned int rx_side, const uint8_t *p, uint32_t flow)
@@ -192,7 +165,7 @@ static void judge(struct gen *g, unsigned int rx_side, struct rte_mbuf **m, unsi
 		}
 		if (unlikely(!tuple_matches(g, rx_side, frame[i], mark->flow)))
 			s->count.misdelivered++;
-		judge_seq(s, &s->rx_flow[mark->flow], rte_be_to_cpu_16(mark->seq));
+		gen_judge_seq(&s->count, &s->rx_flow[mark->flow], rte_be_to_cpu_16(mark->seq));
 		if (hist) {
 			uint64_t stamp;
 			memcpy(&stamp, frame[i] + GEN_STAMP_OFFSET, sizeof(stamp));

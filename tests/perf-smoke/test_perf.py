@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The measuring programs run and write what they promise. Tiny counts; no judgement on speed."""
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PVP_FIELDS = {"scenario", "peer", "frame_bytes", "flows", "round", "mpps", "refused_share", "cycles_per_packet"}
+OVS = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
+NEEDS = {"testpmd": "dpdk-testpmd", "ovs": OVS, "leat": None, "kernel": None}
+
+
+def free_hugepages():
+    with open("/proc/meminfo", encoding="ascii") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("HugePages_Free"))
+
+
+@pytest.fixture(autouse=True)
+def machine():
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("needs two cores: a switch and a generator")
+    if free_hugepages() < 1100:
+        pytest.skip(f"needs 1100 free hugepages, there are {free_hugepages()}")
+
+
+def run(*argv, seconds=180):
+    r = subprocess.run([str(ROOT / argv[0]), *map(str, argv[1:])], capture_output=True, text=True, timeout=seconds,
+                       check=False)
+    assert r.returncode == 0, f"{' '.join(map(str, argv))}\n{r.stdout}\n{r.stderr}"
+    return r.stdout
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def need(peer):
+    if NEEDS[peer] and not shutil.which(NEEDS[peer]):
+        pytest.skip(f"{NEEDS[peer]} is not installed")
+
+
+@pytest.mark.parametrize("scenario,peer", [("pvp-l3", "leat"), ("pvp-l3", "testpmd"), ("pvp-l3", "ovs"),
+                                           ("pvp-vxlan", "leat"), ("pvp-vxlan", "testpmd"), ("pvp-vxlan", "ovs")])
+def test_pvp_peer_writes_a_line_a_row(tmp_path, scenario, peer):
+    need(peer)
+    out = tmp_path / "rows"
+    run("perf/run", scenario, "--peers", peer, "--rounds", 1, "--frames", "64,imix", "--flows", "1,100",
+        "--seconds", 0.05, "--json", out)
+    rows = lines(out)
+    assert [(r["frame_bytes"], r["flows"]) for r in rows] == [(64, 1), (64, 100), ("imix", 1), ("imix", 100)]
+    for r in rows:
+        assert PVP_FIELDS <= set(r), PVP_FIELDS - set(r)
+        assert (r["scenario"], r["peer"], r["round"]) == (scenario, peer, 1)
+        assert r["mpps"] > 0 and 0 <= r["refused_share"] <= 1
+        assert r["warmed"] == r["flows"]
+        assert r["corrupt"] == r["misdelivered"] == r["duplicate"] == r["reordered"] == 0
+
+
+def test_pvp_latency_lines_are_ordered(tmp_path):
+    out = tmp_path / "rows"
+    run("perf/run", "pvp-l3", "--peers", "leat", "--rounds", 1, "--frames", "64", "--flows", "10", "--seconds", 0.05,
+        "--latency", "--json", out)
+    rows = [r for r in lines(out) if "load" in r]
+    assert [r["load"] for r in rows] == [0.1, 0.5, 0.9]
+    for r in rows:
+        assert 0 < r["p50_ns"] <= r["p99_ns"] <= r["p999_ns"] <= r["max_ns"]
+
+
+@pytest.mark.parametrize("scenario,peer", [("tcp-pod", "leat"), ("tcp-pod", "kernel"), ("tcp-pod", "ovs"),
+                                           ("tcp-vxlan", "leat"), ("tcp-vxlan", "kernel"), ("tcp-vxlan", "ovs")])
+def test_tcp_peer_writes_a_line(tmp_path, scenario, peer):
+    need(peer)
+    if peer == "ovs" and scenario == "tcp-vxlan" and free_hugepages() < 1400:
+        pytest.skip("needs 1400 free hugepages for two switches")
+    out = tmp_path / "rows"
+    run("perf/run", scenario, "--peers", peer, "--rounds", 1, "--seconds", 1, "--mtu", 1500, "--json", out)
+    rows = lines(out)
+    assert len(rows) == 1 and PVP_FIELDS <= set(rows[0])
+    assert rows[0]["gbps"] > 0 and rows[0]["mtu"] == 1500
+
+
+def test_bench_writes_lines_and_plots(tmp_path):
+    out = tmp_path / "rows"
+    run("perf/bench", "--quick", "--json", out, "--plots", tmp_path)
+    rows = lines(out)
+    for r in rows:
+        assert {"name", "value", "unit"} <= set(r)
+    names = {r["name"] for r in rows}
+    assert {"hit", "stage", "new_flow", "new_flows"} <= names
+    assert {r["kind"] for r in rows if r["name"] == "hit"} == {"udp4", "tcp4", "udp6", "encap", "decap"}
+    assert all(r["value"] > 0 for r in rows if r["name"] in ("hit", "new_flow", "new_flows"))
+    if shutil.which("valgrind"):
+        assert any(r["name"] == "instructions" and r["value"] > 0 for r in rows)
+    plots = sorted(tmp_path.glob("*.svg"))
+    assert len(plots) >= 3
+    for p in plots:
+        assert ElementTree.parse(p).getroot().tag.endswith("svg")

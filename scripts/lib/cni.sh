@@ -15,7 +15,7 @@ cni_call() { # VERB NETWORK POD IFNAME CONF-BODY
 
 	CNI_COMMAND=$1 CNI_CONTAINERID=$LAB-$3 CNI_NETNS=/run/netns/$LAB-$3 CNI_IFNAME=$4 \
 		CNI_PATH=$LEAT_BUILD/cni:/usr/lib/cni \
-		"$LEAT_BUILD/cni/leat-cni" <<<"{\"cniVersion\": \"1.0.0\", \"name\": \"$network\", $5}"
+		"$LEAT_BUILD/cni/leat-cni" <<<"{\"cniVersion\": \"1.1.0\", \"name\": \"$network\", $5}"
 }
 
 # Adds a pod: a namespace with an interface; DEL when the lab goes. Prints the result.
@@ -23,7 +23,7 @@ cni_pod() { # NETWORK POD IFNAME CONF-BODY
 	local env
 
 	[ -e "/run/netns/$LAB-$2" ] || lab_netns "$2" || return 1
-	printf '{"cniVersion": "1.0.0", "name": "%s", %s}\n' "$1" "$4" >"$LAB_DIR/cni-$2-$3.json"
+	printf '{"cniVersion": "1.1.0", "name": "%s", %s}\n' "$1" "$4" >"$LAB_DIR/cni-$2-$3.json"
 	env="CNI_COMMAND=DEL CNI_CONTAINERID=$LAB-$2 CNI_NETNS=/run/netns/$LAB-$2 CNI_IFNAME=$3"
 	env+=" CNI_PATH=$LEAT_BUILD/cni:/usr/lib/cni"
 	lab_defer "$env $LEAT_BUILD/cni/leat-cni <$LAB_DIR/cni-$2-$3.json"

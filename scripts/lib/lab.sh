@@ -32,6 +32,7 @@ lab_init() { # PREFIX
 	: >"$LAB_DIR/pids"
 	: >"$LAB_DIR/defer"
 	: >"$LAB_DIR/instances"
+	echo "${LEAT_BUILD:-}" >"$LAB_DIR/build"
 }
 
 lab_adopt() { # PREFIX: take over a lab that another process built
@@ -41,6 +42,7 @@ lab_adopt() { # PREFIX: take over a lab that another process built
 		lab_log "lab: there is no lab '$1'"
 		return 1
 	}
+	LEAT_BUILD=$(cat "$LAB_DIR/build")
 }
 
 # Shell text to run when the lab goes, last first.

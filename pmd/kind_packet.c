@@ -28,6 +28,7 @@
 #include "datapath/packet/csum.h"
 #include "pmd/err.h"
 #include "pmd/mempool.h"
+#include "pmd/rx_poll.h"
 #include "pmd/uplink_netdev.h"
 #include "pmd/vnet_io.h"
 
@@ -38,10 +39,18 @@
 #define SNDBUF_BYTES (16 << 20)
 #define LINK_CACHE_MS 100
 
+union control {
+	struct cmsghdr align;
+	uint8_t b[CMSG_SPACE(sizeof(struct tpacket_auxdata))];
+};
+
 struct packet_queue {
-	int fd;
-	uint32_t fd_gen;
+	struct rx_poll poll;
+	uint16_t n_used; /* slots at the front that the last receive has used up */
 	struct vnet_rx_slot slots[RX_BATCH];
+	struct iovec iov[RX_BATCH][2];
+	union control control[RX_BATCH];
+	struct mmsghdr msgs[RX_BATCH];
 } __rte_cache_aligned;
 
 struct packet_port {
@@ -53,8 +62,6 @@ struct packet_port {
 	_Atomic bool is_link_up;
 	struct packet_queue queues[PORT_QUEUES_MAX];
 };
-
-static uint32_t next_fd_gen;
 
 /* --- set-up --- */
 
@@ -91,8 +98,7 @@ static int sockets_open(
 		if (fd < 0)
 			return err_set(errbuf, errlen, -errno, "no packet socket for '%s': %s",
 				uplink_netdev_ifname(k->netdev), strerror(errno));
-		k->queues[q].fd = fd;
-		k->queues[q].fd_gen = ++next_fd_gen;
+		rx_poll_init(&k->queues[q].poll, fd);
 		k->n_queues = (uint16_t)(q + 1);
 		ret = socket_setup(fd, k, is_promiscuous);
 		if (ret == 0 && p->n_rxq > 1 &&
@@ -113,7 +119,7 @@ static void packet_close(struct port *p, bool keep)
 	if (k == NULL)
 		return;
 	for (uint16_t q = 0; q < k->n_queues; q++) {
-		close(k->queues[q].fd);
+		close(k->queues[q].poll.fd);
 		for (int i = 0; i < RX_BATCH; i++)
 			vnet_slot_free(&k->queues[q].slots[i]);
 	}
@@ -122,6 +128,24 @@ static void packet_close(struct port *p, bool keep)
 		mempool_release(k->huge_pool, k->n_huges_reserved);
 	free(k);
 	p->priv = NULL;
+}
+
+/* Gives the slots that were used new buffers and their messages a clean start. False: buffers ran out. */
+static bool slots_fill(struct port *p, struct packet_port *k, struct packet_queue *q)
+{
+	while (q->n_used > 0) {
+		uint16_t i = (uint16_t)(q->n_used - 1);
+
+		if (unlikely(!vnet_slot_fill(&q->slots[i], p->pool, k->huge_pool)))
+			return false;
+		vnet_slot_iov(&q->slots[i], q->iov[i]);
+		q->msgs[i].msg_hdr = (struct msghdr){ .msg_iov = q->iov[i],
+			.msg_iovlen = 2,
+			.msg_control = &q->control[i],
+			.msg_controllen = sizeof(q->control[i]) };
+		q->n_used = i;
+	}
+	return true;
 }
 
 static int buffers_get(struct port *p, struct packet_port *k, char *errbuf, size_t errlen)
@@ -135,10 +159,11 @@ static int buffers_get(struct port *p, struct packet_port *k, char *errbuf, size
 	if (ret < 0)
 		return ret;
 	k->n_huges_reserved = (uint32_t)p->n_rxq * RX_BATCH;
-	for (uint16_t q = 0; q < p->n_rxq; q++)
-		for (int i = 0; i < RX_BATCH; i++)
-			if (!vnet_slot_fill(&k->queues[q].slots[i], p->pool, k->huge_pool))
-				return err_set(errbuf, errlen, -ENOBUFS, "packet buffers ran out");
+	for (uint16_t q = 0; q < p->n_rxq; q++) {
+		k->queues[q].n_used = RX_BATCH;
+		if (!slots_fill(p, k, &k->queues[q]))
+			return err_set(errbuf, errlen, -ENOBUFS, "packet buffers ran out");
+	}
 	return 0;
 }
 
@@ -238,39 +263,27 @@ static struct rte_mbuf *packet_take(
 static uint16_t packet_rx(
 	struct port *p, uint16_t queue, unsigned int worker, struct rte_mbuf **pkts, uint16_t max)
 {
-	union {
-		struct cmsghdr align;
-		uint8_t b[CMSG_SPACE(sizeof(struct tpacket_auxdata))];
-	} control[RX_BATCH];
 	struct packet_port *k = p->priv;
 	struct packet_queue *q = &k->queues[queue];
-	struct iovec iov[RX_BATCH][2];
-	struct mmsghdr msgs[RX_BATCH];
-	uint16_t n = 0, n_slots = RTE_MIN(max, RX_BATCH);
+	uint16_t n = 0;
 	int got;
 
-	for (uint16_t i = 0; i < n_slots; i++) {
-		if (unlikely(!vnet_slot_fill(&q->slots[i], p->pool, k->huge_pool))) {
-			n_slots = i; /* the packets wait in the kernel */
-			break;
-		}
-		vnet_slot_iov(&q->slots[i], iov[i]);
-		msgs[i].msg_hdr = (struct msghdr){ .msg_iov = iov[i],
-			.msg_iovlen = 2,
-			.msg_control = &control[i],
-			.msg_controllen = sizeof(control[i]) };
-	}
-	if (unlikely(n_slots == 0))
+	if (!rx_poll_is_ready(&q->poll, worker))
 		return 0;
-	got = recvmmsg(q->fd, msgs, n_slots, MSG_DONTWAIT, NULL);
+	if (unlikely(!slots_fill(p, k, q)))
+		return 0; /* the packets wait in the kernel */
+	got = recvmmsg(q->poll.fd, q->msgs, RTE_MIN(max, RX_BATCH), MSG_DONTWAIT, NULL);
 	if (got < 0) {
-		/* a super-frame of a kind that the header cannot express: the kernel has dropped it */
-		if (unlikely(errno == EINVAL))
+		if (errno == EAGAIN)
+			rx_poll_set_empty(&q->poll);
+		else if (errno ==
+			EINVAL) /* a super-frame that the header cannot express: the kernel has dropped it */
 			p->stats[worker]->drops[DROP_VNET_HDR]++;
 		return 0;
 	}
+	q->n_used = (uint16_t)got;
 	for (int i = 0; i < got; i++) {
-		struct rte_mbuf *m = packet_take(&q->slots[i], &msgs[i], p->stats[worker]);
+		struct rte_mbuf *m = packet_take(&q->slots[i], &q->msgs[i], p->stats[worker]);
 
 		if (likely(m != NULL))
 			pkts[n++] = m;
@@ -312,7 +325,7 @@ static uint16_t batch_send(int fd, struct port_stats *stats, struct rte_mbuf **p
 static uint16_t packet_tx(struct port *p, unsigned int worker, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct packet_port *k = p->priv;
-	int fd = k->queues[worker % k->n_queues].fd;
+	int fd = k->queues[worker % k->n_queues].poll.fd;
 	uint16_t done = 0;
 
 	while (done < n) {
@@ -330,8 +343,14 @@ static int packet_rx_arm(struct port *p, uint16_t queue, uint32_t *out_fd_gen)
 {
 	struct packet_port *k = p->priv;
 
-	*out_fd_gen = k->queues[queue].fd_gen;
-	return k->queues[queue].fd;
+	return rx_poll_arm(&k->queues[queue].poll, out_fd_gen);
+}
+
+static void packet_rx_disarm(struct port *p, uint16_t queue)
+{
+	struct packet_port *k = p->priv;
+
+	rx_poll_disarm(&k->queues[queue].poll);
 }
 
 static bool packet_is_up(const struct port *p)
@@ -346,7 +365,7 @@ static bool packet_is_up(const struct port *p)
 		atomic_store_explicit(&k->link_checked_tsc, now, memory_order_relaxed);
 		snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", uplink_netdev_ifname(k->netdev));
 		atomic_store_explicit(&k->is_link_up,
-			ioctl(k->queues[0].fd, SIOCGIFFLAGS, &ifr) == 0 &&
+			ioctl(k->queues[0].poll.fd, SIOCGIFFLAGS, &ifr) == 0 &&
 				(ifr.ifr_flags & IFF_RUNNING) != 0,
 			memory_order_relaxed);
 	}
@@ -360,7 +379,7 @@ static size_t packet_describe(const struct port *p, char *buf, size_t size)
 	socklen_t len = sizeof(stats);
 	int n;
 
-	(void)getsockopt(k->queues[0].fd, SOL_PACKET, PACKET_STATISTICS, &stats, &len);
+	(void)getsockopt(k->queues[0].poll.fd, SOL_PACKET, PACKET_STATISTICS, &stats, &len);
 	n = snprintf(buf, size,
 		"driver=packet_socket iface=%s queues=%u link=%s tx_csum=kernel tso=kernel "
 		"rx_wake=event "
@@ -377,6 +396,7 @@ const struct port_ops packet_ops = {
 	.rx = packet_rx,
 	.tx = packet_tx,
 	.rx_arm = packet_rx_arm,
+	.rx_disarm = packet_rx_disarm,
 	.is_up = packet_is_up,
 	.describe = packet_describe,
 };

@@ -9,8 +9,7 @@
  * (then the namespace does live until the port is closed). A device carries the alias "leat:PORT", by which it is known.
  *
  * Receiving: the packet's first 2 KiB land in an ordinary mbuf, the rest in one huge mbuf; both are kept for the next
- * read when they were not used. One epoll instance a worker, edge triggered, tells which taps have packets: an
- * idle tap costs no system call of its own.
+ * read when they were not used.
  */
 #include "pmd/kind_tap.h"
 
@@ -37,6 +36,7 @@
 #include "pmd/netlink.h"
 #include "pmd/pod_net.h"
 #include "pmd/portmgr.h"
+#include "pmd/rx_poll.h"
 #include "pmd/vnet_io.h"
 
 #ifndef TUN_F_USO4 /* Linux 6.2 */
@@ -44,19 +44,12 @@
 #define TUN_F_USO6 0x40
 #endif
 
-#define WORKERS_MAX 64
-#define EVENTS_MAX 64
 /* A burst of super-frames ends here: what is read is written out again while it is still in the L2 cache. */
 #define BURST_BYTES (256 * 1024)
-/* How long a worker may go without asking epoll. */
-#define POLL_INTERVAL_US 5
 
 struct tap_queue {
-	int fd;
-	_Atomic bool is_ready;	  /* may have packets: read until EAGAIN */
-	int worker;		  /* whose epoll has it; -1: none */
+	struct rx_poll poll;
 	struct vnet_rx_slot slot; /* of the next read */
-	uint32_t fd_gen;
 } __rte_cache_aligned;
 
 struct tap_port {
@@ -67,14 +60,6 @@ struct tap_port {
 	bool is_adopted;
 	struct tap_queue queues[PORT_QUEUES_MAX];
 };
-
-struct poller {
-	int epfd; /* 0: none yet */
-	uint64_t next_tsc;
-} __rte_cache_aligned;
-
-static struct poller pollers[WORKERS_MAX];
-static uint32_t next_fd_gen;
 
 /* --- set-up --- */
 
@@ -107,7 +92,7 @@ static int queues_open(struct tap_port *t, uint16_t n, char name[IFNAMSIZ])
 		if (fd < 0)
 			return fd;
 		snprintf(name, IFNAMSIZ, "%s", ifr.ifr_name);
-		t->queues[t->n_queues].fd = fd;
+		rx_poll_init(&t->queues[t->n_queues].poll, fd);
 	}
 	return 0;
 }
@@ -120,19 +105,19 @@ static int queues_setup(struct tap_port *t, char *errbuf, size_t errlen)
 	int hdr_len = VNET_HDR_LEN, is_le = 1;
 
 	for (uint16_t q = 0; q < t->n_queues; q++) {
-		int fd = t->queues[q].fd;
+		int fd = t->queues[q].poll.fd;
 
 		if (ioctl(fd, TUNSETVNETHDRSZ, &hdr_len) < 0 || ioctl(fd, TUNSETVNETLE, &is_le) < 0)
 			return err_set(errbuf, errlen, -errno,
 				"the tap takes no virtio-net headers: %s", strerror(errno));
 	}
 	for (size_t i = 0; i < RTE_DIM(sets); i++) {
-		if (ioctl(t->queues[0].fd, TUNSETOFFLOAD, sets[i]) == 0) {
+		if (ioctl(t->queues[0].poll.fd, TUNSETOFFLOAD, sets[i]) == 0) {
 			t->features = sets[i];
 			break;
 		}
 	}
-	if (ioctl(t->queues[0].fd, TUNSETPERSIST, 1) < 0)
+	if (ioctl(t->queues[0].poll.fd, TUNSETPERSIST, 1) < 0)
 		return err_set(errbuf, errlen, -errno, "the tap cannot be made persistent: %s",
 			strerror(errno));
 	return 0;
@@ -302,10 +287,10 @@ static void tap_close(struct port *p, bool keep)
 	if (t == NULL)
 		return;
 	if (!keep && t->n_queues != 0)
-		(void)ioctl(t->queues[0].fd, TUNSETPERSIST,
+		(void)ioctl(t->queues[0].poll.fd, TUNSETPERSIST,
 			0); /* fails when the device is gone: just as well */
 	for (uint16_t q = 0; q < t->n_queues; q++) {
-		close(t->queues[q].fd); /* leaves its epoll with it */
+		close(t->queues[q].poll.fd); /* leaves its epoll with it */
 		vnet_slot_free(&t->queues[q].slot);
 	}
 	free(t);
@@ -353,8 +338,6 @@ static int tap_open(struct port *p, const struct port_config *cfg, char *errbuf,
 		goto err_close;
 	p->ifname = strdup(ifname);
 	for (uint16_t q = 0; q < t->n_queues; q++) {
-		t->queues[q].worker = -1;
-		t->queues[q].fd_gen = ++next_fd_gen;
 		if (!vnet_slot_fill(&t->queues[q].slot, p->pool, t->huge_pool)) {
 			ret = err_set(errbuf, errlen, -ENOBUFS, "packet buffers ran out");
 			goto err_close;
@@ -369,40 +352,6 @@ err_close:
 }
 
 /* --- packets --- */
-
-static void poller_move(struct tap_queue *q, unsigned int worker)
-{
-	struct poller *pl = &pollers[worker];
-	struct epoll_event ev = { .events = EPOLLIN | EPOLLET, .data.ptr = q };
-
-	if (pl->epfd == 0)
-		pl->epfd = epoll_create1(EPOLL_CLOEXEC);
-	if (q->worker >= 0)
-		(void)epoll_ctl(pollers[q->worker].epfd, EPOLL_CTL_DEL, q->fd, NULL);
-	if (pl->epfd > 0 && epoll_ctl(pl->epfd, EPOLL_CTL_ADD, q->fd, &ev) == 0)
-		q->worker = (int)worker;
-}
-
-static bool poller_look(struct tap_queue *q, unsigned int worker)
-{
-	struct poller *pl = &pollers[worker];
-	struct epoll_event events[EVENTS_MAX];
-	int n;
-
-	if (unlikely(q->worker != (int)worker))
-		poller_move(q, worker);
-	if (rte_rdtsc() < pl->next_tsc)
-		return false;
-	n = epoll_wait(pl->epfd, events, EVENTS_MAX, 0);
-	for (int i = 0; i < n; i++) {
-		struct tap_queue *other = events[i].data.ptr;
-
-		atomic_store_explicit(&other->is_ready, true, memory_order_relaxed);
-	}
-	if (n < EVENTS_MAX)
-		pl->next_tsc = rte_rdtsc() + rte_get_tsc_hz() / 1000000 * POLL_INTERVAL_US;
-	return atomic_load_explicit(&q->is_ready, memory_order_relaxed);
-}
 
 /* The frame of a read of len bytes (header included); NULL: dropped. */
 static struct rte_mbuf *packet_take(struct tap_queue *q, struct port_stats *stats, size_t len)
@@ -426,7 +375,7 @@ static uint16_t tap_rx(
 	uint32_t n_bytes = 0;
 	uint16_t n = 0;
 
-	if (!atomic_load_explicit(&q->is_ready, memory_order_relaxed) && !poller_look(q, worker))
+	if (!rx_poll_is_ready(&q->poll, worker))
 		return 0;
 	while (n < max && n_bytes < BURST_BYTES) {
 		struct iovec iov[2];
@@ -436,11 +385,11 @@ static uint16_t tap_rx(
 		if (unlikely(!vnet_slot_fill(&q->slot, p->pool, t->huge_pool)))
 			break; /* the packets wait in the kernel */
 		vnet_slot_iov(&q->slot, iov);
-		len = readv(q->fd, iov, 2);
+		len = readv(q->poll.fd, iov, 2);
 		if (len < 0) {
 			if (errno == EINTR)
 				continue;
-			atomic_store_explicit(&q->is_ready, false, memory_order_relaxed);
+			rx_poll_set_empty(&q->poll);
 			if (unlikely(errno != EAGAIN))
 				atomic_store_explicit(&t->is_gone, true, memory_order_relaxed);
 			break;
@@ -472,7 +421,7 @@ static int packet_write(int fd, struct rte_mbuf *m)
 static uint16_t tap_tx(struct port *p, unsigned int worker, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct tap_port *t = p->priv;
-	int fd = t->queues[worker % t->n_queues].fd;
+	int fd = t->queues[worker % t->n_queues].poll.fd;
 	uint16_t i, n_merged = n;
 
 	if (unlikely(atomic_load_explicit(&t->is_gone, memory_order_relaxed)))
@@ -503,23 +452,18 @@ static uint16_t tap_tx(struct port *p, unsigned int worker, struct rte_mbuf **pk
 static int tap_rx_arm(struct port *p, uint16_t queue, uint32_t *out_fd_gen)
 {
 	struct tap_port *t = p->priv;
-	struct tap_queue *q = &t->queues[queue];
 
-	*out_fd_gen = q->fd_gen;
 	/* A deleted device is readable for ever: it must not be waited for. */
 	if (atomic_load_explicit(&t->is_gone, memory_order_relaxed))
 		return -ENOLINK;
-	if (atomic_load_explicit(&q->is_ready, memory_order_relaxed))
-		return -EAGAIN;
-	return q->fd;
+	return rx_poll_arm(&t->queues[queue].poll, out_fd_gen);
 }
 
 static void tap_rx_disarm(struct port *p, uint16_t queue)
 {
 	struct tap_port *t = p->priv;
 
-	if (t->queues[queue].worker >= 0)
-		pollers[t->queues[queue].worker].next_tsc = 0;
+	rx_poll_disarm(&t->queues[queue].poll);
 }
 
 static bool tap_is_up(const struct port *p)

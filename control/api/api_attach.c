@@ -31,6 +31,8 @@ static cJSON *saved_params(struct call *call, const struct netns_ref *ns, const 
 		cJSON_AddStringToObject(params, "netns", ns->path);
 	if (ns->inode != 0 && cJSON_GetObjectItemCaseSensitive(params, "netns_id") == NULL)
 		cJSON_AddNumberToObject(params, "netns_id", (double)ns->inode);
+	if (cJSON_GetObjectItemCaseSensitive(params, "mtu") == NULL)
+		cJSON_AddNumberToObject(params, "mtu", port->mtu);
 	if (cJSON_GetObjectItemCaseSensitive(params, "mac") == NULL)
 		cJSON_AddStringToObject(params, "mac", mac_format(&port->mac, mac));
 	return params;

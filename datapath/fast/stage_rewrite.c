@@ -124,17 +124,36 @@ static bool rewrite_rare(struct worker *w, struct batch *b, uint64_t i, struct f
 }
 
 /* Fragments or an ICMP error; what is limited stays limited. */
-static void oversize(
-	struct worker *w, struct batch *b, uint64_t i, const struct path *path, uint16_t flags)
+static void oversize(struct worker *w, struct batch *b, uint64_t i, const struct path *path,
+	uint16_t flags, bool is_v6)
 {
-	if ((flags & FLOW_F_METERED) != 0 && !meters_pass(w, b, i, path))
+	if ((flags & FLOW_F_METERED) != 0 && !meters_pass(w, b, i, is_v6))
 		batch_kill(w, b, i, DROP_RATE_LIMIT);
 	else
 		slow_oversize(w, b, i, path);
 }
 
+/* Packets one after the other mostly leave by one path: what that means is looked up once. */
+struct way_out {
+	uint32_t path_idx;
+	bool is_plain; /* only an Ethernet header to write, and the port is there */
+	const struct path *path;
+	struct port *port;
+};
+
+static inline void way_out_choose(struct way_out *way, uint32_t path_idx)
+{
+	if (likely(way->path_idx == path_idx))
+		return;
+	way->path_idx = path_idx;
+	way->path = path_at(path_idx);
+	way->port = port_at(way->path->port_id);
+	way->is_plain = way->path->kind == PATH_PLAIN && way->port != NULL;
+}
+
 void stage_rewrite(struct worker *w, struct batch *b)
 {
+	struct way_out way = { .path_idx = PATH_NONE };
 	uint64_t v6 = b->v6;
 
 	MASK_FOREACH(i, b->live)
@@ -142,12 +161,12 @@ void stage_rewrite(struct worker *w, struct batch *b)
 		bool is_v6 = (v6 >> i) & 1;
 		struct flow_prog *p = prog_of(b->entry[i], is_v6);
 		uint16_t flags = atomic_load_explicit(&p->flags, memory_order_relaxed);
-		const struct path *path = path_at(
-			atomic_load_explicit(&p->path, memory_order_relaxed));
 		struct rte_mbuf *m = b->m[i];
+		uint8_t *data = rte_pktmbuf_mtod(m, uint8_t *);
 
-		if (unlikely(wire_len(m, b->len[i]) > path->mtu)) {
-			oversize(w, b, i, path, flags);
+		way_out_choose(&way, atomic_load_explicit(&p->path, memory_order_relaxed));
+		if (unlikely(wire_len(m, b->len[i]) > way.path->mtu)) {
+			oversize(w, b, i, way.path, flags, is_v6);
 			continue;
 		}
 		if (unlikely(((flags & FLOW_F_RARE) | (b->tcp_flags[i] & TCP_STATE_FLAGS)) != 0) &&
@@ -155,7 +174,13 @@ void stage_rewrite(struct worker *w, struct batch *b)
 			continue;
 		count(w, b, i, p, is_v6);
 		if (likely((flags & FLOW_F_KEEP_TTL) == 0))
-			ttl_decrement(rte_pktmbuf_mtod(m, uint8_t *), is_v6);
-		worker_send(w, path, m, is_v6, b->hash[i]);
+			ttl_decrement(data, is_v6);
+		if (likely(way.is_plain && !csum_is_unfinished(m))) {
+			/* The EtherType in front of the L3 header is the right one already. */
+			memcpy(data, way.path->macs, sizeof(way.path->macs));
+			worker_emit(w, way.port, m);
+		} else {
+			worker_send(w, way.path, m, is_v6, b->hash[i]);
+		}
 	}
 }

@@ -138,8 +138,22 @@ static inline void batch_take(struct batch *b, uint64_t i)
 	b->live &= ~(1ull << i);
 }
 
+/* Sends what is queued for the port; what it does not take is dropped by name. */
+void worker_flush_port(struct worker *w, uint16_t port_id);
+
 /* Queues a finished frame for a port. Owns m. */
-void worker_emit(struct worker *w, struct port *out, struct rte_mbuf *m);
+static inline void worker_emit(struct worker *w, const struct port *port, struct rte_mbuf *m)
+{
+	struct tx_out *out = &w->tx[port->id];
+
+	if (unlikely(!out->is_listed)) {
+		out->is_listed = true;
+		w->tx_ports[w->n_tx_ports++] = port->id;
+	}
+	out->m[out->n++] = m;
+	if (unlikely(out->n == PORT_BURST_MAX))
+		worker_flush_port(w, port->id);
+}
 
 /* Writes the path's header in front of the L3 packet at m + 14 (finishing checksums and segments that the far side does not
  * take) and queues it. hash: for the tunnel's source port. Owns m; drops are counted. */

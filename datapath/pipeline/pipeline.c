@@ -92,7 +92,8 @@ static void stages_run_observed(struct worker *w, struct batch *b)
 	}
 }
 
-void pipeline_run(struct worker *w, struct port *p, struct rte_mbuf **pkts, uint16_t n, uint16_t in)
+/* The n packets in b->m, from ingress `in` and of `zone`, through all stages. */
+static void batch_run(struct worker *w, struct port *p, uint16_t n, uint16_t in, uint16_t zone)
 {
 	struct batch *b = &w->batch;
 
@@ -101,20 +102,28 @@ void pipeline_run(struct worker *w, struct port *p, struct rte_mbuf **pkts, uint
 	b->live = n == BATCH_LEN ? UINT64_MAX : (1ull << n) - 1;
 	b->slow = b->v4 = b->v6 = b->hit = 0;
 	w->in_stats = p->stats[w->id];
-	for (uint16_t i = 0; i < n; i++) {
-		b->m[i] = pkts[i];
-		b->in[i] = in != 0 ? in : p->id;
-		b->zone[i] = in != 0 ? tunnel_at(in & (FLOW_IN_TUNNEL - 1))->zone : p->zone;
-	}
+	for (uint16_t i = 0; i < BATCH_LEN; i++)
+		b->in[i] = in;
+	for (uint16_t i = 0; i < BATCH_LEN; i++)
+		b->zone[i] = zone;
 	if (likely(w->observe == 0))
 		stages_run(w, b);
 	else
 		stages_run_observed(w, b);
 }
 
+void pipeline_run(struct worker *w, struct port *p, struct rte_mbuf **pkts, uint16_t n, uint16_t in)
+{
+	memcpy(w->batch.m, pkts, n * sizeof(*pkts));
+	if (in != 0)
+		batch_run(w, p, n, in, tunnel_at(in & (FLOW_IN_TUNNEL - 1))->zone);
+	else
+		batch_run(w, p, n, p->id, p->zone);
+}
+
 uint16_t pipeline_poll(struct worker *w, struct port *p, uint16_t queue)
 {
-	struct rte_mbuf *pkts[BATCH_LEN];
+	struct rte_mbuf **pkts = w->batch.m;
 	uint16_t n = p->ops->rx(p, queue, w->id, pkts, BATCH_LEN);
 	uint64_t bytes = 0;
 
@@ -128,7 +137,7 @@ uint16_t pipeline_poll(struct worker *w, struct port *p, uint16_t queue)
 		observe_rx(w, p, pkts, n);
 	w->stats.n_rx_bursts++;
 	w->stats.n_rx_pkts += n;
-	pipeline_run(w, p, pkts, n, 0);
+	batch_run(w, p, n, p->id, p->zone);
 	return n;
 }
 

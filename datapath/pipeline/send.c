@@ -18,7 +18,7 @@ void batch_drop(
 	rte_pktmbuf_free(m);
 }
 
-static void out_flush(struct worker *w, uint16_t port_id)
+void worker_flush_port(struct worker *w, uint16_t port_id)
 {
 	struct tx_out *out = &w->tx[port_id];
 	struct port *p = port_at(port_id);
@@ -44,19 +44,6 @@ static void out_flush(struct worker *w, uint16_t port_id)
 	p->stats[w->id]->tx_bytes += bytes;
 }
 
-void worker_emit(struct worker *w, struct port *port, struct rte_mbuf *m)
-{
-	struct tx_out *out = &w->tx[port->id];
-
-	if (unlikely(!out->is_listed)) {
-		out->is_listed = true;
-		w->tx_ports[w->n_tx_ports++] = port->id;
-	}
-	out->m[out->n++] = m;
-	if (unlikely(out->n == PORT_BURST_MAX))
-		out_flush(w, port->id);
-}
-
 void worker_flush(struct worker *w)
 {
 	for (uint16_t i = 0; i < w->n_tx_ports; i++) {
@@ -64,7 +51,7 @@ void worker_flush(struct worker *w)
 
 		w->tx[id].is_listed = false;
 		if (w->tx[id].n > 0)
-			out_flush(w, id);
+			worker_flush_port(w, id);
 	}
 	w->n_tx_ports = 0;
 }

@@ -52,7 +52,7 @@ int server_listen(const char *path, mode_t mode)
 	mask = umask(0177); /* nobody gets in before mode and group are set */
 	unlink(path); /* the instance's lock is held: nobody else listens here */
 	if (bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0 || chmod(path, mode) < 0 ||
-		(geteuid() == 0 && chown(path, 0, leat_gid()) < 0) || listen(fd, 128) < 0) {
+		(geteuid() == 0 && chown(path, 0, leat_gid()) < 0) || listen(fd, 1024) < 0) {
 		rc = -errno;
 		close(fd);
 		fd = rc;

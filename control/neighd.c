@@ -227,7 +227,7 @@ static void age(uint32_t idx, uint64_t now_ns)
 	struct neigh *neigh = neigh_at(idx);
 	uint64_t age_ns = now_ns - neigh->changed_ns;
 
-	switch (neigh->state) {
+	switch (atomic_load_explicit(&neigh->state, memory_order_relaxed)) {
 	case NEIGH_PENDING:
 		if (age_ns >= NEIGHD_RETRY_NS && neigh->n_probes >= NEIGHD_PROBES_MAX)
 			fail(idx);

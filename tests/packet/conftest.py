@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The packet suite: bytes in, bytes out through the real pipeline (packet_harness), built and compared with scapy.
 
-Every test has a harness of its own and a node with this shape (fixture `net`):
+Every test has a node of its own, of this shape (fixture `net`):
 
     pod a   10.244.1.2, fd00:1::2   --+          +-- up    uplink, 192.0.2.1/24, 2001:db8:1::1/64, MTU 1600
     pod b   10.244.1.3, fd00:1::3   --+-- leat --+-- host  the node itself, 198.51.100.1, 2001:db8:9::1
@@ -60,16 +60,12 @@ class HarnessError(Exception):
 
 
 class Harness:
-    """One packet_harness process."""
+    """A packet_harness process: one for all tests, as long as none fails."""
 
-    count = 0
-
-    def __init__(self, conns=4096):
+    def __init__(self):
         build = os.environ.get("LEAT_BUILD") or pathlib.Path(__file__).resolve().parents[2] / "build"
-        Harness.count += 1
-        self.process = subprocess.Popen(
-            [f"{build}/tests/packet/packet_harness", f"pkt{os.getpid()}-{Harness.count}", str(conns)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen([f"{build}/tests/packet/packet_harness", f"pkt{os.getpid()}"],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def cmd(self, cmd, **params):
         self.process.stdin.write(json.dumps(dict(params, cmd=cmd)) + "\n")
@@ -87,12 +83,13 @@ class Harness:
         return reply
 
     def stop(self):
+        """It ends well: exit status 0, nothing that a sanitizer has to say."""
         self.process.stdin.close()
         error = self.process.stderr.read()
-        code = self.process.wait(timeout=60)
+        code = self.process.wait(timeout=120)
         self.process.stdout.close()
         self.process.stderr.close()
-        assert code == 0, error[-4000:]
+        assert code == 0, f"the harness ended with status {code}: {error[-4000:]}"
 
 
 def raw(packet):
@@ -237,16 +234,28 @@ class Net:
         assert self.cmd("stats")["mbufs_in_use"] == 0, "mbufs leaked"
 
 
-@pytest.fixture
-def harness(request):
-    h = Harness(**getattr(request, "param", {}))
-    yield h
-    if h.process.poll() is None:
+@pytest.fixture(scope="session")
+def harnesses():
+    """The harness in use, in a list; emptied when a test has left it in doubt."""
+    current = []
+    yield current
+    for h in current:
         h.stop()
-    else:
-        h.process.stdin.close()
-        h.process.stdout.close()
-        h.process.stderr.close()
+
+
+@pytest.fixture
+def harness(request, harnesses):
+    if not harnesses:
+        harnesses.append(Harness())
+    h = harnesses[0]
+    h.cmd("reset", **getattr(request, "param", {}))
+    yield h
+    report = getattr(request.node, "report_call", None)
+    if report is None or not report.passed:
+        harnesses.clear()
+        if h.process.poll() is None:
+            h.process.kill()
+        h.process.communicate()
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -2,7 +2,8 @@
 /*
  * The real pipeline on ring ports in one process, driven over stdin and stdout: one JSON object a line in
  * ({"cmd": name, …}), one out ({"ok": true, …} or {"ok": false, "error": text}). No root, no hugepages. Nothing happens between
- * commands: packets move in "step" only, and time only passes by "warp" (and by the few ms that really go by).
+ * commands: packets move in "step" only, and time passes only by "warp" and by 1 ms a round of "step".
+ * "reset" {conns} makes a fresh node in the same process.
  */
 #include "tests/packet/harness.h"
 
@@ -64,7 +65,7 @@ static void must(const char *what, int rc)
 	}
 }
 
-static void start(const char *instance, uint32_t n_conns)
+static void start(const char *instance)
 {
 	static const unsigned int cores[1];
 	const struct eal_config eal = { .instance = instance,
@@ -73,8 +74,6 @@ static void start(const char *instance, uint32_t n_conns)
 		.mem_mb = 256,
 		.no_huge = true };
 	const struct mempool_config pools = { .n_mbufs = N_MBUFS, .n_nodes = 1 };
-	const struct portmgr_config ports = { .n_workers = 1 };
-	const char *cold;
 	char err[256] = "";
 	int rc = eal_start(&eal, err, sizeof(err));
 
@@ -82,6 +81,16 @@ static void start(const char *instance, uint32_t n_conns)
 		rc = mempool_init(&pools, err, sizeof(err));
 	must(err, rc);
 	clock_init();
+	/* The TSC does not count: only clock_warp_ns() moves time. */
+	clock_tsc_mult = 0;
+	clock_warp_ns(3600 * CLOCK_NS_PER_S);
+}
+
+static void state_init(uint32_t n_conns)
+{
+	const struct portmgr_config ports = { .n_workers = 1 };
+	const char *cold;
+
 	must("RCU", rcu_init());
 	must("paths", path_table_init());
 	must("endpoints", endpoint_table_init());
@@ -99,7 +108,7 @@ static void start(const char *instance, uint32_t n_conns)
 }
 
 /* Everything back in order, so that a sanitizer build can tell what leaked. */
-static void stop(void)
+static void state_fini(void)
 {
 	rcu_reader_unregister(0);
 	portmgr_fini(false);
@@ -114,8 +123,14 @@ static void stop(void)
 	endpoint_table_fini();
 	path_table_fini();
 	rcu_fini();
-	mempool_fini();
-	eal_stop();
+}
+
+/* A node without configuration, in the same process: the next test's. */
+static const char *reset(const cJSON *params)
+{
+	state_fini();
+	state_init((uint32_t)harness_num(params, "conns", N_CONNS_DEFAULT));
+	return NULL;
 }
 
 static harness_fn *find(const char *name)
@@ -133,8 +148,11 @@ static harness_fn *find(const char *name)
 static void serve(const char *line)
 {
 	cJSON *params = cJSON_Parse(line), *result = cJSON_CreateObject();
-	harness_fn *fn = find(harness_str(params, "cmd", ""));
-	const char *error = fn != NULL ? fn(params, result) : "no such command";
+	const char *cmd = harness_str(params, "cmd", "");
+	harness_fn *fn = find(cmd);
+	const char *error = fn != NULL	    ? fn(params, result)
+		: strcmp(cmd, "reset") == 0 ? reset(params)
+					    : "no such command";
 	char *text;
 
 	cJSON_AddBoolToObject(result, "ok", error == NULL);
@@ -150,18 +168,20 @@ static void serve(const char *line)
 
 int main(int argc, char **argv)
 {
-	uint32_t n_conns = argc > 2 ? (uint32_t)atoi(argv[2]) : N_CONNS_DEFAULT;
 	char *line = NULL;
 	size_t size = 0;
 
-	if (argc < 2) {
-		fprintf(stderr, "usage: %s INSTANCE [CONNECTIONS]\n", argv[0]);
+	if (argc != 2) {
+		fprintf(stderr, "usage: %s INSTANCE\n", argv[0]);
 		return 2;
 	}
-	start(argv[1], n_conns);
+	start(argv[1]);
+	state_init(N_CONNS_DEFAULT);
 	while (getline(&line, &size, stdin) > 0)
 		serve(line);
 	free(line);
-	stop();
+	state_fini();
+	mempool_fini();
+	eal_stop();
 	return 0;
 }

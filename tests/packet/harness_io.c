@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "datapath/base/clock.h"
 #include "datapath/base/rcu.h"
 #include "datapath/pipeline/punt.h"
 #include "datapath/table/endpoint.h"
@@ -146,6 +147,7 @@ static const char *step(const cJSON *params, cJSON *result)
 		} while (n > 0);
 		rcu_poll();
 		route_poll();
+		clock_warp_ns(CLOCK_NS_PER_MS);
 	}
 	cJSON_AddNumberToObject(result, "packets", n_pkts);
 	return NULL;

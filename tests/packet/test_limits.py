@@ -93,8 +93,9 @@ def test_packets_that_are_fragmented_are_limited_too(net, size):
     net.send("c", [Ether(src=C_MAC, dst=GW) / IP(src=C[4], dst=B.ip4, ttl=64, id=n) / udp(data=bytes(size))
                    for n in range(20)])
     frames = net.drain("b")
-    assert len({Ether(f)[IP].id for f in frames}) == 5
-    refused(net, "c", 15)
+    got = len({Ether(f)[IP].id for f in frames})
+    assert some(got, 5)
+    refused(net, "c", 20 - got)
 
 
 @both

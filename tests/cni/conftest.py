@@ -183,3 +183,50 @@ def fake_ipam(tmp_path):
 @pytest.fixture
 def cni(instance, tmp_path):
     return Cni(instance, tmp_path)
+
+
+# ---- a real leatd
+
+LEATD = os.path.join(BUILD, "control", "leatd")
+
+
+def new_leatd(instance, folder, *options):
+    from leatd import Leatd
+    return Leatd(LEATD, instance, str(folder / "leatd.log"), *options)
+
+
+@pytest.fixture
+def leatd(instance, tmp_path):
+    """One of this test's own, which it may kill and start again."""
+    daemon = new_leatd(instance, tmp_path)
+    try:
+        yield daemon.start()
+    finally:
+        daemon.purge()
+
+
+@pytest.fixture(scope="module")
+def shared_leatd(tmp_path_factory):
+    """One for a module; every test must leave it empty."""
+    name = f"tcni-{uuid.uuid4().hex[:8]}"
+    daemon = new_leatd(name, tmp_path_factory.mktemp("leatd"))
+    try:
+        yield daemon.start()
+    finally:
+        daemon.purge()
+        shutil.rmtree(f"/var/lib/leat/{name}", ignore_errors=True)
+        shutil.rmtree(f"/run/leat/{name}", ignore_errors=True)
+
+
+@pytest.fixture
+def live(shared_leatd, tmp_path):
+    """Calls against the module's leatd; at the end nothing may be left of the test."""
+    cni = Cni(shared_leatd.instance, tmp_path)
+    cni.leatd = shared_leatd
+    n_ports = shared_leatd.n_ports()
+    yield cni
+    assert shared_leatd.proc.poll() is None, "leatd died: " + shared_leatd.log()
+    assert shared_leatd.endpoints() == []
+    assert shared_leatd.n_ports() == n_ports
+    assert cni.leases() == []
+    assert cni.entries("attached") == cni.entries("pending") == []

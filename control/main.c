@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "control/call.h"
+#include "control/cni_pending.h"
 #include "control/config.h"
 #include "control/dataplane.h"
 #include "control/identity.h"
@@ -94,6 +95,7 @@ static void on_replayed(void)
 	struct leat_error err;
 	cJSON *calls;
 
+	cni_pending_detach(instance.state_dir);
 	if (opts.config_file == NULL) {
 		serve();
 		return;

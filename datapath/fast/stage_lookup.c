@@ -62,11 +62,12 @@ static inline __rte_always_inline void lookup(
 {
 	const size_t flow_size = is_v6 ? sizeof(struct flow6) : sizeof(struct flow4);
 
-	MASK_FOREACH(i, mask)
-	{
-		b->hash[i] = is_v6 ? flowtab_hash6(t, &b->key[i].k6)
-				   : flowtab_hash4(t, &b->key[i].k4);
-		rte_prefetch0(&t->buckets[flowtab_bucket1(t, b->hash[i])]);
+	if (is_v6) { /* IPv4 was hashed by the parser */
+		MASK_FOREACH(i, mask)
+		{
+			b->hash[i] = flowtab_hash6(t, &b->key[i].k6);
+			rte_prefetch0(&t->buckets[flowtab_bucket1(t, b->hash[i])]);
+		}
 	}
 	MASK_FOREACH(i, mask)
 	b->flow[i] = candidate(

@@ -49,7 +49,8 @@ static inline bool eth_matches(const struct eth_match *match, const uint8_t *dat
 		       ((hi ^ match->value_hi) & match->mask_hi)) == 0;
 }
 
-/* Sum of a 20-byte IPv4 header is all ones (RFC 1071). */
+/* Sum of a 20-byte IPv4 header is all ones (RFC 1071): a multiple of 0xffff, which the 64-bit sum with its carries
+ * brought back is too, and never 0 because the header is not. */
 static inline bool ip4_sum_ok(const uint8_t *ip)
 {
 	uint64_t a, b, sum;
@@ -58,10 +59,11 @@ static inline bool ip4_sum_ok(const uint8_t *ip)
 	memcpy(&a, ip, 8);
 	memcpy(&b, ip + 8, 8);
 	memcpy(&c, ip + 16, 4);
-	sum = (a & UINT32_MAX) + (a >> 32) + (b & UINT32_MAX) + (b >> 32) + c;
-	sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return ((sum & 0xffff) + (sum >> 16)) == 0xffff;
+	sum = a + b;
+	sum += sum < a;
+	sum += c;
+	sum += sum < c;
+	return sum % 0xffff == 0;
 }
 
 /* Transport header of the common kinds: ports into *out_ports (source first), flags into *out_flags; false: not common. */
@@ -104,12 +106,13 @@ static inline bool l4_common(const uint8_t *l4, uint32_t l4_len, uint32_t avail,
 }
 
 /* Whether the frame is common IPv4; then its key, length and flags stand in the batch. */
-static inline bool parse_common4(
-	struct batch *b, uint64_t i, const uint8_t *data, const struct rte_mbuf *m)
+static inline bool parse_common4(const struct flowtab *t, struct batch *b, uint64_t i,
+	const uint8_t *data, const struct rte_mbuf *m)
 {
 	const uint8_t *ip = data + L3_OFF;
 	uint32_t avail = m->data_len, l3_len, ports;
 	struct flow_key4 *key = &b->key[i].k4;
+	uint64_t words[2];
 	rte_be16_t be;
 	uint8_t kind;
 
@@ -124,11 +127,14 @@ static inline bool parse_common4(
 	if (unlikely(!l4_common(ip + 20, l3_len - 20, avail - L3_OFF - 20, ip[9], false, &ports,
 		    &b->tcp_flags[i], &kind)))
 		return false;
-	memcpy(key, ip + 12, 8);
-	memcpy(&key->sport, &ports, 4);
-	key->zone = b->zone[i];
-	key->proto = ip[9];
-	key->kind = kind;
+	/* The key as two words, hashed while it is in registers; its bucket comes while the others are parsed. */
+	memcpy(&words[0], ip + 12, 8);
+	words[1] = rte_cpu_to_le_64((uint64_t)rte_le_to_cpu_32(ports) |
+		(uint64_t)rte_le_to_cpu_16(b->zone[i]) << 32 | (uint64_t)ip[9] << 48 |
+		(uint64_t)kind << 56);
+	memcpy(key, words, sizeof(words));
+	b->hash[i] = flowtab_hash4_words(t, words[0], words[1]);
+	rte_prefetch0(&t->buckets[flowtab_bucket1(t, b->hash[i])]);
 	b->len[i] = l3_len;
 	return true;
 }
@@ -169,6 +175,7 @@ static inline bool parse_common6(
 void stage_parse(struct worker *w, struct batch *b)
 {
 	struct eth_match match = eth_match_of(b->port);
+	const struct flowtab *t = w->ft4;
 	uint64_t v4 = 0, v6 = 0;
 
 	MASK_FOREACH(i, b->live)
@@ -186,12 +193,11 @@ void stage_parse(struct worker *w, struct batch *b)
 			continue;
 		memcpy(&type, data + 12, 4);
 		if (likely((type & RTE_BE32(0xffffff00)) == RTE_BE32(0x08004500)))
-			v4 |= (uint64_t)parse_common4(b, i, data, m) << i;
+			v4 |= (uint64_t)parse_common4(t, b, i, data, m) << i;
 		else if ((type & RTE_BE32(0xffff0000)) == RTE_BE32(0x86dd0000))
 			v6 |= (uint64_t)parse_common6(b, i, data, m) << i;
 	}
 	b->v4 = v4;
 	b->v6 = v6;
 	b->slow = b->live & ~(v4 | v6);
-	(void)w;
 }

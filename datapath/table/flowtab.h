@@ -198,12 +198,18 @@ static inline uint64_t flowtab_mix(uint64_t a, uint64_t b)
 	return (uint64_t)m ^ (uint64_t)(m >> 64);
 }
 
+/* The key as its two words of memory. */
+static inline uint64_t flowtab_hash4_words(const struct flowtab *t, uint64_t w0, uint64_t w1)
+{
+	return flowtab_mix(w0 ^ t->seed[0], w1 ^ t->seed[1]);
+}
+
 static inline uint64_t flowtab_hash4(const struct flowtab *t, const struct flow_key4 *key)
 {
 	uint64_t w[2];
 
 	memcpy(w, key, sizeof(w));
-	return flowtab_mix(w[0] ^ t->seed[0], w[1] ^ t->seed[1]);
+	return flowtab_hash4_words(t, w[0], w[1]);
 }
 
 static inline uint64_t flowtab_hash6(const struct flowtab *t, const struct flow_key6 *key)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Keys → flows, in three passes so that the batch's cache misses overlap: bucket, entry, compare. */
+/* Keys → flows, in passes so that the batch's cache misses overlap: bucket, entry, compare; then the same for second buckets. */
 #include "datapath/base/gen.h"
 #include "datapath/fast/stages.h"
 #include "datapath/table/endpoint.h"
@@ -57,10 +57,51 @@ static inline uint32_t candidate(
 	return flow;
 }
 
+static inline __rte_always_inline bool key_eq(
+	const struct batch *b, uint64_t i, const void *entry, bool is_v6)
+{
+	return is_v6 ? flow_key6_eq(&((const struct flow6 *)entry)->key, &b->key[i].k6)
+		     : flow_key4_eq(&((const struct flow4 *)entry)->key, &b->key[i].k4);
+}
+
+/* Compares the candidates' keys; the batch's hit and slow masks say what came of it. */
+static inline __rte_always_inline void compare(
+	struct worker *w, struct batch *b, const struct flowtab *t, uint64_t mask, bool is_v6)
+{
+	const size_t flow_size = is_v6 ? sizeof(struct flow6) : sizeof(struct flow4);
+
+	MASK_FOREACH(i, mask)
+	{
+		uint32_t flow = b->flow[i];
+		struct flow_prog *p;
+		void *entry;
+
+		if (unlikely(flow == FLOW_NONE ||
+			    !key_eq(b, i, t->flows + (size_t)flow * flow_size, is_v6))) {
+			/* None, or another flow with the same tag: the whole lookup decides. */
+			flow = is_v6 ? flowtab_find6(t, &b->key[i].k6)
+				     : flowtab_find4(t, &b->key[i].k4);
+			b->flow[i] = flow;
+			if (flow == FLOW_NONE) {
+				b->slow |= 1ull << i;
+				continue;
+			}
+		}
+		entry = t->flows + (size_t)flow * flow_size;
+		b->entry[i] = entry;
+		p = is_v6 ? &((struct flow6 *)entry)->prog : &((struct flow4 *)entry)->prog;
+		if (unlikely(!flow_is_good(w, t, flow, p, b->in[i])))
+			b->slow |= 1ull << i;
+		else
+			b->hit |= 1ull << i;
+	}
+}
+
 static inline __rte_always_inline void lookup(
 	struct worker *w, struct batch *b, const struct flowtab *t, uint64_t mask, bool is_v6)
 {
 	const size_t flow_size = is_v6 ? sizeof(struct flow6) : sizeof(struct flow4);
+	uint64_t second = 0; /* not in their first bucket: a tenth of a table at 80 % */
 
 	if (is_v6) { /* IPv4 was hashed by the parser */
 		MASK_FOREACH(i, mask)
@@ -70,37 +111,27 @@ static inline __rte_always_inline void lookup(
 		}
 	}
 	MASK_FOREACH(i, mask)
-	b->flow[i] = candidate(
-		t, flowtab_bucket1(t, b->hash[i]), flowtab_tag(b->hash[i]), flow_size);
-	MASK_FOREACH(i, mask)
 	{
-		uint32_t flow = b->flow[i];
-		struct flow_prog *p;
-		void *entry;
-		bool is_equal;
+		uint16_t tag = flowtab_tag(b->hash[i]);
+		uint32_t bucket = flowtab_bucket1(t, b->hash[i]);
 
-		entry = t->flows + (size_t)flow * flow_size;
-		is_equal = flow != FLOW_NONE &&
-			(is_v6 ? flow_key6_eq(&((struct flow6 *)entry)->key, &b->key[i].k6)
-			       : flow_key4_eq(&((struct flow4 *)entry)->key, &b->key[i].k4));
-		if (unlikely(!is_equal)) {
-			/* Another flow with the same tag, the second bucket, or none: the whole lookup. */
-			flow = is_v6 ? flowtab_find6(t, &b->key[i].k6)
-				     : flowtab_find4(t, &b->key[i].k4);
-			b->flow[i] = flow;
-			if (flow == FLOW_NONE) {
-				b->slow |= 1ull << i;
-				continue;
-			}
-			entry = t->flows + (size_t)flow * flow_size;
+		b->flow[i] = candidate(t, bucket, tag, flow_size);
+		if (unlikely(b->flow[i] == FLOW_NONE)) {
+			second |= 1ull << i;
+			rte_prefetch0(&t->buckets[flowtab_alt(t, bucket, tag)]);
 		}
-		b->entry[i] = entry;
-		p = is_v6 ? &((struct flow6 *)entry)->prog : &((struct flow4 *)entry)->prog;
-		if (unlikely(!flow_is_good(w, t, flow, p, b->in[i])))
-			b->slow |= 1ull << i;
-		else
-			b->hit |= 1ull << i;
 	}
+	compare(w, b, t, mask & ~second, is_v6);
+	if (likely(second == 0))
+		return;
+	MASK_FOREACH(i, second)
+	{
+		uint16_t tag = flowtab_tag(b->hash[i]);
+
+		b->flow[i] = candidate(
+			t, flowtab_alt(t, flowtab_bucket1(t, b->hash[i]), tag), tag, flow_size);
+	}
+	compare(w, b, t, second, is_v6);
 }
 
 void stage_lookup(struct worker *w, struct batch *b)

@@ -10,7 +10,7 @@
 #include "cni/netns.h"
 
 #define STATUS_TIMEOUT_MS 5000
-#define MBUFS_MIN 1024 /* what a port's rings take at the least */
+#define MBUFS_MIN 64 /* what leatd sets aside for one more port, at most */
 
 /* What prevResult says about our interface. */
 static int read_expected(const struct cni_args *args, const struct cni_conf *conf,
@@ -125,7 +125,8 @@ static int judge(const cJSON *status, struct cni_error *err)
 {
 	static const char *const families[] = { "v4", "v6" };
 	const cJSON *conns = cJSON_GetObjectItemCaseSensitive(status, "conns");
-	double mbufs = number_at(status, "mbufs", "free", MBUFS_MIN);
+	double mbufs = number_at(status, "mbufs", "reservable", MBUFS_MIN);
+	double ports_max = number_at(status, "ports_max", NULL, 0);
 
 	for (int i = 0; i < 2; i++) {
 		double max = number_at(conns, families[i], "max", 0);
@@ -137,8 +138,12 @@ static int judge(const cJSON *status, struct cni_error *err)
 	if (cJSON_IsFalse(cJSON_GetObjectItemCaseSensitive(status, "ready")))
 		return cni_fail(err, CNI_ERR_UNAVAILABLE, "leatd is not ready");
 	if (mbufs < MBUFS_MIN)
-		return cni_fail(err, CNI_ERR_UNAVAILABLE, "leatd: %.0f mbufs left, a port needs %d",
+		return cni_fail(err, CNI_ERR_UNAVAILABLE,
+			"leatd: %.0f mbufs are left to set aside for ports, one needs up to %d",
 			mbufs, MBUFS_MIN);
+	if (ports_max > 0 && number_at(status, "ports", NULL, 0) >= ports_max)
+		return cni_fail(
+			err, CNI_ERR_UNAVAILABLE, "leatd: all %.0f ports are taken", ports_max);
 	return 0;
 }
 

@@ -168,21 +168,26 @@ static struct pool *pool_of(const struct rte_mempool *mp)
 	return NULL;
 }
 
+/* An eighth stays for what belongs to no port: packets in flight, hold queues, caches of the cores. */
+static uint32_t unreserved(const struct pool *pool)
+{
+	uint32_t budget = pool->mp->size - pool->mp->size / 8;
+
+	return pool->n_reserved < budget ? budget - pool->n_reserved : 0;
+}
+
 int mempool_reserve(struct rte_mempool *mp, uint32_t n, char *errbuf, size_t errlen)
 {
 	struct pool *pool = mp != NULL ? pool_of(mp) : NULL;
-	uint32_t budget;
 
 	if (pool == NULL)
 		return err_set(errbuf, errlen, -EINVAL, "no such packet buffer pool");
-	/* An eighth stays for what belongs to no port: packets in flight, hold queues, caches of the cores. */
-	budget = mp->size - mp->size / 8;
-	if (n > budget || pool->n_reserved > budget - n)
+	if (n > unreserved(pool))
 		return err_set(errbuf, errlen, -ENOBUFS,
 			"%u packet buffers are needed and %u of %u are not promised to other "
 			"ports: remove ports, "
 			"use smaller rings, or raise the number of buffers",
-			n, budget - pool->n_reserved, mp->size);
+			n, unreserved(pool), mp->size);
 	pool->n_reserved += n;
 	return 0;
 }
@@ -197,7 +202,7 @@ void mempool_release(struct rte_mempool *mp, uint32_t n)
 
 void mempool_usage_read(struct mempool_usage *out)
 {
-	*out = (struct mempool_usage){ 0 };
+	*out = (struct mempool_usage){ .reservable = UINT32_MAX };
 	for (unsigned int node = 0; node < MEMPOOL_NODES_MAX; node++) {
 		for (int kind = 0; kind < POOL_N; kind++) {
 			struct pool *pool = &pools[node][kind];
@@ -210,6 +215,8 @@ void mempool_usage_read(struct mempool_usage *out)
 			out->free += n_free;
 			out->in_use += pool->mp->size - n_free;
 			out->reserved += pool->n_reserved;
+			if (kind == POOL_NORMAL && unreserved(pool) < out->reservable)
+				out->reservable = unreserved(pool);
 		}
 	}
 }

@@ -48,6 +48,7 @@ void mempool_release(struct rte_mempool *pool, uint32_t n);
  * move. Any thread. */
 struct mempool_usage {
 	uint32_t size, in_use, free, reserved;
+	uint32_t reservable; /* what one more port can still have of the fullest ordinary pool */
 };
 void mempool_usage_read(struct mempool_usage *out);
 

@@ -48,6 +48,7 @@ static void add_memory(cJSON *result)
 	cJSON_AddNumberToObject(object, "in_use", usage.in_use);
 	cJSON_AddNumberToObject(object, "free", usage.free);
 	cJSON_AddNumberToObject(object, "reserved", usage.reserved);
+	cJSON_AddNumberToObject(object, "reservable", usage.reservable);
 }
 
 static void add_state(cJSON *result)
@@ -83,6 +84,7 @@ static void handle_status(struct call *call)
 	add_memory(result);
 	route_get_stats(&routes);
 	cJSON_AddNumberToObject(result, "ports", port_count());
+	cJSON_AddNumberToObject(result, "ports_max", PORT_MAX);
 	cJSON_AddNumberToObject(result, "endpoints", endpoint_count());
 	cJSON_AddNumberToObject(result, "routes", routes.n_v4 + routes.n_v6);
 	cJSON_AddNumberToObject(result, "tunnels", (double)store_count(state_store(), OBJECT_TUNNEL));

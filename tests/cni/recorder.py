@@ -36,7 +36,8 @@ class Recorder:
         self.fail = {}  # method: Failure, or a list of them, used up one a call
         self.hang_up = set()  # methods that are carried out but never answered
         self.page = 1000
-        self.status = {"ready": True, "mbufs": {"size": 65536, "in_use": 100, "free": 65436},
+        self.status = {"ready": True, "mbufs": {"size": 65536, "in_use": 100, "free": 65436, "reservable": 57000},
+                       "ports": 3, "ports_max": 1024,
                        "conns": {"v4": {"max": 100, "used": 1}, "v6": {"max": 100, "used": 0}}}
         self.lock = threading.Lock()
 

@@ -12,7 +12,7 @@ import threading
 import time
 
 import pytest
-from conftest import IPAM_DIRS, VERSIONS, Cni
+from conftest import IPAM_DIRS, VERSIONS, Cni, new_leatd
 from leatd import wait_for
 
 pytestmark = pytest.mark.skipif(shutil.which("host-local", path=":".join(IPAM_DIRS)) is None,
@@ -336,26 +336,24 @@ def test_pod_works_again_after_a_kill(leatd, cni, make_netns):
     assert leatd.endpoints() == []
 
 
-def test_out_of_resources_add_fails_cleanly(instance, tmp_path, make_netns):
-    from conftest import new_leatd
-    daemon = new_leatd(instance, tmp_path, "--mbufs", "8192")
+def test_out_of_resources_add_fails_cleanly(instance, tmp_path, netns):
+    daemon = new_leatd(instance, tmp_path, "--mbufs", "1024")
     cni = Cni(instance, tmp_path)
-    netns = make_netns()
+    conf = cni.conf(mode="vhost-user")
+    n_added = 0
     try:
         daemon.start()
-        conf = cni.conf(mode="vhost-user")
-        n_added = 0
-        answer = None
-        for n_added in range(200):
-            answer = cni("ADD", conf, netns=netns, container=f"c{n_added}")
-            if answer.code != 0:
-                break
-        if answer.code == 0:
-            pytest.skip("200 vhost-user pods fit into 8192 mbufs here")
+        cni("STATUS", conf).ok()
+        while (answer := cni("ADD", conf, netns=netns, container=f"c{n_added}")).code == 0:
+            n_added += 1
+            assert n_added < 100, "1024 mbufs carry no 100 ports"
         assert answer.code == 11
+        assert "packet buffers" in answer.msg
         assert len(cni.leases()) == len(daemon.endpoints()) == n_added
+        assert cni("STATUS", conf).code == 50
         cni("GC", {**conf, "cni.dev/valid-attachments": []}).ok()
         assert cni.leases() == daemon.endpoints() == []
+        cni("STATUS", conf).ok()
         cni("ADD", conf, netns=netns).ok()
         cni("DEL", conf, netns=netns).ok()
     finally:

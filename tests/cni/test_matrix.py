@@ -223,7 +223,9 @@ def test_status_codes(cnif, fake_ipam, recorder):
     status().ok()
     recorder.status = dict(good, ready=False)
     assert status().code == 50
-    recorder.status = dict(good, mbufs={"size": 65536, "in_use": 65530, "free": 6})
+    recorder.status = dict(good, mbufs={"size": 65536, "in_use": 65530, "free": 6, "reservable": 8})
+    assert status().code == 50
+    recorder.status = dict(good, ports=1024)
     assert status().code == 50
     recorder.status = dict(good, conns={"v4": {"max": 100, "used": 100}, "v6": {"max": 100, "used": 0}})
     assert status().code == 51

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "control/instance.h"
+#include "control/kernel_routes.h"
 #include "control/load.h"
 #include "control/loop.h"
 #include "control/neighd.h"
@@ -202,6 +203,7 @@ err_eal:
 
 void dataplane_stop(void)
 {
+	kernel_routes_stop();
 	observer_fini();
 	workers_stop();
 	neighd_fini();

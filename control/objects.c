@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "control/kernel_routes.h"
 #include "control/neighd.h"
 #include "control/state.h"
 #include "datapath/base/gen.h"
@@ -302,6 +303,8 @@ int object_port_up(struct port *port, char *errbuf, size_t errlen)
 		host_port = port;
 		route_all_pods();
 		route_all_tunnels();
+		if (kernel_routes_start(port, errbuf, errlen) < 0)
+			log_warn("kernel", "%s", errbuf);
 	} else if (port->role == PORT_ROLE_UPLINK) {
 		rc = selves_add(port, errbuf, errlen);
 		if (rc < 0)
@@ -309,6 +312,8 @@ int object_port_up(struct port *port, char *errbuf, size_t errlen)
 		rc = add_connected(port, errbuf, errlen);
 		if (rc < 0)
 			selves_del(port);
+		else
+			kernel_routes_retry();
 	}
 	return rc;
 }
@@ -316,11 +321,13 @@ int object_port_up(struct port *port, char *errbuf, size_t errlen)
 void object_port_down(struct port *port)
 {
 	neighd_port_gone(port);
+	kernel_routes_port_gone(port);
 	if (port->role == PORT_ROLE_UPLINK) {
 		del_connected(port);
 		selves_del(port);
 	}
 	if (port == host_port) {
+		kernel_routes_stop();
 		if (port->ifname != NULL)
 			host_routes_purge(port->ifname);
 		host_port = NULL;

@@ -16,6 +16,7 @@
 #include "control/instance.h"
 #include "control/state.h"
 #include "pmd/netlink.h"
+#include "pmd/uplink_netdev.h"
 #include "datapath/base/log.h"
 
 static int first_error;
@@ -99,6 +100,15 @@ static void remove_tap(const struct req_port *req)
 	nl_close(nl);
 }
 
+/* What keeps the kernel from a device that an uplink has taken. */
+static void remove_uplink_rule(const struct req_port *req)
+{
+	int rc = req->device != NULL ? uplink_netdev_purge(req->device) : 0;
+
+	if (rc < 0 && rc != -ENOENT)
+		failed(req->device, rc);
+}
+
 static void remove_object(const struct store_item *item)
 {
 	cJSON *params = cJSON_Parse(item->params);
@@ -111,6 +121,9 @@ static void remove_object(const struct store_item *item)
 		else if (strcmp(item->method->name, "port.add") == 0 &&
 			((const struct req_port *)req.data)->kind == REQ_PORT_TAP)
 			remove_tap(req.data);
+		else if (strcmp(item->method->name, "port.add") == 0 &&
+			((const struct req_port *)req.data)->kind == REQ_PORT_ETHDEV)
+			remove_uplink_rule(req.data);
 	}
 	schema_req_fini(&req);
 	cJSON_Delete(params);

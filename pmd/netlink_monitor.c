@@ -13,7 +13,7 @@
 
 #define BUF_BYTES 65536
 #define RCVBUF_BYTES (4 << 20)
-#define BUCKETS 4096 /* chains stay short up to some 10,000 mirrored routes */
+#define BUCKETS 65536 /* chains stay short up to some 100,000 mirrored routes */
 
 /* A route that the callback knows. The kernel may hold several for one prefix (metrics): the lowest metric counts. */
 struct known {
@@ -270,6 +270,14 @@ void nl_route_monitor_close(struct nl_route_monitor *m)
 	nl_close(m->nl);
 	mnl_socket_close(m->sock);
 	free(m);
+}
+
+void nl_route_monitor_replay(struct nl_route_monitor *m)
+{
+	for (unsigned int i = 0; i < BUCKETS; i++)
+		for (struct known *k = m->buckets[i]; k != NULL; k = k->next)
+			if (best_of(m, &k->route) == k)
+				m->cfg.cb(true, &k->route, m->cfg.arg);
 }
 
 int nl_route_monitor_fd(const struct nl_route_monitor *m)

@@ -39,6 +39,9 @@ int nl_route_monitor_fd(const struct nl_route_monitor *m);
  * failed is tried again by the next call). */
 int nl_route_monitor_run(struct nl_route_monitor *m);
 
+/* Tells the callback again (is_add) what it was told: for a caller that could not use it then. */
+void nl_route_monitor_replay(struct nl_route_monitor *m);
+
 /* Routes told to the callback at the moment. */
 unsigned int nl_route_monitor_count(const struct nl_route_monitor *m);
 

@@ -320,6 +320,9 @@ int pod_net_check(int netns_fd, const struct pod_net *net, char *errbuf, size_t 
 
 /* --- the node's routes --- */
 
+/* One socket for all of them: thousands of endpoints may come at once. */
+static struct nl *host_nl;
+
 static int host_route_change(const char *ifname, const struct ip_prefix *dst,
 	const struct ip_addr *src, uint16_t mtu, bool is_add, char *errbuf, size_t errlen)
 {
@@ -329,22 +332,22 @@ static int host_route_change(const char *ifname, const struct ip_prefix *dst,
 	char text[IP_PREFIX_STRLEN];
 	struct nl_link link;
 	int ret;
-	struct nl *nl = open_or_say(-1, &ret, errbuf, errlen);
 
-	if (nl == NULL)
+	if (host_nl == NULL)
+		host_nl = open_or_say(-1, &ret, errbuf, errlen);
+	if (host_nl == NULL)
 		return ret;
-	ret = nl_link_get(nl, ifname, &link);
+	ret = nl_link_get(host_nl, ifname, &link);
 	if (ret == 0) {
 		r.ifindex = link.ifindex;
 		if (src != NULL)
 			r.src = *src;
-		ret = is_add ? nl_route_put(nl, &r) : nl_route_del(nl, &r);
+		ret = is_add ? nl_route_put(host_nl, &r) : nl_route_del(host_nl, &r);
 	}
 	if (ret < 0)
 		err_set(errbuf, errlen, ret, "the node's route to %s through '%s' cannot be %s: %s",
 			ip_prefix_format(dst, text), ifname, is_add ? "added" : "removed",
-			nl_error(nl));
-	nl_close(nl);
+			nl_error(host_nl));
 	return ret;
 }
 

@@ -362,7 +362,12 @@ void uplink_netdev_close(struct uplink_netdev *u, bool keep)
 	free(u);
 }
 
-int uplink_netdev_purge(const char *ifname)
+int uplink_netdev_purge(const char *device)
 {
+	char ifname[IFNAMSIZ];
+
+	if (strncmp(device, "net_af_packet", 13) != 0 ||
+		!devarg_get(device, "iface", ifname, sizeof(ifname)))
+		return 0;
 	return nft_drop_del(ifname);
 }

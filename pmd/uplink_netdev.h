@@ -40,7 +40,7 @@ int uplink_netdev_rx_fd(const struct uplink_netdev *u, uint16_t queue);
 /* Undoes the rule and the features unless keep. Accepts NULL. */
 void uplink_netdev_close(struct uplink_netdev *u, bool keep);
 
-/* Removes the drop rule that an instance left behind on a device (purge). 0, -ENOENT, -errno. */
-int uplink_netdev_purge(const char *ifname);
+/* Removes the drop rule that an instance left behind on the device of such a string (purge). 0, -ENOENT, -errno. */
+int uplink_netdev_purge(const char *device);
 
 #endif

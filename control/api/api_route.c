@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "control/api/api.h"
+#include "control/kernel_routes.h"
 #include "control/objects.h"
 #include "datapath/table/endpoint.h"
 #include "datapath/table/route.h"
@@ -170,6 +171,7 @@ static void handle_del(struct call *call)
 		return;
 	}
 	count_refs(&old, -1);
+	kernel_routes_retry();
 	if (old.kind == ROUTE_TUNNEL)
 		object_kernel_route(zone, &prefix, 0, false);
 	call_ok(call, NULL);

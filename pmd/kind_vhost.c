@@ -183,6 +183,25 @@ static uint16_t vhost_rx(
 	return burst_check(p, worker, pkts, n);
 }
 
+/* Frees what was copied. Most bursts are plain mbufs of one pool with no other reference: those go back in one call. */
+static inline void copied_free(struct rte_mbuf **pkts, uint16_t n)
+{
+	const uint64_t indirect = RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL;
+	struct rte_mempool *pool = n > 0 ? pkts[0]->pool : NULL;
+	bool is_plain = true;
+
+	for (uint16_t i = 0; i < n; i++) {
+		const struct rte_mbuf *m = pkts[i];
+
+		is_plain &= m->pool == pool && m->nb_segs == 1 && rte_mbuf_refcnt_read(m) == 1 &&
+			(m->ol_flags & indirect) == 0;
+	}
+	if (likely(is_plain && n > 0))
+		rte_mempool_put_bulk(pool, (void **)pkts, n);
+	else
+		rte_pktmbuf_free_bulk(pkts, n);
+}
+
 static uint16_t vhost_tx(struct port *p, unsigned int worker, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct vhost_port *vp = p->priv;
@@ -199,7 +218,7 @@ static uint16_t vhost_tx(struct port *p, unsigned int worker, struct rte_mbuf **
 		got = rte_vhost_enqueue_burst(vid, (uint16_t)(2 * pair), &pkts[n_sent], want);
 		n_sent += got;
 	} while (got == CHUNK && n_sent < n);
-	rte_pktmbuf_free_bulk(pkts, n_sent); /* they were copied */
+	copied_free(pkts, n_sent);
 	return n_sent;
 }
 

@@ -57,6 +57,14 @@ static size_t json_escape(char *out, size_t size, const char *text)
 	return n;
 }
 
+/* What a client, a file or a device sent may be part of a line: it must not end it nor steer a terminal. */
+static void make_printable(char *text)
+{
+	for (; *text != '\0'; text++)
+		if ((unsigned char)*text < 0x20 || *text == 0x7f)
+			*text = '?';
+}
+
 void log_write(enum log_level level, const char *object, const char *fmt, ...)
 {
 	char text[768], line[2048], esc_object[256], esc_text[1536];
@@ -81,6 +89,7 @@ void log_write(enum log_level level, const char *object, const char *fmt, ...)
 			tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min,
 			tm.tm_sec, ts.tv_nsec / 1000000, level_names[level], esc_object, esc_text);
 	} else {
+		make_printable(text);
 		n = snprintf(line, sizeof(line), "%02d:%02d:%02d.%03ld %-5s %s: %s\n", tm.tm_hour,
 			tm.tm_min, tm.tm_sec, ts.tv_nsec / 1000000, level_names[level], object,
 			text);

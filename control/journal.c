@@ -182,7 +182,7 @@ static void helper_round(struct journal *journal)
 {
 	uint64_t wanted = journal->wanted;
 	int fd = journal->fd, new_fd = journal->sync_new_fd, rc;
-	bool must_rename = journal->must_rename;
+	bool must_rename = journal->must_rename, is_renamed = false;
 
 	if (journal->close_fd >= 0)
 		close(journal->close_fd);
@@ -193,15 +193,17 @@ static void helper_round(struct journal *journal)
 	if (new_fd >= 0 && (must_rename ? fsync(new_fd) : fdatasync(new_fd)) < 0 && rc == 0)
 		rc = -errno;
 	if (must_rename && rc == 0) {
-		if (renameat(journal->dir_fd, NEW_NAME, journal->dir_fd, FILE_NAME) < 0 || fsync(journal->dir_fd) < 0)
+		is_renamed = renameat(journal->dir_fd, NEW_NAME, journal->dir_fd, FILE_NAME) == 0;
+		if (!is_renamed || fsync(journal->dir_fd) < 0)
 			rc = -errno;
 	}
 	pthread_mutex_lock(&journal->lock);
 	if (rc < 0)
 		journal->sync_rc = rc;
 	journal->synced = wanted;
+	/* Once renamed, the new file is the one that counts, even if the folder could not be synced. */
 	if (must_rename)
-		journal->rename_state = rc == 0 ? RENAME_DONE : RENAME_FAILED;
+		journal->rename_state = is_renamed ? RENAME_DONE : RENAME_FAILED;
 	eventfd_write(journal->event_fd, 1);
 }
 

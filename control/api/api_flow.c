@@ -152,51 +152,58 @@ static bool filter_port(struct call *call, const struct req_filter *f, uint16_t 
 	return true;
 }
 
-/* Walks both tables from the cursor; a page may hold less than its limit when the scan was long. */
+/* One table from flow `first` on. False: the page is full, or the scan was long enough; *io_next: where to go on. */
+static bool list_table(struct api_page *page, const struct req_filter *f, const struct flowtab *t, uint16_t port_id,
+	bool is_flows, uint32_t *io_budget, uint32_t *io_next)
+{
+	unsigned int step = is_flows ? 1 : CONN_DIR_N;
+
+	for (uint32_t flow = *io_next; flow / CONN_DIR_N < t->n_touched; flow += step) {
+		bool is_wanted;
+
+		*io_next = flow;
+		if ((*io_budget)-- == 0)
+			return false;
+		if (!conn_is_listed(t, flow / CONN_DIR_N))
+			continue;
+		is_wanted = flow_matches(f, t, flow, port_id) ||
+			(!is_flows && flow_matches(f, t, flow + 1, port_id));
+		if (is_wanted &&
+			!api_page_add(page, is_flows ? flow_json(t, flow) : conn_json(t, flow / CONN_DIR_N)))
+			return false;
+	}
+	return true;
+}
+
+/* Walks both tables from the cursor, which is a flow's number; a page may hold less than its limit when the scan was
+ * long. */
 static void list(struct call *call, bool is_flows)
 {
 	const struct req_filter *f = call_req(call);
 	uint64_t cursor = api_cursor_number(f->cursor);
+	uint32_t budget = SCAN_MAX, next = (uint32_t)cursor;
 	struct api_page page;
-	uint32_t budget = SCAN_MAX;
 	uint16_t port_id;
-	char next[24];
+	char text[24];
 
 	if (!filter_port(call, f, &port_id))
 		return;
-	if (cursor == UINT64_MAX) {
+	if (cursor >= 2 * CURSOR_V6 || (!is_flows && cursor % CONN_DIR_N != 0)) {
 		call_fail(call, LEAT_ERR_PARAMS, "cursor", "not a cursor of this list");
 		return;
 	}
 	api_page_begin(&page, f->limit);
-	for (; cursor < 2 * CURSOR_V6; cursor = cursor < CURSOR_V6 ? CURSOR_V6 : 2 * CURSOR_V6) {
-		const struct flowtab *t = cursor < CURSOR_V6 ? &tables_flow4 : &tables_flow6;
-
-		for (uint32_t conn = (uint32_t)cursor; conn < t->n_touched; conn++, cursor++) {
-			bool has_room = true;
-
-			if (budget-- == 0)
-				goto more;
-			if (!conn_is_listed(t, conn))
-				continue;
-			if (!is_flows &&
-				(flow_matches(f, t, 2 * conn, port_id) ||
-					flow_matches(f, t, 2 * conn + 1, port_id)))
-				has_room = api_page_add(&page, conn_json(t, conn));
-			for (uint32_t flow = 2 * conn; is_flows && has_room && flow <= 2 * conn + 1;
-				flow++)
-				if (flow_matches(f, t, flow, port_id))
-					has_room = api_page_add(&page, flow_json(t, flow)) ||
-						flow == 2 * conn + 1;
-			if (!has_room)
-				goto more;
+	for (bool is_v6 = cursor >= CURSOR_V6;; is_v6 = true, next = 0) {
+		if (!list_table(&page, f, is_v6 ? &tables_flow6 : &tables_flow4, port_id, is_flows, &budget, &next)) {
+			snprintf(text, sizeof(text), "%llu",
+				(unsigned long long)((is_v6 ? CURSOR_V6 : 0) + next));
+			api_page_end(call, &page, text);
+			return;
 		}
+		if (is_v6)
+			break;
 	}
 	api_page_end(call, &page, NULL);
-	return;
-more:
-	snprintf(next, sizeof(next), "%llu", (unsigned long long)cursor);
-	api_page_end(call, &page, next);
 }
 
 static void handle_flow_list(struct call *call)

@@ -1,11 +1,28 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Parts of the packet harness (harness.c). One thread: it is worker 0 and the control thread at once. */
+/*
+ * A node for tests: the real pipeline, tables and ring ports in one process without hugepages, for the packet harness
+ * (harness.c) and the pipeline's fuzz target. One thread: it is worker 0 and the control thread at once. Time stands still
+ * but for clock_warp_ns() and 1 ms a round of the "step" command.
+ */
 #ifndef LEAT_TESTS_PACKET_HARNESS_H
 #define LEAT_TESTS_PACKET_HARNESS_H
 
 #include <cjson/cJSON.h>
 
 #include "datapath/pipeline/pipeline.h"
+
+#define HARNESS_CONNS 4096
+
+/* EAL and buffers, once a process; ends the process with a message if that fails. */
+void node_start(const char *instance);
+void node_stop(void);
+
+/* A node without configuration, and back: everything is freed, so that a sanitizer can tell what leaked. */
+void node_init(uint32_t n_conns);
+void node_fini(void);
+
+/* Runs the command in params ("cmd" and its members). NULL, or what was wrong. */
+const char *node_command(const cJSON *params, cJSON *result);
 
 extern struct worker *harness_worker;
 extern struct flowtab harness_ft4, harness_ft6;

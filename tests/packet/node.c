@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tests/packet/harness.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "datapath/base/clock.h"
+#include "datapath/base/rcu.h"
+#include "datapath/pipeline/observe.h"
+#include "datapath/pipeline/punt.h"
+#include "datapath/table/endpoint.h"
+#include "datapath/table/neigh.h"
+#include "datapath/table/path.h"
+#include "datapath/table/route.h"
+#include "datapath/table/tunnel.h"
+#include "pmd/eal.h"
+#include "pmd/mempool.h"
+#include "pmd/portmgr.h"
+
+#define N_MBUFS 8192
+
+struct worker *harness_worker;
+struct flowtab harness_ft4, harness_ft6;
+char harness_error[256];
+
+const char *harness_fail(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(harness_error, sizeof(harness_error), fmt, ap);
+	va_end(ap);
+	return harness_error;
+}
+
+const char *harness_str(const cJSON *params, const char *name, const char *def)
+{
+	const cJSON *v = cJSON_GetObjectItemCaseSensitive(params, name);
+
+	return cJSON_IsString(v) ? v->valuestring : def;
+}
+
+double harness_num(const cJSON *params, const char *name, double def)
+{
+	const cJSON *v = cJSON_GetObjectItemCaseSensitive(params, name);
+
+	return cJSON_IsNumber(v) ? v->valuedouble : cJSON_IsBool(v) ? cJSON_IsTrue(v) : def;
+}
+
+static void must(const char *what, int rc)
+{
+	if (rc < 0) {
+		fprintf(stderr, "harness: %s: %s\n", what, strerror(-rc));
+		exit(2);
+	}
+}
+
+void node_start(const char *instance)
+{
+	static const unsigned int cores[1];
+	const struct eal_config eal = { .instance = instance,
+		.worker_cores = cores,
+		.n_workers = 0,
+		.mem_mb = 256,
+		.no_huge = true };
+	const struct mempool_config pools = { .n_mbufs = N_MBUFS, .n_nodes = 1 };
+	char err[256] = "";
+	int rc = eal_start(&eal, err, sizeof(err));
+
+	if (rc == 0)
+		rc = mempool_init(&pools, err, sizeof(err));
+	must(err, rc);
+	clock_init();
+	/* The TSC does not count: only clock_warp_ns() moves time. */
+	clock_tsc_mult = 0;
+	clock_warp_ns(3600 * CLOCK_NS_PER_S);
+}
+
+void node_init(uint32_t n_conns)
+{
+	const struct portmgr_config ports = { .n_workers = 1 };
+	const char *cold;
+
+	must("RCU", rcu_init());
+	must("paths", path_table_init());
+	must("endpoints", endpoint_table_init());
+	must("neighbours", neigh_table_init());
+	must("tunnels", tunnel_table_init());
+	must("routes", route_init(1u << 16, 256u << 20));
+	must("mailboxes", punt_init());
+	must("observers", observe_init());
+	must("ports", portmgr_init(&ports));
+	must("IPv4 flows", flowtab_open(&harness_ft4, NULL, false, n_conns, 1, 0, &cold));
+	must("IPv6 flows", flowtab_open(&harness_ft6, NULL, true, n_conns, 1, 0, &cold));
+	harness_worker = worker_create(0, &harness_ft4, &harness_ft6, mempool_get(0), 0);
+	must("worker", harness_worker != NULL ? 0 : -ENOMEM);
+	rcu_reader_register(0);
+}
+
+void node_fini(void)
+{
+	rcu_reader_unregister(0);
+	portmgr_fini(false);
+	worker_destroy(harness_worker);
+	flowtab_close(&harness_ft4, false);
+	flowtab_close(&harness_ft6, false);
+	observe_fini();
+	punt_fini();
+	route_fini();
+	tunnel_table_fini();
+	neigh_table_fini();
+	endpoint_table_fini();
+	path_table_fini();
+	rcu_fini();
+}
+
+static harness_fn *find(const char *name)
+{
+	static const struct harness_command *const tables[] = { harness_config_commands,
+		harness_io_commands };
+
+	for (size_t t = 0; t < RTE_DIM(tables); t++)
+		for (const struct harness_command *c = tables[t]; c->name != NULL; c++)
+			if (strcmp(c->name, name) == 0)
+				return c->fn;
+	return NULL;
+}
+
+const char *node_command(const cJSON *params, cJSON *result)
+{
+	harness_fn *fn = find(harness_str(params, "cmd", ""));
+
+	return fn != NULL ? fn(params, result) : "no such command";
+}
+
+void node_stop(void)
+{
+	mempool_fini();
+	eal_stop();
+}

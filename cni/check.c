@@ -129,11 +129,13 @@ static int judge(const cJSON *status, struct cni_error *err)
 	double ports_max = number_at(status, "ports_max", NULL, 0);
 
 	for (int i = 0; i < 2; i++) {
-		double max = number_at(conns, families[i], "max", 0);
+		const cJSON *family = cJSON_GetObjectItemCaseSensitive(conns, families[i]);
 
-		if (max > 0 && number_at(conns, families[i], "used", 0) >= max)
+		if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(family, "nearly_full")))
 			return cni_fail(err, CNI_ERR_LIMITED,
-				"leatd: connection table %s is full (%.0f)", families[i], max);
+				"leatd: connection table %s is full (%.0f of %.0f)", families[i],
+				number_at(family, "used", NULL, 0),
+				number_at(family, "max", NULL, 0));
 	}
 	if (cJSON_IsFalse(cJSON_GetObjectItemCaseSensitive(status, "ready")))
 		return cni_fail(err, CNI_ERR_UNAVAILABLE, "leatd is not ready");

@@ -8,6 +8,7 @@
 #include "control/loop.h"
 #include "control/server.h"
 #include "control/state.h"
+#include "control/tables.h"
 #include "datapath/base/log.h"
 #include "datapath/table/endpoint.h"
 #include "datapath/table/route.h"
@@ -51,6 +52,15 @@ static void add_memory(cJSON *result)
 	cJSON_AddNumberToObject(object, "reservable", usage.reservable);
 }
 
+static void add_conns(cJSON *conns, const char *family, const struct flowtab *t)
+{
+	cJSON *object = cJSON_AddObjectToObject(conns, family);
+
+	cJSON_AddNumberToObject(object, "max", t->n_conns);
+	cJSON_AddNumberToObject(object, "used", flowtab_n_used(t));
+	cJSON_AddBoolToObject(object, "nearly_full", flowtab_is_nearly_full(t));
+}
+
 static void add_state(cJSON *result)
 {
 	const struct state_counts *counts = state_get_counts();
@@ -73,7 +83,7 @@ static void add_state(cJSON *result)
 
 static void handle_status(struct call *call)
 {
-	cJSON *result = cJSON_CreateObject();
+	cJSON *result = cJSON_CreateObject(), *conns;
 	struct route_stats routes;
 
 	cJSON_AddStringToObject(result, "version", LEAT_VERSION);
@@ -82,6 +92,9 @@ static void handle_status(struct call *call)
 	cJSON_AddNumberToObject(result, "uptime_s", (double)((loop_now_ns() - instance.started_ns) / 1000000000ull));
 	cJSON_AddNumberToObject(result, "workers", eal_n_workers());
 	add_memory(result);
+	conns = cJSON_AddObjectToObject(result, "conns");
+	add_conns(conns, "v4", &tables_flow4);
+	add_conns(conns, "v6", &tables_flow6);
 	route_get_stats(&routes);
 	cJSON_AddNumberToObject(result, "ports", port_count());
 	cJSON_AddNumberToObject(result, "ports_max", PORT_MAX);

@@ -38,7 +38,8 @@ class Recorder:
         self.page = 1000
         self.status = {"ready": True, "mbufs": {"size": 65536, "in_use": 100, "free": 65436, "reservable": 57000},
                        "ports": 3, "ports_max": 1024,
-                       "conns": {"v4": {"max": 100, "used": 1}, "v6": {"max": 100, "used": 0}}}
+                       "conns": {"v4": {"max": 100, "used": 1, "nearly_full": False},
+                                 "v6": {"max": 100, "used": 0, "nearly_full": False}}}
         self.lock = threading.Lock()
 
     def __enter__(self):

@@ -227,7 +227,7 @@ def test_status_codes(cnif, fake_ipam, recorder):
     assert status().code == 50
     recorder.status = dict(good, ports=1024)
     assert status().code == 50
-    recorder.status = dict(good, conns={"v4": {"max": 100, "used": 100}, "v6": {"max": 100, "used": 0}})
+    recorder.status = dict(good, conns={"v4": {"max": 100, "used": 98, "nearly_full": True}})
     assert status().code == 51
     recorder.status = good
     recorder.fail["sys.status"] = Failure(INTERNAL, "broken")

@@ -163,8 +163,9 @@ void observe_rx(struct worker *w, struct port *p, struct rte_mbuf **pkts, uint16
 
 	if (cfg == NULL)
 		return;
-	for (uint16_t i = 0; i < n; i++)
-		capture(w, cfg, pkts[i], p->id, OBSERVE_RX, DROP_NONE);
+	if ((cfg->flags & OBSERVE_CAPTURE) != 0)
+		for (uint16_t i = 0; i < n; i++)
+			capture(w, cfg, pkts[i], p->id, OBSERVE_RX, DROP_NONE);
 	if ((cfg->flags & OBSERVE_MIRROR) != 0)
 		mirror(w, cfg, p, pkts, n, OBSERVE_RX);
 }
@@ -190,11 +191,12 @@ void observe_tx(struct worker *w, struct port *p, struct rte_mbuf **pkts, uint16
 
 	if (cfg == NULL)
 		return;
-	for (uint16_t i = 0; i < n; i++) {
-		capture(w, cfg, pkts[i], p->id, OBSERVE_TX, DROP_NONE);
-		if (traced[w->id].mask != 0)
+	if ((cfg->flags & OBSERVE_CAPTURE) != 0)
+		for (uint16_t i = 0; i < n; i++)
+			capture(w, cfg, pkts[i], p->id, OBSERVE_TX, DROP_NONE);
+	if (traced[w->id].mask != 0)
+		for (uint16_t i = 0; i < n; i++)
 			trace_out(w, p, pkts[i]);
-	}
 	if ((cfg->flags & OBSERVE_MIRROR) != 0)
 		mirror(w, cfg, p, pkts, n, OBSERVE_TX);
 }

@@ -66,6 +66,12 @@ class Window:
         return reasons
 
 
+def cpu_seconds(pids):
+    """CPU time that the processes have used."""
+    table = _cpu_by_pid()
+    return sum(table[p][1] for p in pids if p in table) / TICK
+
+
 def canary_differs(before_us, after_us):
     """Whether the mean times of the two loops are further apart than allowed."""
     return abs(after_us - before_us) > CANARY_MAX * min(before_us, after_us)

@@ -43,6 +43,16 @@ class Workdir:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
+def prefer(pid):
+    """Gives a session (an autogroup of the scheduler) the highest ordinary priority, so that what else runs on a busy
+    machine takes a hundredth of a core and not half of it. The gate still reports it."""
+    try:
+        with open(f"/proc/{pid}/autogroup", "w", encoding="ascii") as f:
+            f.write("-20")
+    except OSError:
+        pass  # no autogroups in this kernel, or not root: then it is as noisy as it is
+
+
 class Proc:
     """A child with its log in a file; stdin is a pipe."""
 
@@ -55,13 +65,7 @@ class Proc:
             env={**os.environ, **(env or {})}, start_new_session=True)
 
     def prefer(self):
-        """Gives the session (an autogroup of the scheduler) the highest ordinary priority, so that what else runs on a
-        busy machine takes a hundredth of a core and not half of it. The gate still reports it."""
-        try:
-            with open(f"/proc/{self.pid}/autogroup", "w", encoding="ascii") as f:
-                f.write("-20")
-        except OSError:
-            pass  # no autogroups in this kernel, or not root: then it is as noisy as it is
+        prefer(self.pid)
 
     @property
     def pid(self):
@@ -97,13 +101,21 @@ class Proc:
                     pass
 
 
-def run(argv, env=None, seconds=30, check=True):
-    """Runs a command to its end; its standard output. PerfError with its words if it fails."""
-    r = subprocess.run(argv, env={**os.environ, **(env or {})}, capture_output=True, text=True,
-                       timeout=seconds, check=False)
-    if check and r.returncode:
-        raise PerfError(f"{' '.join(argv)}: {r.stderr.strip() or r.stdout.strip()}")
-    return r.stdout
+def run(argv, env=None, seconds=30, check=True, preferred=False):
+    """Runs a command to its end; its standard output. PerfError with its words if it fails. preferred: see
+    Proc.prefer()."""
+    with subprocess.Popen(argv, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, start_new_session=preferred) as child:
+        if preferred:
+            prefer(child.pid)
+        try:
+            out, err = child.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired as e:
+            child.kill()
+            raise PerfError(f"{' '.join(argv)}: not done after {seconds} s") from e
+    if check and child.returncode:
+        raise PerfError(f"{' '.join(argv)}: {err.strip() or out.strip()}")
+    return out
 
 
 def missing_tool(*names):

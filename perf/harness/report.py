@@ -19,6 +19,7 @@ def line(row):
     if row.get("mpps") is None:
         text += (f"  {row['gbps']:7.3f} Gb/s  {row['retransmits']} retransmits  cpu client {row['client_cpu']:.0%}"
                  f" server {row['server_cpu']:.0%}")
+        text += f" switch {row['switch_cpu']:.0%}" if row.get("switch_cpu") is not None else ""
     else:
         text += f"  {row['mpps']:8.3f} Mpps"
     if "p99_ns" in row:

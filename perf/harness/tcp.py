@@ -5,6 +5,7 @@ switch's poll threads: iperf3 shares the two cores with them, as a pod does.
 """
 import json
 import subprocess
+import time
 
 from . import gate, procs
 from .lab import Lab
@@ -53,10 +54,13 @@ def trial(scenario, name, mtu, rnd, opts, emit):
         wait_ping(peer.ns_a, peer.ip_b)
         for attempt in range(1, TRIES + 1):
             peer.reset_cycles()
+            pids = [p.pid for p in peer.processes()]
+            cpu, started = gate.cpu_seconds(pids), time.monotonic()
             # iperf3 and the kernel's threads are part of the scenario: only what else runs is noise
-            window = gate.Window([p.pid for p in peer.processes()], own_names=("iperf3", "ksoftirqd", "kworker"))
+            window = gate.Window(pids, own_names=("iperf3", "ksoftirqd", "kworker"))
             end = iperf(work, peer.ns_a, peer.ns_b, peer.ip_b, max(1, round(opts.seconds)))
             reasons = window.stop(end["sum_sent"]["seconds"] + 1)
+            cpu = (gate.cpu_seconds(pids) - cpu) / (time.monotonic() - started)
             cycles, pkts = peer.cycles()
             line = {**row, "mpps": None, "refused_share": None,
                     "gbps": round(end["sum_received"]["bits_per_second"] / 1e9, 3),
@@ -64,7 +68,7 @@ def trial(scenario, name, mtu, rnd, opts, emit):
                     "retransmits": end["sum_sent"]["retransmits"],
                     "client_cpu": round(end["cpu_utilization_percent"]["host_total"] / 100, 3),
                     "server_cpu": round(end["cpu_utilization_percent"]["remote_total"] / 100, 3),
-                    "attempt": attempt, "noisy": reasons}
+                    "switch_cpu": round(cpu, 3) if pids else None, "attempt": attempt, "noisy": reasons}
             if not reasons:
                 break
         emit(line)

@@ -344,6 +344,7 @@ static struct vhost_port *port_new(struct port *p, const struct port_config *cfg
 	for (unsigned int q = 0; q < PORT_QUEUES_MAX; q++)
 		vp->rxq[q].epoll_fd = -1;
 	vp->port = p;
+	vp->log_limit.burst = 10; /* lines a second */
 	vp->gen_fd = ++n_opened;
 	vp->n_queues = p->n_rxq;
 	vp->is_client = cfg->is_vhost_client;

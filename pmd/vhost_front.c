@@ -34,12 +34,10 @@ static int epoll_fd = -1, wake_fd = -1;
 static pthread_t thread;
 static _Atomic bool is_stopping;
 
-static struct log_limit limit = { .burst = 20 };
-
 #define front_log(vp, level, ...)                                                                  \
 	do {                                                                                       \
 		char object[PORT_NAME_LEN + 8];                                                    \
-		if (log_limit_pass(&limit)) {                                                      \
+		if (log_limit_pass(&(vp)->log_limit)) {                                            \
 			snprintf(object, sizeof(object), "port %s", (vp)->port->name);             \
 			log_write(level, object, __VA_ARGS__);                                     \
 		}                                                                                  \
@@ -159,6 +157,8 @@ static void conn_open(struct vhost_port *vp, int guest_fd)
 	atomic_fetch_add_explicit(&vp->n_connects, 1, memory_order_relaxed);
 	atomic_store_explicit(&vp->is_connected, true, memory_order_relaxed);
 	atomic_store_explicit(&vp->is_quarantined, false, memory_order_relaxed);
+	/* Nobody uses the device before it any more: what was wrong with that is over. */
+	atomic_store_explicit(&vp->fault, VHOST_FAULT_NONE, memory_order_relaxed);
 	front_log(vp, LOG_LEVEL_INFO, "guest connected");
 }
 
@@ -235,7 +235,9 @@ static void port_step(struct vhost_port *vp, bool is_tick)
 
 	if (is_tick && vhost_conn_call_watch(vp))
 		fault = VHOST_FAULT_CALL;
-	if (fault != VHOST_FAULT_NONE)
+	/* A worker may find more wrong in the burst that it was at: one fault a connection. */
+	if (fault != VHOST_FAULT_NONE &&
+		!atomic_load_explicit(&vp->is_quarantined, memory_order_relaxed))
 		quarantine(vp, fault);
 	if (vp->conn.guest_fd >= 0 && is_tick) {
 		if (vp->conn.msg_len != 0 && !vp->conn.is_msg_ready &&

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "datapath/base/log.h"
 #include "datapath/base/rcu.h"
 #include "datapath/pipeline/port.h"
 #include "pmd/vhost_msg.h"
@@ -118,6 +119,7 @@ struct vhost_port {
 	uint32_t gen_fd; /* another one for each port opened */
 
 	/* front, under its lock */
+	struct log_limit log_limit;
 	struct vhost_sock_file sock_file;
 	int listen_fd;
 	bool is_listening; /* registered with epoll */

@@ -161,7 +161,7 @@ static void handle_del(struct call *call)
 static void add_details(cJSON *out, const struct port *port, const struct port_stats *stats)
 {
 	cJSON *list = cJSON_AddArrayToObject(out, "addresses"), *drops;
-	char text[512];
+	char text[1024];
 
 	for (unsigned int i = 0; i < port->n_addrs; i++) {
 		const struct ip_prefix prefix = { .addr = port->addrs[i].addr, .len = port->addrs[i].len };

@@ -540,6 +540,7 @@ def test_vhost_frame_of_megabytes_is_dropped_and_quarantined(lab):
     lab.check_healthy()
     guest.channel.close()
     lab.check_port_usable()
+    assert lab.describe()["quarantines"] == "1"  # one a connection, however much was wrong
 
 
 def test_vhost_call_descriptor_made_blocking_does_not_hold_the_worker(lab):

@@ -41,7 +41,9 @@ static char *call_text(const struct method *method, const char *params)
 {
 	char *text = NULL;
 
-	return asprintf(&text, "{\"method\":\"%s\",\"params\":%s}", method->name, params) < 0 ? NULL : text;
+	return asprintf(&text, "{\"method\":\"%s\",\"params\":%s}", method->name, params) < 0
+		? NULL
+		: text;
 }
 
 static char *print_and_free(cJSON *json)
@@ -70,7 +72,8 @@ static int record_set(struct call *call, struct change *change)
 	change->undo_params = print_and_free(schema_key_params(method, call->rpc.params));
 	if (text != NULL && change->undo_params != NULL) {
 		change->del_call = call_text(change->undo_method, change->undo_params);
-		if (change->del_call != NULL && store_set(state_store(), change->key, method, text) != NULL)
+		if (change->del_call != NULL &&
+			store_set(state_store(), change->key, method, text) != NULL)
 			rc = 0;
 	}
 	free(text);
@@ -98,22 +101,24 @@ static void emit(const struct call *call)
 
 	if (!event_has_subscribers(schema_class_name(method->class)))
 		return;
-	event_emit_object(schema_class_name(method->class), method->flags & METHOD_SETS ? "add" : "del",
+	event_emit_object(schema_class_name(method->class),
+		method->flags & METHOD_SETS ? "add" : "del",
 		schema_object_params(method, call->rpc.params));
 }
 
 static void save_failed(struct call *call, struct changes *changes, int rc)
 {
 	if (call->rpc.method->flags & METHOD_REMOVES && call->rpc.method->flags & METHOD_SLOW) {
-		log_warn("state", "removal not saved, it will be settled at the next start key=%s error=%s",
+		log_warn("state",
+			"removal not saved, it will be settled at the next start key=%s error=%s",
 			changes->items[0].key, strerror(-rc));
 		return;
 	}
 	changes_undo(changes);
 	cJSON_Delete(call->result);
 	call->result = NULL;
-	schema_error(&call->err, LEAT_ERR_RESOURCES, NULL, "nothing was changed: cannot write the state file: %s",
-		strerror(-rc));
+	schema_error(&call->err, LEAT_ERR_RESOURCES, NULL,
+		"nothing was changed: cannot write the state file: %s", strerror(-rc));
 	log_err("state", "cannot write: %s", strerror(-rc));
 }
 
@@ -127,14 +132,15 @@ void change_record(struct call *call)
 	if (call->is_replay)
 		return;
 	change = changes_push(changes);
-	rc = schema_key(call->rpc.method, call_req(call), key, sizeof(key)) == 0 ? 0 : -ENAMETOOLONG;
+	rc = schema_key(call->rpc.method, call_req(call), key, sizeof(key)) == 0 ? 0
+										 : -ENAMETOOLONG;
 	if (change != NULL && rc == 0) {
 		change->key = strdup(key);
 		if (change->key == NULL)
 			rc = -ENOMEM;
 		else
-			rc = call->rpc.method->flags & METHOD_SETS ? record_set(call, change) :
-								     record_del(call, change);
+			rc = call->rpc.method->flags & METHOD_SETS ? record_set(call, change)
+								   : record_del(call, change);
 	} else if (rc == 0) {
 		rc = -ENOMEM;
 	}
@@ -165,7 +171,8 @@ int changes_save(const struct changes *changes, uint64_t *out_ticket)
 			fputc(',', out);
 		/* The object as it is now: others may have touched it since. */
 		if (item != NULL)
-			fprintf(out, "{\"method\":\"%s\",\"params\":%s}", item->method->name, item->params);
+			fprintf(out, "{\"method\":\"%s\",\"params\":%s}", item->method->name,
+				item->params);
 		else
 			fputs(change->del_call, out);
 	}
@@ -187,7 +194,8 @@ void changes_undo(struct changes *changes)
 		if (change->undo_params != NULL)
 			rc = call_run_now(change->undo_method, change->undo_params, &err);
 		if (rc != 0)
-			log_err("state", "cannot undo key=\"%s\" reason=\"%s\"", change->key, err.reason);
+			log_err("state", "cannot undo key=\"%s\" reason=\"%s\"", change->key,
+				err.reason);
 		if (change->undo_method->flags & METHOD_SETS)
 			store_set(state_store(), change->key, change->undo_method,
 				change->undo_params != NULL ? change->undo_params : "{}");

@@ -15,8 +15,8 @@
 struct change {
 	char *key;
 	const struct method *undo_method;
-	char *undo_params;	    /* JSON text */
-	char *del_call;		    /* {"method","params"} that removes the object, JSON text */
+	char *undo_params; /* JSON text */
+	char *del_call;	   /* {"method","params"} that removes the object, JSON text */
 };
 
 struct changes {

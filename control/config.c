@@ -26,10 +26,12 @@ static char *read_text(const char *path, struct leat_error *err)
 	long size;
 
 	if (in == NULL) {
-		schema_error(err, LEAT_ERR_NOT_FOUND, NULL, "cannot open %s: %s", path, strerror(errno));
+		schema_error(
+			err, LEAT_ERR_NOT_FOUND, NULL, "cannot open %s: %s", path, strerror(errno));
 		return NULL;
 	}
-	if (fseek(in, 0, SEEK_END) == 0 && (size = ftell(in)) >= 0 && size <= FILE_MAX && fseek(in, 0, SEEK_SET) == 0)
+	if (fseek(in, 0, SEEK_END) == 0 && (size = ftell(in)) >= 0 && size <= FILE_MAX &&
+		fseek(in, 0, SEEK_SET) == 0)
 		text = malloc((size_t)size + 1);
 	if (text != NULL)
 		text[fread(text, 1, (size_t)size, in)] = '\0';
@@ -64,7 +66,8 @@ cJSON *config_read(const char *path, struct leat_error *err)
 	cJSON_Delete(file);
 	if (!cJSON_IsArray(calls)) {
 		cJSON_Delete(calls);
-		schema_error(err, LEAT_ERR_PARSE, NULL, "%s must be a list of calls {method, params}", path);
+		schema_error(err, LEAT_ERR_PARSE, NULL,
+			"%s must be a list of calls {method, params}", path);
 		return NULL;
 	}
 	return calls;
@@ -74,13 +77,14 @@ static void name_call(struct leat_error *err, size_t idx)
 {
 	char field[sizeof(err->field)];
 
-	snprintf(field, sizeof(field), "calls[%zu]%s%.90s", idx, err->field[0] != '\0' ? "." : "", err->field);
+	snprintf(field, sizeof(field), "calls[%zu]%s%.90s", idx, err->field[0] != '\0' ? "." : "",
+		err->field);
 	memcpy(err->field, field, sizeof(field));
 }
 
 /* Whether an object that a call refers to by name is made by an earlier call. */
-static int check_reference(struct store *store, const cJSON *params, const char *name, const char *class,
-	struct leat_error *err)
+static int check_reference(struct store *store, const cJSON *params, const char *name,
+	const char *class, struct leat_error *err)
 {
 	const char *value = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(params, name));
 	char key[STORE_KEY_MAX];
@@ -90,10 +94,12 @@ static int check_reference(struct store *store, const cJSON *params, const char 
 	snprintf(key, sizeof(key), "%s %s", class, value);
 	if (store_find(store, key) != NULL)
 		return 0;
-	return schema_error(err, LEAT_ERR_NOT_FOUND, name, "no %s %s before this call", class, value);
+	return schema_error(
+		err, LEAT_ERR_NOT_FOUND, name, "no %s %s before this call", class, value);
 }
 
-static int check_references(struct store *store, const struct rpc_request *rpc, struct leat_error *err)
+static int check_references(
+	struct store *store, const struct rpc_request *rpc, struct leat_error *err)
 {
 	enum object_class class = rpc->method->class;
 	int rc = 0;
@@ -118,7 +124,8 @@ static int check_one(struct store *store, const cJSON *call, struct leat_error *
 
 	cJSON_Delete(copy);
 	if (rc == 0 && !(rpc.method->flags & (METHOD_SETS | METHOD_REMOVES)))
-		rc = schema_error(err, LEAT_ERR_PARAMS, NULL, "%s changes nothing", rpc.method->name);
+		rc = schema_error(
+			err, LEAT_ERR_PARAMS, NULL, "%s changes nothing", rpc.method->name);
 	if (rc == 0 && schema_key(rpc.method, rpc.req.data, key, sizeof(key)) < 0)
 		rc = schema_error(err, LEAT_ERR_PARAMS, NULL, "name too long");
 	if (rc == 0 && rpc.method->flags & METHOD_SETS) {
@@ -180,7 +187,8 @@ static void on_done(struct call *call, void *arg)
 static void allow_existing(const struct method *method, cJSON *params)
 {
 	for (const struct field *field = method->fields; field->name != NULL; field++)
-		if ((strcmp(field->name, "exist_ok") == 0 || strcmp(field->name, "missing_ok") == 0) &&
+		if ((strcmp(field->name, "exist_ok") == 0 ||
+			    strcmp(field->name, "missing_ok") == 0) &&
 			cJSON_GetObjectItemCaseSensitive(params, field->name) == NULL)
 			cJSON_AddTrueToObject(params, field->name);
 }

@@ -63,7 +63,8 @@ void hold_add(enum hold_kind kind, uint32_t idx, const struct punt_msg *msg)
 			*slot = queue;
 		}
 	}
-	if (queue != NULL && queue->n < NEIGHD_HOLD_MAX && neighd_stats.n_holding < NEIGHD_HOLD_TOTAL_MAX)
+	if (queue != NULL && queue->n < NEIGHD_HOLD_MAX &&
+		neighd_stats.n_holding < NEIGHD_HOLD_TOTAL_MAX)
 		held = malloc(sizeof(*held));
 	if (held == NULL) {
 		neighd_stats.n_hold_full++;
@@ -97,9 +98,10 @@ void hold_release(enum hold_kind kind, uint32_t idx)
 	if (queue == NULL)
 		return;
 	while ((held = STAILQ_FIRST(&queue->list)) != NULL) {
-		const struct inject_msg msg = {
-			.kind = INJECT_RX, .port_id = held->msg.port_id, .in = held->msg.in, .m = held->msg.m
-		};
+		const struct inject_msg msg = { .kind = INJECT_RX,
+			.port_id = held->msg.port_id,
+			.in = held->msg.in,
+			.m = held->msg.m };
 
 		STAILQ_REMOVE_HEAD(&queue->list, link);
 		if (!inject_send(held->msg.worker, &msg))
@@ -130,8 +132,7 @@ void hold_drop_port(uint16_t port_id)
 {
 	struct queue *queue;
 
-	LIST_FOREACH(queue, &queues, link)
-	{
+	LIST_FOREACH(queue, &queues, link) {
 		struct held *held = STAILQ_FIRST(&queue->list);
 
 		while (held != NULL) {

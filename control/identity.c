@@ -33,7 +33,9 @@ static int read_mac(int dir, struct rte_ether_addr *mac)
 static int write_mac(int dir, const struct rte_ether_addr *mac)
 {
 	char text[MAC_STRLEN];
-	int fd = openat(dir, FILE_NAME ".new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600), rc = 0;
+	int fd = openat(dir, FILE_NAME ".new",
+		    O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600),
+	    rc = 0;
 
 	if (fd < 0)
 		return -errno;
@@ -52,9 +54,11 @@ int identity_load(void)
 	if (dir < 0)
 		return -errno;
 	rc = read_mac(dir, &tunnel_local_mac);
-	if (rc < 0 || !rte_is_unicast_ether_addr(&tunnel_local_mac) || rte_is_zero_ether_addr(&tunnel_local_mac)) {
+	if (rc < 0 || !rte_is_unicast_ether_addr(&tunnel_local_mac) ||
+		rte_is_zero_ether_addr(&tunnel_local_mac)) {
 		if (rc != -ENOENT)
-			log_warn("identity", "the tunnel MAC was not readable, this node gets a new one");
+			log_warn("identity",
+				"the tunnel MAC was not readable, this node gets a new one");
 		rte_eth_random_addr(tunnel_local_mac.addr_bytes);
 		rc = write_mac(dir, &tunnel_local_mac);
 	}

@@ -27,8 +27,10 @@ int instance_set_name(const char *name)
 	snprintf(instance.name, sizeof(instance.name), "%s", name);
 	snprintf(instance.run_dir, sizeof(instance.run_dir), LEAT_RUN_DIR "/%.32s", name);
 	snprintf(instance.state_dir, sizeof(instance.state_dir), LEAT_STATE_DIR "/%.32s", name);
-	snprintf(instance.control_path, sizeof(instance.control_path), "%s/control.sock", instance.run_dir);
-	snprintf(instance.metrics_path, sizeof(instance.metrics_path), "%s/metrics.sock", instance.run_dir);
+	snprintf(instance.control_path, sizeof(instance.control_path), "%s/control.sock",
+		instance.run_dir);
+	snprintf(instance.metrics_path, sizeof(instance.metrics_path), "%s/metrics.sock",
+		instance.run_dir);
 	return 0;
 }
 

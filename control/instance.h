@@ -16,7 +16,7 @@ struct instance {
 	char state_dir[64]; /* /var/lib/leat/NAME */
 	char control_path[96], metrics_path[96];
 	int lock_fd;
-	time_t started_s; /* wall clock */
+	time_t started_s;    /* wall clock */
 	uint64_t started_ns; /* loop_now_ns() */
 	bool is_ready;
 };

@@ -16,9 +16,9 @@
 struct journal;
 
 struct journal_report {
-	size_t n_lines;	  /* good ones */
-	size_t n_bad;	  /* with a wrong checksum: skipped, the file is kept as state.journal.bad */
-	bool is_torn;	  /* the last line was cut off: it had never been acknowledged */
+	size_t n_lines; /* good ones */
+	size_t n_bad;	/* with a wrong checksum: skipped, the file is kept as state.journal.bad */
+	bool is_torn;	/* the last line was cut off: it had never been acknowledged */
 };
 
 /* Called for each good line, in order. The text is terminated and may be changed. */

@@ -45,7 +45,8 @@ static int decode_method(cJSON *object, struct rpc_request *out_req, struct leat
 		return schema_error(err, LEAT_ERR_REQUEST, "method", "method must be a string");
 	out_req->method = schema_method(name);
 	if (out_req->method == NULL)
-		return schema_error(err, LEAT_ERR_METHOD, "method", "there is no method \"%.64s\"", name);
+		return schema_error(
+			err, LEAT_ERR_METHOD, "method", "there is no method \"%.64s\"", name);
 	out_req->params = cJSON_DetachItemFromObjectCaseSensitive(object, "params");
 	return schema_decode(out_req->method, out_req->params, &out_req->req, err);
 }
@@ -93,12 +94,13 @@ int rpc_parse_call(cJSON *call, struct rpc_request *out_req, struct leat_error *
 
 	memset(out_req, 0, sizeof(*out_req));
 	if (!cJSON_IsObject(call))
-		return schema_error(err, LEAT_ERR_PARAMS, NULL, "a call is an object {method, params}");
-	cJSON_ArrayForEach(item, call)
-	{
+		return schema_error(
+			err, LEAT_ERR_PARAMS, NULL, "a call is an object {method, params}");
+	cJSON_ArrayForEach(item, call) {
 		if (strcmp(item->string, "method") != 0 && strcmp(item->string, "params") != 0)
 			return schema_error(err, LEAT_ERR_PARAMS, NULL,
-				"a call has \"method\" and \"params\" only, not \"%.64s\"", item->string);
+				"a call has \"method\" and \"params\" only, not \"%.64s\"",
+				item->string);
 	}
 	return decode_method(call, out_req, err);
 }
@@ -117,8 +119,8 @@ static char *format(const cJSON *id, const char *member, char *body, size_t *out
 	int len = -1;
 
 	if (body != NULL && (id == NULL || id_text != NULL))
-		len = asprintf(&line, "{\"jsonrpc\":\"2.0\",\"id\":%s,\"%s\":%s}\n", id_text != NULL ? id_text : "null",
-			member, body);
+		len = asprintf(&line, "{\"jsonrpc\":\"2.0\",\"id\":%s,\"%s\":%s}\n",
+			id_text != NULL ? id_text : "null", member, body);
 	cJSON_free(id_text);
 	cJSON_free(body);
 	*out_len = len < 0 ? 0 : (size_t)len;
@@ -152,7 +154,8 @@ char *rpc_format_event(const cJSON *params, size_t *out_len)
 	int len = -1;
 
 	if (body != NULL)
-		len = asprintf(&line, "{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":%s}\n", body);
+		len = asprintf(
+			&line, "{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":%s}\n", body);
 	cJSON_free(body);
 	*out_len = len < 0 ? 0 : (size_t)len;
 	return len < 0 ? NULL : line;

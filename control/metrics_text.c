@@ -2,8 +2,8 @@
 /* What the metrics are. Names and units by OpenMetrics: base units, counters end in _total. */
 #include <inttypes.h>
 
-#include "control/loop.h"
 #include "control/instance.h"
+#include "control/loop.h"
 #include "control/metrics.h"
 #include "control/server.h"
 #include "control/state.h"
@@ -37,21 +37,27 @@ static void write_ports(struct evbuffer *out)
 		const char *name, *help;
 		size_t offset;
 	} rows[] = {
-		{ "leat_port_receive_packets", "Packets received.", offsetof(struct port_stats, rx_pkts) },
-		{ "leat_port_receive_bytes", "Bytes received.", offsetof(struct port_stats, rx_bytes) },
-		{ "leat_port_transmit_packets", "Packets sent.", offsetof(struct port_stats, tx_pkts) },
-		{ "leat_port_transmit_bytes", "Bytes sent.", offsetof(struct port_stats, tx_bytes) },
+		{ "leat_port_receive_packets", "Packets received.",
+			offsetof(struct port_stats, rx_pkts) },
+		{ "leat_port_receive_bytes", "Bytes received.",
+			offsetof(struct port_stats, rx_bytes) },
+		{ "leat_port_transmit_packets", "Packets sent.",
+			offsetof(struct port_stats, tx_pkts) },
+		{ "leat_port_transmit_bytes", "Bytes sent.",
+			offsetof(struct port_stats, tx_bytes) },
 	};
 	struct port_stats stats;
 
 	for (size_t row = 0; row < sizeof(rows) / sizeof(rows[0]); row++) {
 		family(out, rows[row].name, "counter", rows[row].help);
-		for (const struct port *port = port_next(NULL); port != NULL; port = port_next(port)) {
+		for (const struct port *port = port_next(NULL); port != NULL;
+			port = port_next(port)) {
 			uint64_t value;
 
 			port_stats_sum(port, &stats);
 			memcpy(&value, (const char *)&stats + rows[row].offset, sizeof(value));
-			evbuffer_add_printf(out, "%s_total{port=\"%s\"} %" PRIu64 "\n", rows[row].name, port->name, value);
+			evbuffer_add_printf(out, "%s_total{port=\"%s\"} %" PRIu64 "\n",
+				rows[row].name, port->name, value);
 		}
 	}
 	family(out, "leat_port_drops", "counter", "Packets discarded, by reason.");
@@ -59,12 +65,16 @@ static void write_ports(struct evbuffer *out)
 		port_stats_sum(port, &stats);
 		for (int reason = 1; reason < DROP_N; reason++)
 			if (stats.drops[reason] > 0)
-				evbuffer_add_printf(out, "leat_port_drops_total{port=\"%s\",reason=\"%s\"} %" PRIu64 "\n",
-					port->name, drop_name((enum drop_reason)reason), stats.drops[reason]);
+				evbuffer_add_printf(out,
+					"leat_port_drops_total{port=\"%s\",reason=\"%s\"} %" PRIu64
+					"\n",
+					port->name, drop_name((enum drop_reason)reason),
+					stats.drops[reason]);
 	}
 	family(out, "leat_port_up", "gauge", "1 if the far side is there.");
 	for (const struct port *port = port_next(NULL); port != NULL; port = port_next(port))
-		evbuffer_add_printf(out, "leat_port_up{port=\"%s\"} %d\n", port->name, port->ops->is_up(port));
+		evbuffer_add_printf(
+			out, "leat_port_up{port=\"%s\"} %d\n", port->name, port->ops->is_up(port));
 }
 
 static void write_memory(struct evbuffer *out)
@@ -87,7 +97,8 @@ void metrics_write(struct evbuffer *out)
 	struct route_stats routes;
 
 	family(out, "leat_build", "info", "Version of leatd.");
-	evbuffer_add_printf(out, "leat_build_info{version=\"" LEAT_VERSION "\",instance=\"%s\"} 1\n", instance.name);
+	evbuffer_add_printf(out,
+		"leat_build_info{version=\"" LEAT_VERSION "\",instance=\"%s\"} 1\n", instance.name);
 	gauge(out, "leat_ready", "1 when everything has been restored.", instance.is_ready);
 	gauge(out, "leat_uptime_seconds", "Time since the start.",
 		(loop_now_ns() - instance.started_ns) / 1000000000ull);

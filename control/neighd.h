@@ -11,19 +11,20 @@
 #include "datapath/base/addr.h"
 #include "datapath/pipeline/port.h"
 
-#define NEIGHD_HOLD_MAX 16u	   /* packets a neighbour or tunnel */
+#define NEIGHD_HOLD_MAX 16u /* packets a neighbour or tunnel */
 #define NEIGHD_HOLD_TOTAL_MAX 4096u
-#define NEIGHD_RETRY_NS 1000000000ull	    /* RFC 4861 s. 10: RETRANS_TIMER */
-#define NEIGHD_PROBES_MAX 3u		    /* MAX_MULTICAST_SOLICIT, MAX_UNICAST_SOLICIT */
-#define NEIGHD_REACHABLE_NS 30000000000ull  /* REACHABLE_TIME */
-#define NEIGHD_FAILED_NS 60000000000ull	    /* forgotten when nobody has asked for so long */
+#define NEIGHD_RETRY_NS 1000000000ull	   /* RFC 4861 s. 10: RETRANS_TIMER */
+#define NEIGHD_PROBES_MAX 3u		   /* MAX_MULTICAST_SOLICIT, MAX_UNICAST_SOLICIT */
+#define NEIGHD_REACHABLE_NS 30000000000ull /* REACHABLE_TIME */
+#define NEIGHD_FAILED_NS 60000000000ull	   /* forgotten when nobody has asked for so long */
 
 /* After punt_init() and workers_start(). 0 or -errno. */
 int neighd_init(void);
 void neighd_fini(void);
 
 /* 0 or -ENOSPC. */
-int neighd_set_static(const struct port *port, const struct ip_addr *addr, const struct rte_ether_addr *mac);
+int neighd_set_static(
+	const struct port *port, const struct ip_addr *addr, const struct rte_ether_addr *mac);
 
 /* Removes an entry; its held packets are dropped. */
 void neighd_forget(uint32_t idx);

@@ -60,7 +60,8 @@ static void resolve(uint32_t idx)
 	if (tunnel_resolve(idx, hop) < 0)
 		log_warn("tunnel", "no path left name=%s", tunnel->name);
 	gen_publish();
-	log_debug("tunnel", "%s name=%s", hop != PATH_NONE ? "resolved" : "unresolved", tunnel->name);
+	log_debug(
+		"tunnel", "%s name=%s", hop != PATH_NONE ? "resolved" : "unresolved", tunnel->name);
 	if (path_of(tunnel) != PATH_NONE)
 		hold_release(HOLD_TUNNEL, idx);
 }
@@ -132,7 +133,8 @@ void neighd_tunnel_tick(void)
 {
 	uint32_t end = tick_at + TUNNELS_PER_TICK, idx;
 
-	for (idx = tunnel_next(tick_at); idx != TUNNEL_NONE && idx < end; idx = tunnel_next(idx + 1))
+	for (idx = tunnel_next(tick_at); idx != TUNNEL_NONE && idx < end;
+		idx = tunnel_next(idx + 1))
 		if (must_resolve(tunnel_at(idx)))
 			resolve(idx);
 	tick_at = idx == TUNNEL_NONE ? 0 : end;

@@ -7,7 +7,7 @@
 
 struct netns_ref {
 	int fd;
-	uint64_t inode;	 /* the namespace's identity while it lives */
+	uint64_t inode; /* the namespace's identity while it lives */
 	char path[256]; /* where it is bound, or "" */
 };
 

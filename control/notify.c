@@ -23,8 +23,9 @@ void notify_send(const char *text)
 	if (path[0] == '@') /* abstract */
 		addr.sun_path[0] = '\0';
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || sendto(fd, text, strlen(text), MSG_NOSIGNAL, (const struct sockaddr *)&addr,
-			      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0)
+	if (fd < 0 ||
+		sendto(fd, text, strlen(text), MSG_NOSIGNAL, (const struct sockaddr *)&addr,
+			(socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0)
 		log_warn("leatd", "cannot reach the service manager socket=%s", path);
 	if (fd >= 0)
 		close(fd);

@@ -25,7 +25,8 @@ void object_port_down(struct port *port);
 
 /* Adds an endpoint behind the port, touches what the address was reached by before, and routes it in the node's kernel.
  * As endpoint_add(); errbuf has a sentence. */
-int object_endpoint_add(struct port *port, const struct endpoint_config *cfg, char *errbuf, size_t errlen);
+int object_endpoint_add(
+	struct port *port, const struct endpoint_config *cfg, char *errbuf, size_t errlen);
 void object_endpoint_del(uint32_t idx);
 
 /* Whether the port's MAC was configured. */

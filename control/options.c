@@ -27,23 +27,32 @@ enum {
 
 static const struct argp_option options[] = {
 	{ "instance", 'i', "NAME", 0, "name of this instance (default: default)", 0 },
-	{ "cores", 'c', "LIST", 0, "CPUs of the workers, one each: 2,4-6 (default: the last one that may be used)", 0 },
+	{ "cores", 'c', "LIST", 0,
+		"CPUs of the workers, one each: 2,4-6 (default: the last one that may be used)",
+		0 },
 	{ "config", 'f', "FILE", 0, "calls to apply at start: JSON list of {method, params}", 0 },
 	{ "check", OPT_CHECK, "FILE", 0, "only check such a file", 0 },
-	{ "purge", OPT_PURGE, NULL, 0, "remove everything that the instance has left behind, then exit", 0 },
-	{ "mem", OPT_MEM, "MB", 0, "hugepage memory taken at start on each node with a worker (default: as needed)", 0 },
-	{ "no-huge", OPT_NO_HUGE, NULL, 0, "ordinary pages instead of hugepages: slow, for tests", 0 },
+	{ "purge", OPT_PURGE, NULL, 0,
+		"remove everything that the instance has left behind, then exit", 0 },
+	{ "mem", OPT_MEM, "MB", 0,
+		"hugepage memory taken at start on each node with a worker (default: as needed)",
+		0 },
+	{ "no-huge", OPT_NO_HUGE, NULL, 0, "ordinary pages instead of hugepages: slow, for tests",
+		0 },
 	{ "flows", OPT_FLOWS, "N", 0, "connections that the table holds (default: 1000000)", 0 },
-	{ "mbufs", OPT_MBUFS, "N", 0, "packet buffers a node (default: 65536, fewer if hugepages are short)", 0 },
+	{ "mbufs", OPT_MBUFS, "N", 0,
+		"packet buffers a node (default: 65536, fewer if hugepages are short)", 0 },
 	{ "metrics", OPT_METRICS, "ADDRESS:PORT", 0, "serve metrics over TCP too", 0 },
 	{ "pci", OPT_PCI, "ADDRESS", 0, "PCI device that ports may use; may be given again", 0 },
 	{ "log-level", OPT_LOG_LEVEL, "LEVEL", 0, "err, warn, info (default) or debug", 0 },
 	{ "log-format", OPT_LOG_FORMAT, "FORMAT", 0, "text (default) or json", 0 },
-	{ "eal-arg", OPT_EAL_ARG, "ARG", 0, "further argument for DPDK's EAL; may be given again", 0 },
+	{ "eal-arg", OPT_EAL_ARG, "ARG", 0, "further argument for DPDK's EAL; may be given again",
+		0 },
 	{ 0 },
 };
 
-static unsigned long number(struct argp_state *state, const char *option, const char *text, unsigned long max)
+static unsigned long number(
+	struct argp_state *state, const char *option, const char *text, unsigned long max)
 {
 	char *end;
 	unsigned long value = strtoul(text, &end, 10);
@@ -70,7 +79,8 @@ static void parse_cores(struct argp_state *state, const char *text, struct optio
 			argp_error(state, "--cores must be a list like 2,4-6, not \"%s\"", text);
 		for (; first <= last; first++) {
 			if (out->n_cores == EAL_WORKERS_MAX)
-				argp_error(state, "--cores: no more than %d workers", EAL_WORKERS_MAX);
+				argp_error(
+					state, "--cores: no more than %d workers", EAL_WORKERS_MAX);
 			out->cores[out->n_cores++] = (unsigned int)first;
 		}
 		at = *end == ',' ? end + 1 : end;
@@ -89,7 +99,8 @@ static void parse_log_level(struct argp_state *state, const char *text)
 		log_set_level((enum log_level)level);
 }
 
-static void append(struct argp_state *state, const char *option, const char **list, unsigned int *io_n, const char *text)
+static void append(struct argp_state *state, const char *option, const char **list,
+	unsigned int *io_n, const char *text)
 {
 	if (*io_n == OPTIONS_EXTRA_MAX)
 		argp_error(state, "--%s: given too often", option);
@@ -172,7 +183,8 @@ void options_parse(int argc, char **argv, struct options *out)
 {
 	const struct argp argp = { .options = options,
 		.parser = parse,
-		.doc = "leatd: the daemon of leat, a userspace virtual switch and router for container hosts." };
+		.doc = "leatd: the daemon of leat, a userspace virtual switch and router for "
+		       "container hosts." };
 
 	*out = (struct options){ .instance = LEAT_INSTANCE_DEFAULT };
 	argp_err_exit_status = 2;

@@ -44,13 +44,14 @@ int server_listen(const char *path, mode_t mode)
 	mode_t mask;
 	int fd, rc;
 
-	if (snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path) >= (int)sizeof(addr.sun_path))
+	if (snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path) >=
+		(int)sizeof(addr.sun_path))
 		return -ENAMETOOLONG;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
 	mask = umask(0177); /* nobody gets in before mode and group are set */
-	unlink(path); /* the instance's lock is held: nobody else listens here */
+	unlink(path);	    /* the instance's lock is held: nobody else listens here */
 	if (bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0 || chmod(path, mode) < 0 ||
 		(geteuid() == 0 && chown(path, 0, leat_gid()) < 0) || listen(fd, 1024) < 0) {
 		rc = -errno;
@@ -111,7 +112,8 @@ static void on_accept(evutil_socket_t fd, short what, void *arg)
 			return;
 		if (getsockopt(client_fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0 ||
 			!is_permitted(client_fd, &cred)) {
-			refuse(client_fd, LEAT_ERR_PERMISSION, "only root and members of group leat may connect");
+			refuse(client_fd, LEAT_ERR_PERMISSION,
+				"only root and members of group leat may connect");
 			continue;
 		}
 		if (server_stats.n_clients >= SERVER_CLIENTS_MAX) {
@@ -132,7 +134,8 @@ static void update_event_mask(void)
 	const struct conn *conn;
 
 	event_mask = 0;
-	TAILQ_FOREACH(conn, &conns, link) event_mask |= conn->event_mask;
+	TAILQ_FOREACH(conn, &conns, link)
+		event_mask |= conn->event_mask;
 }
 
 void server_conn_closed(struct conn *conn)
@@ -156,8 +159,9 @@ static unsigned int tick_idle_lines(void)
 	last_ns = now_ns;
 	for (conn = TAILQ_FIRST(&conns); conn != NULL; conn = next) {
 		next = TAILQ_NEXT(conn, link);
-		if (conn->line_since_ns != 0 && conn->in_len > 0 && conn->n_calls == 0 && !conn->is_closing &&
-			conn->in_scanned == conn->in_len && now_ns - conn->line_since_ns > SERVER_IDLE_LINE_NS)
+		if (conn->line_since_ns != 0 && conn->in_len > 0 && conn->n_calls == 0 &&
+			!conn->is_closing && conn->in_scanned == conn->in_len &&
+			now_ns - conn->line_since_ns > SERVER_IDLE_LINE_NS)
 			server_conn_closed(conn);
 	}
 	return 0;
@@ -167,7 +171,8 @@ static void on_state_synced(int rc)
 {
 	struct conn *conn;
 
-	TAILQ_FOREACH(conn, &conns, link) conn_synced(conn, state_synced(), rc);
+	TAILQ_FOREACH(conn, &conns, link)
+		conn_synced(conn, state_synced(), rc);
 }
 
 int server_start(const char *path)
@@ -243,8 +248,7 @@ void event_emit(const char *kind, cJSON *params)
 	cJSON_Delete(params);
 	if (line == NULL)
 		return;
-	TAILQ_FOREACH(conn, &conns, link)
-	{
+	TAILQ_FOREACH(conn, &conns, link) {
 		if (!(conn->event_mask & (1u << idx)) || conn->is_closing)
 			continue;
 		if (evbuffer_get_length(conn->out) > SERVER_EVENTS_HIGH) {

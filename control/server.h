@@ -12,8 +12,8 @@
 
 #define SERVER_CLIENTS_MAX 512u
 #define SERVER_LINE_MAX (1u << 20)
-#define SERVER_PENDING_MAX 128u	     /* unanswered calls of one client */
-#define SERVER_OUT_HIGH (1u << 20)   /* unread answers above which a client is not served */
+#define SERVER_PENDING_MAX 128u	      /* unanswered calls of one client */
+#define SERVER_OUT_HIGH (1u << 20)    /* unread answers above which a client is not served */
 #define SERVER_EVENTS_HIGH (1u << 20) /* unread output above which events are lost (and counted) */
 #define SERVER_IDLE_LINE_NS 30000000000ull /* a begun line must be completed in this time */
 

@@ -77,7 +77,8 @@ static void load_line(void *arg, char *text, size_t len)
 		counts.n_bad++;
 		log_warn("state", "saved line without calls");
 	}
-	cJSON_ArrayForEach(call, calls) load_call(call);
+	cJSON_ArrayForEach(call, calls)
+		load_call(call);
 	cJSON_Delete(line);
 }
 
@@ -91,8 +92,8 @@ static void compact_work(evutil_socket_t fd, short what, void *arg)
 	(void)arg;
 	while ((item = store_next(store, compaction.class, compaction.seq)) != NULL) {
 		char *line = NULL;
-		int len = asprintf(&line, "{\"calls\":[{\"method\":\"%s\",\"params\":%s}]}", item->method->name,
-			item->params);
+		int len = asprintf(&line, "{\"calls\":[{\"method\":\"%s\",\"params\":%s}]}",
+			item->method->name, item->params);
 
 		compaction.class = item->method->class;
 		compaction.seq = item->seq;
@@ -152,8 +153,9 @@ int state_open(const char *dir)
 	}
 	counts.n_bad += report.n_bad;
 	if (report.n_bad > 0)
-		log_err("state", "damaged lines skipped, the file is kept as %s/state.journal.bad n=%zu", dir,
-			report.n_bad);
+		log_err("state",
+			"damaged lines skipped, the file is kept as %s/state.journal.bad n=%zu",
+			dir, report.n_bad);
 	if (report.is_torn)
 		log_info("state", "the last line was cut off and had not been acknowledged");
 	synced = 0;
@@ -219,7 +221,8 @@ static void replay_done(struct call *call, void *arg)
 		item = store_find(store, key);
 		if (item != NULL)
 			item->is_failed = true;
-		log_warn("state", "not restored object=\"%s\" reason=\"%s\"", key, call->err.reason);
+		log_warn(
+			"state", "not restored object=\"%s\" reason=\"%s\"", key, call->err.reason);
 	}
 	call_destroy(call);
 	event_active(replay.work, EV_TIMEOUT, 0);

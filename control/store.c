@@ -75,7 +75,8 @@ struct store_item *store_find(struct store *store, const char *key)
 	return NULL;
 }
 
-struct store_item *store_set(struct store *store, const char *key, const struct method *method, const char *params)
+struct store_item *store_set(
+	struct store *store, const char *key, const struct method *method, const char *params)
 {
 	struct store_item *item = store_find(store, key);
 	char *copy = strdup(params);
@@ -123,7 +124,8 @@ struct store_item *store_next(struct store *store, enum object_class class, uint
 	struct store_item *item = RB_ROOT(&store->order), *best = NULL;
 
 	while (item != NULL) {
-		bool is_after = item->method->class > class || (item->method->class == class && item->seq > seq);
+		bool is_after = item->method->class > class ||
+			(item->method->class == class && item->seq > seq);
 
 		if (is_after)
 			best = item;

@@ -20,8 +20,8 @@ struct store_item {
 	RB_ENTRY(store_item) by_key, by_order;
 	const struct method *method; /* the one that creates the object */
 	uint64_t seq;		     /* order of creation */
-	bool is_failed;		     /* could not be brought back at start; kept until it is removed */
-	char *params;		     /* JSON text */
+	bool is_failed; /* could not be brought back at start; kept until it is removed */
+	char *params;	/* JSON text */
 	char key[];
 };
 
@@ -31,7 +31,8 @@ struct store *store_create(void);
 void store_destroy(struct store *store);
 
 /* Adds or replaces; params is JSON text, copied. NULL when memory ran out. */
-struct store_item *store_set(struct store *store, const char *key, const struct method *method, const char *params);
+struct store_item *store_set(
+	struct store *store, const char *key, const struct method *method, const char *params);
 
 /* Whether there was one. */
 bool store_del(struct store *store, const char *key);

@@ -55,8 +55,8 @@ static struct txn *txn_find(const struct call *call, const char *id)
 	struct txn *txn;
 
 	TAILQ_FOREACH(txn, &txns, link)
-	if (txn->conn == call->conn && !txn->is_committing && strcmp(txn->id, id) == 0)
-		return txn;
+		if (txn->conn == call->conn && !txn->is_committing && strcmp(txn->id, id) == 0)
+			return txn;
 	return NULL;
 }
 
@@ -79,7 +79,8 @@ static int txn_add_one(struct txn *txn, cJSON *json, struct leat_error *err)
 	if (rc == 0 && !(method->flags & (METHOD_SETS | METHOD_REMOVES)))
 		rc = schema_error(err, LEAT_ERR_PARAMS, NULL, "%s changes nothing", method->name);
 	if (rc == 0 && method->flags & METHOD_SLOW)
-		rc = schema_error(err, LEAT_ERR_PARAMS, NULL, "%s cannot be part of a transaction", method->name);
+		rc = schema_error(err, LEAT_ERR_PARAMS, NULL, "%s cannot be part of a transaction",
+			method->name);
 	if (rc != 0)
 		rpc_request_fini(&txn->calls[txn->len]);
 	else
@@ -92,7 +93,8 @@ static void name_call(struct leat_error *err, size_t idx)
 {
 	char field[sizeof(err->field)], reason[sizeof(err->reason)];
 
-	snprintf(field, sizeof(field), "calls[%zu]%s%.90s", idx, err->field[0] != '\0' ? "." : "", err->field);
+	snprintf(field, sizeof(field), "calls[%zu]%s%.90s", idx, err->field[0] != '\0' ? "." : "",
+		err->field);
 	snprintf(reason, sizeof(reason), "call %zu: %.480s", idx, err->reason);
 	memcpy(err->field, field, sizeof(field));
 	memcpy(err->reason, reason, sizeof(reason));
@@ -111,7 +113,8 @@ static void txn_finish(struct txn *txn, const struct leat_error *err)
 		rc = changes_save(&txn->changes, &ticket);
 		if (rc < 0)
 			schema_error(&own, LEAT_ERR_RESOURCES, NULL,
-				"nothing was changed: cannot write the state file: %s", strerror(-rc));
+				"nothing was changed: cannot write the state file: %s",
+				strerror(-rc));
 	}
 	if (own.code != LEAT_OK)
 		changes_undo(&txn->changes);
@@ -138,8 +141,8 @@ static void on_work(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	(void)arg;
 	TAILQ_FOREACH(txn, &txns, link)
-	if (txn->is_committing)
-		break;
+		if (txn->is_committing)
+			break;
 	if (txn == NULL)
 		return;
 	while (txn->next < txn->len && err.code == LEAT_OK && loop_now_ns() < end_ns) {
@@ -162,10 +165,10 @@ static void on_work(evutil_socket_t fd, short what, void *arg)
 	else
 		gen_publish();
 	TAILQ_FOREACH(txn, &txns, link)
-	if (txn->is_committing) {
-		event_active(work, EV_TIMEOUT, 0);
-		break;
-	}
+		if (txn->is_committing) {
+			event_active(work, EV_TIMEOUT, 0);
+			break;
+		}
 }
 
 static void txn_commit(struct txn *txn)
@@ -215,11 +218,13 @@ static void handle_begin(struct call *call)
 	struct txn *txn;
 	unsigned int n = 0;
 
-	TAILQ_FOREACH(txn, &txns, link) n += txn->conn == call->conn;
+	TAILQ_FOREACH(txn, &txns, link)
+		n += txn->conn == call->conn;
 	txn = n < TXN_PER_CONN_MAX ? txn_create(call->conn) : NULL;
 	if (txn == NULL) {
 		cJSON_Delete(result);
-		call_fail(call, LEAT_ERR_LIMIT, NULL, "no more than %u transactions a connection", TXN_PER_CONN_MAX);
+		call_fail(call, LEAT_ERR_LIMIT, NULL, "no more than %u transactions a connection",
+			TXN_PER_CONN_MAX);
 		return;
 	}
 	cJSON_AddStringToObject(result, "txn", txn->id);
@@ -234,11 +239,13 @@ static void handle_add(struct call *call)
 	size_t before;
 
 	if (txn == NULL) {
-		call_fail(call, LEAT_ERR_NOT_FOUND, "txn", "this connection has no transaction %s", req->txn);
+		call_fail(call, LEAT_ERR_NOT_FOUND, "txn", "this connection has no transaction %s",
+			req->txn);
 		return;
 	}
 	if (txn->len + req->calls.len > TXN_CALLS_MAX) {
-		call_fail(call, LEAT_ERR_LIMIT, "calls", "no more than %u calls a transaction", TXN_CALLS_MAX);
+		call_fail(call, LEAT_ERR_LIMIT, "calls", "no more than %u calls a transaction",
+			TXN_CALLS_MAX);
 		return;
 	}
 	before = txn->len;
@@ -263,7 +270,8 @@ static void handle_commit(struct call *call)
 	struct txn *txn = txn_find(call, req->txn);
 
 	if (txn == NULL) {
-		call_fail(call, LEAT_ERR_NOT_FOUND, "txn", "this connection has no transaction %s", req->txn);
+		call_fail(call, LEAT_ERR_NOT_FOUND, "txn", "this connection has no transaction %s",
+			req->txn);
 		return;
 	}
 	txn->commit = call;
@@ -276,7 +284,8 @@ static void handle_abort(struct call *call)
 	struct txn *txn = txn_find(call, req->txn);
 
 	if (txn == NULL) {
-		call_fail(call, LEAT_ERR_NOT_FOUND, "txn", "this connection has no transaction %s", req->txn);
+		call_fail(call, LEAT_ERR_NOT_FOUND, "txn", "this connection has no transaction %s",
+			req->txn);
 		return;
 	}
 	txn_destroy(txn);

@@ -20,7 +20,8 @@
 	}
 
 struct portmgr_config {
-	unsigned int n_workers; /* 1…63: each port gets a statistics block for each, on its node, and one (index
+	unsigned int
+		n_workers; /* 1…63: each port gets a statistics block for each, on its node, and one (index
 				   n_workers) for the control thread */
 	/* Called after publishing and before unpublishing; may be NULL. attach: 0, or -errno with a sentence, which
 	 * port_create() then fails with. Control thread. */

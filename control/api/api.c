@@ -167,12 +167,15 @@ int api_compare_stored(const struct call *call, const char **out_field)
 		return LEAT_ERR_CONFLICT;
 	stored = cJSON_Parse(item->params);
 	/* Only what the call gives is compared: what it leaves out was resolved or defaulted before. */
-	for (const struct field *field = method->fields; field->name != NULL && rc == LEAT_OK; field++) {
-		const cJSON *given = cJSON_GetObjectItemCaseSensitive(call->rpc.params, field->name);
+	for (const struct field *field = method->fields; field->name != NULL && rc == LEAT_OK;
+		field++) {
+		const cJSON *given = cJSON_GetObjectItemCaseSensitive(
+			call->rpc.params, field->name);
 
 		if (given == NULL || field->flags & FIELD_FLAG)
 			continue;
-		if (!cJSON_Compare(given, cJSON_GetObjectItemCaseSensitive(stored, field->name), true)) {
+		if (!cJSON_Compare(
+			    given, cJSON_GetObjectItemCaseSensitive(stored, field->name), true)) {
 			*out_field = field->name;
 			rc = LEAT_ERR_CONFLICT;
 		}
@@ -181,7 +184,8 @@ int api_compare_stored(const struct call *call, const char **out_field)
 	return rc;
 }
 
-bool api_add_may_go_on(struct call *call, bool is_there, bool exist_ok, const char *what, const char *name)
+bool api_add_may_go_on(
+	struct call *call, bool is_there, bool exist_ok, const char *what, const char *name)
 {
 	const char *field;
 
@@ -192,7 +196,8 @@ bool api_add_may_go_on(struct call *call, bool is_there, bool exist_ok, const ch
 	} else if (api_compare_stored(call, &field) == LEAT_OK) {
 		call_unchanged(call, NULL);
 	} else {
-		call_fail(call, LEAT_ERR_EXISTS, field, "%s %s exists already and is different", what, name);
+		call_fail(call, LEAT_ERR_EXISTS, field, "%s %s exists already and is different",
+			what, name);
 	}
 	return false;
 }

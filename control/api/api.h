@@ -7,8 +7,9 @@
 #include "control/client/req.h"
 #include "datapath/base/addr.h"
 
-extern const struct api_handler api_sys[], api_config[], api_port[], api_endpoint[], api_attach[], api_zone[], api_route[],
-	api_neigh[], api_tunnel[], api_flow[], api_show[], api_observe[], api_metrics[];
+extern const struct api_handler api_sys[], api_config[], api_port[], api_endpoint[], api_attach[],
+	api_zone[], api_route[], api_neigh[], api_tunnel[], api_flow[], api_show[], api_observe[],
+	api_metrics[];
 extern const struct api_handler api_txn[], api_event[];
 
 static inline struct ip_addr api_ip(const struct schema_ip *ip)
@@ -67,7 +68,8 @@ uint64_t api_cursor_number(const char *cursor);
 int api_compare_stored(const struct call *call, const char **out_field);
 
 /* Common start of an "add": true if the call goes on; else it has been finished (exists: unchanged or failed). */
-bool api_add_may_go_on(struct call *call, bool is_there, bool exist_ok, const char *what, const char *name);
+bool api_add_may_go_on(
+	struct call *call, bool is_there, bool exist_ok, const char *what, const char *name);
 
 /* Ends a "del" whose object is not there. True: it is only in the state (it could not be restored): the caller ends the
  * call with success, which removes it there too. */

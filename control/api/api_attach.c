@@ -66,7 +66,8 @@ static bool is_repeated(struct call *call, const struct req_attach *req)
 	if (!req->exist_ok)
 		call_fail(call, LEAT_ERR_EXISTS, "id", "endpoint %s exists already", req->id);
 	else if (api_compare_stored(call, &field) != LEAT_OK)
-		call_fail(call, LEAT_ERR_EXISTS, field, "endpoint %s exists already and is different", req->id);
+		call_fail(call, LEAT_ERR_EXISTS, field,
+			"endpoint %s exists already and is different", req->id);
 	else
 		call_unchanged(call, result_json(req, port_by_id(endpoint_at(idx)->port_id)));
 	return true;
@@ -80,16 +81,20 @@ static bool check_request(struct call *call, const struct req_attach *req)
 		return false;
 	if (req->kind == REQ_ATTACH_VHOST_USER && (req->netns != NULL || call->n_fds > 0)) {
 		/* harmless: a vhost-user pod needs no namespace */
-	} else if (req->kind == REQ_ATTACH_TAP && req->netns == NULL && call->n_fds == 0 && req->netns_id == 0) {
-		call_fail(call, LEAT_ERR_PARAMS, "netns", "netns is required for a tap: a path, or a descriptor sent along");
+	} else if (req->kind == REQ_ATTACH_TAP && req->netns == NULL && call->n_fds == 0 &&
+		req->netns_id == 0) {
+		call_fail(call, LEAT_ERR_PARAMS, "netns",
+			"netns is required for a tap: a path, or a descriptor sent along");
 		return false;
 	}
 	if (api_mode(req->vhost.mode, 0660, &mode) < 0) {
-		call_fail(call, LEAT_ERR_PARAMS, "vhost.mode", "vhost.mode must be octal, like 0660");
+		call_fail(
+			call, LEAT_ERR_PARAMS, "vhost.mode", "vhost.mode must be octal, like 0660");
 		return false;
 	}
 	if (req->ifname != NULL && (req->ifname[0] == '\0' || strlen(req->ifname) >= IFNAMSIZ)) {
-		call_fail(call, LEAT_ERR_PARAMS, "ifname", "ifname must have 1 to %d characters", IFNAMSIZ - 1);
+		call_fail(call, LEAT_ERR_PARAMS, "ifname", "ifname must have 1 to %d characters",
+			IFNAMSIZ - 1);
 		return false;
 	}
 	return true;
@@ -108,8 +113,8 @@ static void handle_attach(struct call *call)
 	if (req->kind == REQ_ATTACH_TAP) {
 		rc = netns_ref_open(&ns, call_take_fd(call), req->netns, (uint64_t)req->netns_id);
 		if (rc < 0) {
-			call_fail(call, LEAT_ERR_NOT_FOUND, "netns", "the network namespace cannot be opened: %s",
-				strerror(-rc));
+			call_fail(call, LEAT_ERR_NOT_FOUND, "netns",
+				"the network namespace cannot be opened: %s", strerror(-rc));
 			return;
 		}
 	}
@@ -164,7 +169,8 @@ static void handle_detach(struct call *call)
 
 		rpc_request_fini(&stored);
 		if (!is_attached) {
-			call_fail(call, LEAT_ERR_CONFLICT, "id", "endpoint %s was not attached: use endpoint.del", req->id);
+			call_fail(call, LEAT_ERR_CONFLICT, "id",
+				"endpoint %s was not attached: use endpoint.del", req->id);
 			return;
 		}
 		attach_remove(idx);
@@ -184,7 +190,8 @@ static void handle_detach(struct call *call)
 }
 
 /* Addresses that the caller wants must be the endpoint's. */
-static bool check_addresses(struct call *call, const struct req_endpoint_check *req, const struct endpoint *ep)
+static bool check_addresses(
+	struct call *call, const struct req_endpoint_check *req, const struct endpoint *ep)
 {
 	const struct schema_prefix *addresses = req->addresses.items;
 	char text[SCHEMA_TEXT_MAX];
@@ -195,8 +202,8 @@ static bool check_addresses(struct call *call, const struct req_endpoint_check *
 		memcpy(addr.b, addresses[i].b, sizeof(addr.b));
 		if (endpoint_owns(ep, &addr))
 			continue;
-		call_fail(call, LEAT_ERR_NOT_FOUND, "addresses", "endpoint %s has no address %s", req->id,
-			schema_prefix_format(&addresses[i], text));
+		call_fail(call, LEAT_ERR_NOT_FOUND, "addresses", "endpoint %s has no address %s",
+			req->id, schema_prefix_format(&addresses[i], text));
 		return false;
 	}
 	return true;
@@ -224,7 +231,8 @@ static void handle_check(struct call *call)
 	rc = attach_check(stored.req.data, idx, call_take_fd(call), req->netns, req->ifname, &err);
 	rpc_request_fini(&stored);
 	if (rc < 0)
-		call_fail(call, rc == -EINVAL ? LEAT_ERR_CONFLICT : api_errno_code(rc), err.field, "%s", err.reason);
+		call_fail(call, rc == -EINVAL ? LEAT_ERR_CONFLICT : api_errno_code(rc), err.field,
+			"%s", err.reason);
 	else
 		call_ok(call, NULL);
 }

@@ -16,7 +16,8 @@ static void handle_dump(struct call *call)
 	int64_t left = req->limit;
 
 	if (req->cursor != NULL && sscanf(req->cursor, "%u.%" SCNu64, &class, &seq) != 2) {
-		call_fail(call, LEAT_ERR_PARAMS, "cursor", "cursor must be the \"next\" of the answer before");
+		call_fail(call, LEAT_ERR_PARAMS, "cursor",
+			"cursor must be the \"next\" of the answer before");
 		return;
 	}
 	result = cJSON_CreateObject();

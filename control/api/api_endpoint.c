@@ -25,7 +25,8 @@ static struct rte_ether_addr choose_mac(const struct req_endpoint *req, const st
 
 	if (req->mac.is_set)
 		return api_mac(&req->mac);
-	if (strcmp(port->ops->kind, "tap") == 0 || port->n_addrs > 0 || object_port_has_mac(port->name))
+	if (strcmp(port->ops->kind, "tap") == 0 || port->n_addrs > 0 ||
+		object_port_has_mac(port->name))
 		return port->mac;
 	return mac_from_ip(&first);
 }
@@ -37,7 +38,8 @@ static bool check_port(struct call *call, const struct req_endpoint *req, const 
 	else if (port->role != PORT_ROLE_POD)
 		call_fail(call, LEAT_ERR_CONFLICT, "port", "port %s is no pod port", req->port);
 	else if (port->zone != req->zone)
-		call_fail(call, LEAT_ERR_CONFLICT, "zone", "port %s is in zone %u", req->port, port->zone);
+		call_fail(call, LEAT_ERR_CONFLICT, "zone", "port %s is in zone %u", req->port,
+			port->zone);
 	else
 		return true;
 	return false;
@@ -53,7 +55,8 @@ static void handle_add(struct call *call)
 	int rc;
 
 	if (endpoint_id_is_reserved(call, req->id) ||
-		!api_add_may_go_on(call, endpoint_by_id(req->id) != ENDPOINT_NONE, req->exist_ok, "endpoint", req->id) ||
+		!api_add_may_go_on(call, endpoint_by_id(req->id) != ENDPOINT_NONE, req->exist_ok,
+			"endpoint", req->id) ||
 		!check_port(call, req, port))
 		return;
 	cfg = (struct endpoint_config){
@@ -75,10 +78,12 @@ static void handle_add(struct call *call)
 	for (uint32_t i = 0; i < req->addresses.len; i++)
 		cfg.addrs[i] = api_ip(&addresses[i]);
 	if (port->endpoint_idx == ENDPOINT_NONE)
-		port->mac = cfg.mac; /* no packet is accepted from a port without endpoint: nobody reads it now */
+		port->mac =
+			cfg.mac; /* no packet is accepted from a port without endpoint: nobody reads it now */
 	rc = object_endpoint_add(port, &cfg, errbuf, sizeof(errbuf));
 	if (rc < 0) {
-		call_fail(call, api_errno_code(rc), rc == -EADDRINUSE ? "addresses" : NULL, "%s", errbuf);
+		call_fail(call, api_errno_code(rc), rc == -EADDRINUSE ? "addresses" : NULL, "%s",
+			errbuf);
 		return;
 	}
 	object_port_refs[port->id]++;
@@ -102,7 +107,8 @@ static void handle_del(struct call *call)
 	snprintf(key, sizeof(key), "endpoint %s", req->id);
 	item = store_find(state_store(), key);
 	if (item != NULL && strcmp(item->method->name, "endpoint.add") != 0) {
-		call_fail(call, LEAT_ERR_CONFLICT, "id", "endpoint %s was attached: detach it", req->id);
+		call_fail(call, LEAT_ERR_CONFLICT, "id", "endpoint %s was attached: detach it",
+			req->id);
 		return;
 	}
 	object_port_refs[endpoint_at(idx)->port_id]--;
@@ -139,7 +145,8 @@ static cJSON *endpoint_json(uint32_t idx)
 	for (unsigned int i = 0; i < ep->n_addrs; i++)
 		cJSON_AddItemToArray(list, cJSON_CreateString(ip_format(&ep->addrs[i], text)));
 	api_add_mac(out, "mac", &ep->mac);
-	cJSON_AddNumberToObject(out, "conns", atomic_load_explicit(&ep->n_conns, memory_order_relaxed));
+	cJSON_AddNumberToObject(
+		out, "conns", atomic_load_explicit(&ep->n_conns, memory_order_relaxed));
 	add_limits(out, "from_limits", &ep->limits[ENDPOINT_FROM]);
 	add_limits(out, "to_limits", &ep->limits[ENDPOINT_TO]);
 	return out;

@@ -26,8 +26,8 @@ static void handle_add(struct call *call)
 		return;
 	}
 	idx = neigh_lookup(port->id, &addr);
-	if (!api_add_may_go_on(call, idx != NEIGH_NONE && neigh_at(idx)->state == NEIGH_STATIC, req->exist_ok,
-		    "neighbour", req->port))
+	if (!api_add_may_go_on(call, idx != NEIGH_NONE && neigh_at(idx)->state == NEIGH_STATIC,
+		    req->exist_ok, "neighbour", req->port))
 		return;
 	if (neighd_set_static(port, &addr, &mac) < 0) {
 		call_fail(call, LEAT_ERR_RESOURCES, NULL, "the neighbour table is full");
@@ -46,11 +46,13 @@ static void handle_del(struct call *call)
 	char text[SCHEMA_TEXT_MAX];
 
 	if (idx == NEIGH_NONE) {
-		if (api_del_missing(call, req->missing_ok, "neighbour", schema_ip_format(&req->address, text)))
+		if (api_del_missing(call, req->missing_ok, "neighbour",
+			    schema_ip_format(&req->address, text)))
 			call_ok(call, NULL);
 		return;
 	}
-	if (neigh_at(idx)->state != NEIGH_STATIC) { /* a learned one: asked for again when it is needed */
+	if (neigh_at(idx)->state !=
+		NEIGH_STATIC) { /* a learned one: asked for again when it is needed */
 		neighd_forget(idx);
 		call_unchanged(call, NULL);
 		return;
@@ -71,7 +73,8 @@ static cJSON *neigh_json(const struct neigh *neigh)
 	cJSON_AddStringToObject(out, "state", neigh_state_name((enum neigh_state)state));
 	if (state != NEIGH_PENDING && state != NEIGH_FAILED)
 		api_add_mac(out, "mac", &neigh->mac);
-	cJSON_AddNumberToObject(out, "age_s", (double)((clock_ns() - neigh->changed_ns) / CLOCK_NS_PER_S));
+	cJSON_AddNumberToObject(
+		out, "age_s", (double)((clock_ns() - neigh->changed_ns) / CLOCK_NS_PER_S));
 	return out;
 }
 

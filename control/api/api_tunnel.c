@@ -25,14 +25,17 @@ static bool fill_tunnel(struct call *call, const struct req_tunnel *req, struct 
 		.remote_mac = api_mac(&req->remote_mac),
 	};
 	strlcpy(proto->name, req->name, sizeof(proto->name));
-	if (rte_is_multicast_ether_addr(&proto->remote_mac) || rte_is_zero_ether_addr(&proto->remote_mac)) {
-		call_fail(call, LEAT_ERR_PARAMS, "remote_mac", "remote_mac must be the MAC of the far tunnel end");
+	if (rte_is_multicast_ether_addr(&proto->remote_mac) ||
+		rte_is_zero_ether_addr(&proto->remote_mac)) {
+		call_fail(call, LEAT_ERR_PARAMS, "remote_mac",
+			"remote_mac must be the MAC of the far tunnel end");
 		return false;
 	}
 	if (req->local.is_set) {
 		proto->local = api_ip(&req->local);
 		if (ip_is_v4(&proto->local) != ip_is_v4(&proto->remote)) {
-			call_fail(call, LEAT_ERR_PARAMS, "local", "local and remote must be of one address family");
+			call_fail(call, LEAT_ERR_PARAMS, "local",
+				"local and remote must be of one address family");
 			return false;
 		}
 		if (object_uplink_of(&proto->local) == NULL) {
@@ -59,17 +62,20 @@ static void handle_add(struct call *call)
 	uint32_t idx;
 	int rc;
 
-	if (!api_add_may_go_on(call, tunnel_by_name(req->name) != TUNNEL_NONE, req->exist_ok, "tunnel", req->name) ||
+	if (!api_add_may_go_on(call, tunnel_by_name(req->name) != TUNNEL_NONE, req->exist_ok,
+		    "tunnel", req->name) ||
 		!fill_tunnel(call, req, &proto))
 		return;
 	rc = tunnel_add(&proto, &idx);
 	if (rc == -EEXIST) {
-		call_fail(call, LEAT_ERR_EXISTS, "remote", "there is a tunnel to %s with VNI %u already",
+		call_fail(call, LEAT_ERR_EXISTS, "remote",
+			"there is a tunnel to %s with VNI %u already",
 			ip_format(&proto.remote, text), proto.vni);
 		return;
 	}
 	if (rc < 0) {
-		call_fail(call, LEAT_ERR_RESOURCES, NULL, "no more tunnels: %u is the limit", TUNNEL_TABLE_MAX);
+		call_fail(call, LEAT_ERR_RESOURCES, NULL, "no more tunnels: %u is the limit",
+			TUNNEL_TABLE_MAX);
 		return;
 	}
 	object_port_refs[object_uplink_of(&proto.local)->id]++;
@@ -88,7 +94,8 @@ static void handle_del(struct call *call)
 		return;
 	}
 	if (object_tunnel_refs[idx] > 0) {
-		call_fail(call, LEAT_ERR_BUSY, "name", "tunnel %s has %u routes", req->name, object_tunnel_refs[idx]);
+		call_fail(call, LEAT_ERR_BUSY, "name", "tunnel %s has %u routes", req->name,
+			object_tunnel_refs[idx]);
 		return;
 	}
 	neighd_tunnel_removed(idx);

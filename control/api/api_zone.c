@@ -22,7 +22,8 @@ static void handle_add(struct call *call)
 	char name[24];
 
 	snprintf(name, sizeof(name), "%lld", (long long)req->id);
-	if (api_add_may_go_on(call, zone_item(req->id) != NULL && !call->is_replay, req->exist_ok, "zone", name))
+	if (api_add_may_go_on(call, zone_item(req->id) != NULL && !call->is_replay, req->exist_ok,
+		    "zone", name))
 		call_ok(call, NULL);
 }
 
@@ -43,10 +44,11 @@ static void handle_del(struct call *call)
 		if (req->missing_ok)
 			call_unchanged(call, NULL);
 		else
-			call_fail(call, LEAT_ERR_NOT_FOUND, "id", "there is no zone %lld", (long long)req->id);
+			call_fail(call, LEAT_ERR_NOT_FOUND, "id", "there is no zone %lld",
+				(long long)req->id);
 	} else if (n_ports_in(req->id) > 0 || route_count((uint16_t)req->id) > 0) {
-		call_fail(call, LEAT_ERR_BUSY, "id", "zone %lld has %u ports and %zu routes", (long long)req->id,
-			n_ports_in(req->id), route_count((uint16_t)req->id));
+		call_fail(call, LEAT_ERR_BUSY, "id", "zone %lld has %u ports and %zu routes",
+			(long long)req->id, n_ports_in(req->id), route_count((uint16_t)req->id));
 	} else {
 		call_ok(call, NULL);
 	}
@@ -79,7 +81,8 @@ static void handle_list(struct call *call)
 		api_page_add(&page, zone_json(item));
 	}
 	snprintf(cursor, sizeof(cursor), "%llu", (unsigned long long)seq);
-	api_page_end(call, &page, item != NULL && item->method->class == OBJECT_ZONE ? cursor : NULL);
+	api_page_end(
+		call, &page, item != NULL && item->method->class == OBJECT_ZONE ? cursor : NULL);
 }
 
 const struct api_handler api_zone[] = {

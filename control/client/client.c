@@ -81,8 +81,8 @@ static int socket_path(const char *instance, struct sockaddr_un *out_addr)
 	if (strchr(instance, '/') != NULL)
 		n = snprintf(out_addr->sun_path, sizeof(out_addr->sun_path), "%s", instance);
 	else
-		n = snprintf(out_addr->sun_path, sizeof(out_addr->sun_path), LEAT_RUN_DIR "/%s/control.sock",
-			instance);
+		n = snprintf(out_addr->sun_path, sizeof(out_addr->sun_path),
+			LEAT_RUN_DIR "/%s/control.sock", instance);
 	return n < 0 || (size_t)n >= sizeof(out_addr->sun_path) ? -ENAMETOOLONG : 0;
 }
 
@@ -102,7 +102,8 @@ static int connect_until(int fd, const struct sockaddr_un *addr, long long deadl
 	}
 }
 
-int leat_open(const char *instance, int timeout_ms, struct leat_client **out_client, struct leat_error *err)
+int leat_open(const char *instance, int timeout_ms, struct leat_client **out_client,
+	struct leat_error *err)
 {
 	struct sockaddr_un addr = { 0 };
 	struct leat_client *client;
@@ -120,7 +121,8 @@ int leat_open(const char *instance, int timeout_ms, struct leat_client **out_cli
 	}
 	client->timeout_ms = timeout_ms > 0 ? timeout_ms : LEAT_TIMEOUT_DEFAULT_MS;
 	client->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	rc = client->fd < 0 ? -errno : connect_until(client->fd, &addr, now_ms() + client->timeout_ms);
+	rc = client->fd < 0 ? -errno
+			    : connect_until(client->fd, &addr, now_ms() + client->timeout_ms);
 	if (rc < 0) {
 		fail(err, LEAT_ERR_TRANSPORT, -rc, "cannot reach leatd on %s: %s", addr.sun_path,
 			rc == -ENOENT || rc == -ECONNREFUSED ? "it does not run" : strerror(-rc));
@@ -142,8 +144,8 @@ void leat_close(struct leat_client *client)
 	free(client);
 }
 
-static int send_line(struct leat_client *client, const char *line, size_t len, const int *fds, size_t n_fds,
-	long long deadline_ms)
+static int send_line(struct leat_client *client, const char *line, size_t len, const int *fds,
+	size_t n_fds, long long deadline_ms)
 {
 	union {
 		char buf[CMSG_SPACE(sizeof(int) * LEAT_CLIENT_FDS_MAX)];
@@ -191,9 +193,9 @@ static int recv_object(struct leat_client *client, long long deadline_ms, cJSON 
 	size_t scanned = 0;
 
 	for (;;) {
-		char *end = client->in_len == 0 ?
-			NULL :
-			memchr(client->in + scanned, '\n', client->in_len - scanned);
+		char *end = client->in_len == 0
+			? NULL
+			: memchr(client->in + scanned, '\n', client->in_len - scanned);
 		ssize_t n;
 		int rc;
 
@@ -218,7 +220,8 @@ static int recv_object(struct leat_client *client, long long deadline_ms, cJSON 
 			client->in = in;
 			client->in_size = size;
 		}
-		n = recv(client->fd, client->in + client->in_len, client->in_size - client->in_len, 0);
+		n = recv(client->fd, client->in + client->in_len, client->in_size - client->in_len,
+			0);
 		if (n > 0) {
 			client->in_len += (size_t)n;
 			continue;
@@ -253,8 +256,8 @@ static int error_of(const cJSON *answer, struct leat_error *err)
 	return value;
 }
 
-static int await_answer(struct leat_client *client, unsigned int id, long long deadline_ms, cJSON **out_result,
-	struct leat_error *err)
+static int await_answer(struct leat_client *client, unsigned int id, long long deadline_ms,
+	cJSON **out_result, struct leat_error *err)
 {
 	for (;;) {
 		cJSON *answer, *result;
@@ -262,7 +265,8 @@ static int await_answer(struct leat_client *client, unsigned int id, long long d
 		int rc = recv_object(client, deadline_ms, &answer);
 
 		if (rc < 0)
-			return fail(err, LEAT_ERR_TRANSPORT, -rc, "no answer from leatd: %s", strerror(-rc));
+			return fail(err, LEAT_ERR_TRANSPORT, -rc, "no answer from leatd: %s",
+				strerror(-rc));
 		answer_id = cJSON_GetObjectItemCaseSensitive(answer, "id");
 		if (cJSON_GetObjectItemCaseSensitive(answer, "method") != NULL) {
 			if (client->events == NULL)
@@ -286,8 +290,8 @@ static int await_answer(struct leat_client *client, unsigned int id, long long d
 	}
 }
 
-int leat_call_fds(struct leat_client *client, const char *method, const cJSON *params, const int *fds, size_t n_fds,
-	cJSON **out_result, struct leat_error *err)
+int leat_call_fds(struct leat_client *client, const char *method, const cJSON *params,
+	const int *fds, size_t n_fds, cJSON **out_result, struct leat_error *err)
 {
 	long long deadline_ms = now_ms() + client->timeout_ms;
 	unsigned int id = ++client->next_id;
@@ -301,41 +305,48 @@ int leat_call_fds(struct leat_client *client, const char *method, const cJSON *p
 	if (n_fds > LEAT_CLIENT_FDS_MAX)
 		return fail(err, LEAT_ERR_TRANSPORT, EINVAL, "too many descriptors");
 	text = params != NULL ? cJSON_PrintUnformatted(params) : strdup("{}");
-	len = text == NULL ? -1 :
-			     asprintf(&line, "{\"jsonrpc\":\"2.0\",\"id\":%u,\"method\":\"%s\",\"params\":%s}\n", id,
-				     method, text);
+	len = text == NULL
+		? -1
+		: asprintf(&line,
+			  "{\"jsonrpc\":\"2.0\",\"id\":%u,\"method\":\"%s\",\"params\":%s}\n", id,
+			  method, text);
 	free(text);
 	if (len < 0)
 		return fail(err, LEAT_ERR_TRANSPORT, ENOMEM, "out of memory");
 	if ((size_t)len > LEAT_LINE_MAX) {
 		free(line);
-		return fail(err, LEAT_ERR_LIMIT, 0, "request longer than %u bytes: use a transaction", LEAT_LINE_MAX);
+		return fail(err, LEAT_ERR_LIMIT, 0,
+			"request longer than %u bytes: use a transaction", LEAT_LINE_MAX);
 	}
 	rc = send_line(client, line, (size_t)len, fds, n_fds, deadline_ms);
 	free(line);
 	if (rc < 0)
-		return fail(err, LEAT_ERR_TRANSPORT, -rc, "cannot send to leatd: %s", strerror(-rc));
+		return fail(
+			err, LEAT_ERR_TRANSPORT, -rc, "cannot send to leatd: %s", strerror(-rc));
 	return await_answer(client, id, deadline_ms, out_result, err);
 }
 
-int leat_call(struct leat_client *client, const char *method, const cJSON *params, cJSON **out_result,
-	struct leat_error *err)
+int leat_call(struct leat_client *client, const char *method, const cJSON *params,
+	cJSON **out_result, struct leat_error *err)
 {
 	return leat_call_fds(client, method, params, NULL, 0, out_result, err);
 }
 
-int leat_event_next(struct leat_client *client, int timeout_ms, cJSON **out_event, struct leat_error *err)
+int leat_event_next(
+	struct leat_client *client, int timeout_ms, cJSON **out_event, struct leat_error *err)
 {
 	long long deadline_ms = timeout_ms < 0 ? -1 : now_ms() + timeout_ms;
 
 	for (;;) {
-		cJSON *note = client->events != NULL ? cJSON_DetachItemFromArray(client->events, 0) : NULL;
+		cJSON *note = client->events != NULL ? cJSON_DetachItemFromArray(client->events, 0)
+						     : NULL;
 		int rc = 0;
 
 		if (note == NULL)
 			rc = recv_object(client, deadline_ms, &note);
 		if (rc < 0)
-			return fail(err, LEAT_ERR_TRANSPORT, -rc, "no event from leatd: %s", strerror(-rc));
+			return fail(err, LEAT_ERR_TRANSPORT, -rc, "no event from leatd: %s",
+				strerror(-rc));
 		if (cJSON_GetObjectItemCaseSensitive(note, "method") != NULL) {
 			*out_event = cJSON_DetachItemFromObjectCaseSensitive(note, "params");
 			cJSON_Delete(note);

@@ -37,9 +37,9 @@ enum leat_error_code {
 };
 
 struct leat_error {
-	int code;	   /* enum leat_error_code */
-	int sys_errno;	   /* of a transport error: ECONNREFUSED, ENOENT, ETIMEDOUT …; else 0 */
-	char field[128];   /* offending field, or "" */
+	int code;	  /* enum leat_error_code */
+	int sys_errno;	  /* of a transport error: ECONNREFUSED, ENOENT, ETIMEDOUT …; else 0 */
+	char field[128];  /* offending field, or "" */
 	char reason[512]; /* sentence for a person */
 };
 
@@ -48,22 +48,24 @@ struct leat_client;
 /* Connects to an instance (NULL: default), or to a socket path when `instance` contains a '/'.
  * timeout_ms: for the connection and later for each call; 0: LEAT_TIMEOUT_DEFAULT_MS.
  * 0 or -errno (err, may be NULL, says more). */
-int leat_open(const char *instance, int timeout_ms, struct leat_client **out_client, struct leat_error *err);
+int leat_open(const char *instance, int timeout_ms, struct leat_client **out_client,
+	struct leat_error *err);
 void leat_close(struct leat_client *client);
 
 /* Calls a method. params: object, borrowed, may be NULL. fds: n_fds ≤ LEAT_CLIENT_FDS_MAX descriptors sent along,
  * still the caller's. out_result (may be NULL): the result, to be freed with cJSON_Delete().
  * 0, or the error's code (also in err->code; err may be NULL). After LEAT_ERR_TRANSPORT the client is of no more use. */
-int leat_call_fds(struct leat_client *client, const char *method, const cJSON *params, const int *fds, size_t n_fds,
+int leat_call_fds(struct leat_client *client, const char *method, const cJSON *params,
+	const int *fds, size_t n_fds, cJSON **out_result, struct leat_error *err);
+int leat_call(struct leat_client *client, const char *method, const cJSON *params,
 	cJSON **out_result, struct leat_error *err);
-int leat_call(struct leat_client *client, const char *method, const cJSON *params, cJSON **out_result,
-	struct leat_error *err);
 
 /* Sends calls (array of {method, params}) as one transaction: whole or nothing. As leat_call(). */
 int leat_txn(struct leat_client *client, const cJSON *calls, struct leat_error *err);
 
 /* Waits for the next notification after event.subscribe; out_event is its params. timeout_ms < 0: forever.
  * 0, or LEAT_ERR_TRANSPORT (err->sys_errno ETIMEDOUT: nothing came, the client is still good). */
-int leat_event_next(struct leat_client *client, int timeout_ms, cJSON **out_event, struct leat_error *err);
+int leat_event_next(
+	struct leat_client *client, int timeout_ms, cJSON **out_event, struct leat_error *err);
 
 #endif

@@ -7,13 +7,13 @@ static const char *const points[] = { "rx", "tx", "drop", NULL };
 
 static const struct field no_fields[] = { F_END };
 
-#define FILTER_FIELDS(S) \
-	F_TEXT(S, src, FIELD_PREFIX, 0, "source inside this prefix"), \
-	F_TEXT(S, dst, FIELD_PREFIX, 0, "destination inside this prefix"), \
-	F_INT(S, proto, 0, NULL, -1, 255, -1, "IP protocol; -1: any"), \
-	F_INT(S, sport, 0, NULL, -1, 65535, -1, "source port; -1: any"), \
-	F_INT(S, dport, 0, NULL, -1, 65535, -1, "destination port; -1: any"), \
-	F_TEXT(S, port, FIELD_NAME, 0, "port that it comes in by")
+#define FILTER_FIELDS(S)                                                                           \
+	F_TEXT(S, src, FIELD_PREFIX, 0, "source inside this prefix"),                              \
+		F_TEXT(S, dst, FIELD_PREFIX, 0, "destination inside this prefix"),                 \
+		F_INT(S, proto, 0, NULL, -1, 255, -1, "IP protocol; -1: any"),                     \
+		F_INT(S, sport, 0, NULL, -1, 65535, -1, "source port; -1: any"),                   \
+		F_INT(S, dport, 0, NULL, -1, 65535, -1, "destination port; -1: any"),              \
+		F_TEXT(S, port, FIELD_NAME, 0, "port that it comes in by")
 
 static const struct field filter_fields[] = {
 	F_INT(req_filter, zone, 0, NULL, -1, 65535, -1, "only this zone; -1: any"),
@@ -49,32 +49,35 @@ static const struct field capture_fields[] = {
 	F_ENUM(req_capture, point, 0, points, REQ_POINT_RX, "where packets are taken"),
 	F_TEXT(req_capture, port, FIELD_NAME, 0, "only this port"),
 	F_TEXT(req_capture, reason, FIELD_STRING, 0, "drop: only this reason"),
-	F_INT(req_capture, count, 0, "packets", 0, 1000000000, 0, "packets after which it stops; 0: no limit"),
+	F_INT(req_capture, count, 0, "packets", 0, 1000000000, 0,
+		"packets after which it stops; 0: no limit"),
 	F_INT(req_capture, snaplen, 0, "bytes", 64, 65535, 65535, "bytes kept of a packet"),
 	F_END,
 };
 
 static const struct field page_fields[] = { F_PAGE(req_page), F_END };
 
-const struct method method_flow_list = { "flow.list", "Compiled flows.", filter_fields, sizeof(struct req_filter),
-	METHOD_LISTS, OBJECT_NONE, NULL };
-const struct method method_flow_flush = { "flow.flush", "Forget flows: their next packet is judged anew.",
-	flush_fields, sizeof(struct req_filter), 0, OBJECT_NONE, NULL };
-const struct method method_conn_list = { "conn.list", "Tracked connections.", filter_fields, sizeof(struct req_filter),
-	METHOD_LISTS, OBJECT_NONE, NULL };
-const struct method method_drop_show = { "drop.show", "Discarded packets by port and reason.", port_fields,
-	sizeof(struct req_port_filter), METHOD_LISTS, OBJECT_NONE, NULL };
-const struct method method_worker_show = { "worker.show", "Workers: load, bursts, cycles a packet.", no_fields,
-	sizeof(struct req_none), METHOD_LISTS, OBJECT_NONE, NULL };
+const struct method method_flow_list = { "flow.list", "Compiled flows.", filter_fields,
+	sizeof(struct req_filter), METHOD_LISTS, OBJECT_NONE, NULL };
+const struct method method_flow_flush = { "flow.flush",
+	"Forget flows: their next packet is judged anew.", flush_fields, sizeof(struct req_filter),
+	0, OBJECT_NONE, NULL };
+const struct method method_conn_list = { "conn.list", "Tracked connections.", filter_fields,
+	sizeof(struct req_filter), METHOD_LISTS, OBJECT_NONE, NULL };
+const struct method method_drop_show = { "drop.show", "Discarded packets by port and reason.",
+	port_fields, sizeof(struct req_port_filter), METHOD_LISTS, OBJECT_NONE, NULL };
+const struct method method_worker_show = { "worker.show", "Workers: load, bursts, cycles a packet.",
+	no_fields, sizeof(struct req_none), METHOD_LISTS, OBJECT_NONE, NULL };
 const struct method method_stage_show = { "stage.show", "Stages: packets and cycles.", no_fields,
 	sizeof(struct req_none), METHOD_LISTS, OBJECT_NONE, NULL };
-const struct method method_trace_start = { "trace.start", "Trace the next packets that match.", trace_fields,
-	sizeof(struct req_trace), 0, OBJECT_NONE, NULL };
-const struct method method_trace_show = { "trace.show", "What happened to traced packets, stage by stage.", id_fields,
-	sizeof(struct req_id), 0, OBJECT_NONE, NULL };
-const struct method method_capture_start = { "capture.start", "Write packets to a pcapng file.", capture_fields,
-	sizeof(struct req_capture), 0, OBJECT_NONE, NULL };
-const struct method method_capture_stop = { "capture.stop", "Stop a capture.", id_fields, sizeof(struct req_id), 0,
+const struct method method_trace_start = { "trace.start", "Trace the next packets that match.",
+	trace_fields, sizeof(struct req_trace), 0, OBJECT_NONE, NULL };
+const struct method method_trace_show = { "trace.show",
+	"What happened to traced packets, stage by stage.", id_fields, sizeof(struct req_id), 0,
 	OBJECT_NONE, NULL };
-const struct method method_capture_list = { "capture.list", "Running captures.", page_fields, sizeof(struct req_page),
-	METHOD_LISTS, OBJECT_NONE, NULL };
+const struct method method_capture_start = { "capture.start", "Write packets to a pcapng file.",
+	capture_fields, sizeof(struct req_capture), 0, OBJECT_NONE, NULL };
+const struct method method_capture_stop = { "capture.stop", "Stop a capture.", id_fields,
+	sizeof(struct req_id), 0, OBJECT_NONE, NULL };
+const struct method method_capture_list = { "capture.list", "Running captures.", page_fields,
+	sizeof(struct req_page), METHOD_LISTS, OBJECT_NONE, NULL };

@@ -73,7 +73,7 @@ struct req_attach {
 	const char *id, *container, *ifname;
 	int kind;
 	const char *netns;
-	int64_t netns_id; /* inode of the namespace, saved by leatd */
+	int64_t netns_id;	      /* inode of the namespace, saved by leatd */
 	struct schema_list addresses; /* struct schema_prefix */
 	struct schema_list gateways;  /* struct schema_ip */
 	struct schema_list routes;    /* struct req_pod_route */
@@ -154,7 +154,7 @@ struct req_event {
 struct req_filter {
 	int64_t zone; /* -1: any */
 	struct schema_prefix src, dst;
-	int64_t proto; /* -1: any */
+	int64_t proto;	      /* -1: any */
 	int64_t sport, dport; /* -1: any */
 	const char *port;
 	int64_t limit;

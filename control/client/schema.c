@@ -86,7 +86,8 @@ static int key_text(const struct field *field, const char *member, char *buf, si
 		value = schema_ip_format((const struct schema_ip *)(const void *)member, text);
 		break;
 	case FIELD_PREFIX:
-		value = schema_prefix_format((const struct schema_prefix *)(const void *)member, text);
+		value = schema_prefix_format(
+			(const struct schema_prefix *)(const void *)member, text);
 		break;
 	default:
 		return -1;
@@ -113,7 +114,8 @@ int schema_key(const struct method *method, const void *req, char *buf, size_t s
 	return used < size ? 0 : -1;
 }
 
-static cJSON *copy_fields(const struct method *method, const cJSON *params, unsigned int want, unsigned int unwanted)
+static cJSON *copy_fields(
+	const struct method *method, const cJSON *params, unsigned int want, unsigned int unwanted)
 {
 	cJSON *copy = cJSON_CreateObject();
 

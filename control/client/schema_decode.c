@@ -65,23 +65,32 @@ static int decode_text(struct decoder *dec, const struct field *field, const cha
 
 	switch (field->type) {
 	case FIELD_NAME:
-		return is_name(text, 63) ? 0 :
-			REFUSE(dec, field, "must be 1 to 63 of A-Z a-z 0-9 . _ : - and not begin with . or -");
+		return is_name(text, 63) ? 0
+					 : REFUSE(dec, field,
+						   "must be 1 to 63 of A-Z a-z 0-9 . _ : - and not "
+						   "begin with . or -");
 	case FIELD_ID:
-		return is_name(text, 127) ? 0 :
-			REFUSE(dec, field, "must be 1 to 127 of A-Z a-z 0-9 . _ : - and not begin with . or -");
+		return is_name(text, 127) ? 0
+					  : REFUSE(dec, field,
+						    "must be 1 to 127 of A-Z a-z 0-9 . _ : - and "
+						    "not begin with . or -");
 	case FIELD_PATH:
-		return text[0] == '/' && strlen(text) < 4096 ? 0 : REFUSE(dec, field, "must be an absolute path");
+		return text[0] == '/' && strlen(text) < 4096
+			? 0
+			: REFUSE(dec, field, "must be an absolute path");
 	default:
-		return strlen(text) <= max ? 0 : REFUSE(dec, field, "is longer than %zu bytes", max);
+		return strlen(text) <= max ? 0
+					   : REFUSE(dec, field, "is longer than %zu bytes", max);
 	}
 }
 
-static int decode_int(struct decoder *dec, const struct field *field, const cJSON *item, int64_t *out)
+static int decode_int(
+	struct decoder *dec, const struct field *field, const cJSON *item, int64_t *out)
 {
 	double value = item->valuedouble;
 
-	if (!cJSON_IsNumber(item) || !isfinite(value) || value != trunc(value) || fabs(value) > 9007199254740992.0)
+	if (!cJSON_IsNumber(item) || !isfinite(value) || value != trunc(value) ||
+		fabs(value) > 9007199254740992.0)
 		return REFUSE(dec, field, "must be a whole number");
 	*out = (int64_t)value;
 	if (*out < field->min || *out > field->max)
@@ -101,15 +110,17 @@ static int decode_enum(struct decoder *dec, const struct field *field, const cha
 			return 0;
 		}
 		if (used < sizeof(all))
-			used += (size_t)snprintf(all + used, sizeof(all) - used, "%s%s", i > 0 ? ", " : "",
-				field->values[i]);
+			used += (size_t)snprintf(all + used, sizeof(all) - used, "%s%s",
+				i > 0 ? ", " : "", field->values[i]);
 	}
 	return REFUSE(dec, field, "must be one of: %s", all);
 }
 
-static int decode_object(struct decoder *dec, const struct field *fields, const cJSON *object, char *base);
+static int decode_object(
+	struct decoder *dec, const struct field *fields, const cJSON *object, char *base);
 
-static int decode_nested(struct decoder *dec, const struct field *field, const cJSON *item, char *member)
+static int decode_nested(
+	struct decoder *dec, const struct field *field, const cJSON *item, char *member)
 {
 	size_t used = strlen(dec->path);
 	int rc;
@@ -122,7 +133,8 @@ static int decode_nested(struct decoder *dec, const struct field *field, const c
 	return rc;
 }
 
-static int decode_value(struct decoder *dec, const struct field *field, const cJSON *item, char *member)
+static int decode_value(
+	struct decoder *dec, const struct field *field, const cJSON *item, char *member)
 {
 	const char *text = cJSON_GetStringValue(item);
 
@@ -148,20 +160,20 @@ static int decode_value(struct decoder *dec, const struct field *field, const cJ
 		return REFUSE(dec, field, "must be a string");
 	switch (field->type) {
 	case FIELD_IP:
-		return schema_ip_parse(text, (struct schema_ip *)(void *)member) == 0 ?
-			0 :
-			REFUSE(dec, field, "must be an IPv4 or IPv6 address");
+		return schema_ip_parse(text, (struct schema_ip *)(void *)member) == 0
+			? 0
+			: REFUSE(dec, field, "must be an IPv4 or IPv6 address");
 	case FIELD_PREFIX:
 	case FIELD_IFADDR:
 		return schema_prefix_parse(text, field->type == FIELD_IFADDR,
-			       (struct schema_prefix *)(void *)member) == 0 ?
-			0 :
-			REFUSE(dec, field, "must be address/length%s",
-				field->type == FIELD_PREFIX ? " with all host bits zero" : "");
+			       (struct schema_prefix *)(void *)member) == 0
+			? 0
+			: REFUSE(dec, field, "must be address/length%s",
+				  field->type == FIELD_PREFIX ? " with all host bits zero" : "");
 	case FIELD_MAC:
-		return schema_mac_parse(text, (struct schema_mac *)(void *)member) == 0 ?
-			0 :
-			REFUSE(dec, field, "must be a MAC like 02:00:00:00:00:01");
+		return schema_mac_parse(text, (struct schema_mac *)(void *)member) == 0
+			? 0
+			: REFUSE(dec, field, "must be a MAC like 02:00:00:00:00:01");
 	case FIELD_ENUM:
 		return decode_enum(dec, field, text, (int *)(void *)member);
 	default:
@@ -185,7 +197,8 @@ static void set_default(const struct field *field, char *member)
 			set_default(sub, member + sub->offset);
 }
 
-static int decode_list(struct decoder *dec, const struct field *field, const cJSON *item, char *member)
+static int decode_list(
+	struct decoder *dec, const struct field *field, const cJSON *item, char *member)
 {
 	uint32_t max = field->max_len > 0 ? field->max_len : LIST_MAX_DEFAULT;
 	struct schema_list list = { 0 };
@@ -194,7 +207,8 @@ static int decode_list(struct decoder *dec, const struct field *field, const cJS
 
 	if (!cJSON_IsArray(item))
 		return REFUSE(dec, field, "must be a list");
-	cJSON_ArrayForEach(element, item) list.len++;
+	cJSON_ArrayForEach(element, item)
+		list.len++;
 	if (list.len > max)
 		return REFUSE(dec, field, "has more than %u items", max);
 	if (list.len == 0 && field->flags & FIELD_REQUIRED)
@@ -203,8 +217,7 @@ static int decode_list(struct decoder *dec, const struct field *field, const cJS
 	if (items == NULL)
 		return REFUSE(dec, field, "does not fit into memory");
 	list.items = items;
-	cJSON_ArrayForEach(element, item)
-	{
+	cJSON_ArrayForEach(element, item) {
 		struct field one = *field;
 		int rc;
 
@@ -224,8 +237,7 @@ static int check_known(struct decoder *dec, const struct field *fields, const cJ
 {
 	const cJSON *item, *twin;
 
-	cJSON_ArrayForEach(item, object)
-	{
+	cJSON_ArrayForEach(item, object) {
 		const struct field *field = fields;
 
 		while (field->name != NULL && strcmp(field->name, item->string) != 0)
@@ -243,7 +255,8 @@ static int check_known(struct decoder *dec, const struct field *fields, const cJ
 	return 0;
 }
 
-static int decode_object(struct decoder *dec, const struct field *fields, const cJSON *object, char *base)
+static int decode_object(
+	struct decoder *dec, const struct field *fields, const cJSON *object, char *base)
 {
 	int rc = check_known(dec, fields, object);
 
@@ -256,8 +269,8 @@ static int decode_object(struct decoder *dec, const struct field *fields, const 
 			if (field->flags & FIELD_REQUIRED)
 				rc = REFUSE(dec, field, "is required");
 		} else {
-			rc = field->flags & FIELD_LIST ? decode_list(dec, field, item, member) :
-							 decode_value(dec, field, item, member);
+			rc = field->flags & FIELD_LIST ? decode_list(dec, field, item, member)
+						       : decode_value(dec, field, item, member);
 		}
 	}
 	return rc;

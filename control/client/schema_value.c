@@ -36,7 +36,8 @@ int schema_prefix_parse(const char *text, bool keep_host_bits, struct schema_pre
 	unsigned int max, shift, len;
 
 	memset(out, 0, sizeof(*out));
-	if (snprintf(addr, sizeof(addr), "%.*s", slash != NULL ? (int)(slash - text) : 60, text) >= (int)sizeof(addr))
+	if (snprintf(addr, sizeof(addr), "%.*s", slash != NULL ? (int)(slash - text) : 60, text) >=
+		(int)sizeof(addr))
 		return -1;
 	if (schema_ip_parse(addr, &ip) < 0)
 		return -1;
@@ -100,8 +101,8 @@ char *schema_prefix_format(const struct schema_prefix *prefix, char buf[SCHEMA_T
 
 char *schema_mac_format(const struct schema_mac *mac, char buf[SCHEMA_TEXT_MAX])
 {
-	snprintf(buf, SCHEMA_TEXT_MAX, "%02x:%02x:%02x:%02x:%02x:%02x", mac->b[0], mac->b[1], mac->b[2], mac->b[3],
-		mac->b[4], mac->b[5]);
+	snprintf(buf, SCHEMA_TEXT_MAX, "%02x:%02x:%02x:%02x:%02x:%02x", mac->b[0], mac->b[1],
+		mac->b[2], mac->b[3], mac->b[4], mac->b[5]);
 	return buf;
 }
 
@@ -116,7 +117,8 @@ static cJSON *scalar_from_text(const struct field *field, const char *text, stru
 			return cJSON_CreateTrue();
 		if (strcmp(text, "false") == 0 || strcmp(text, "no") == 0 || strcmp(text, "0") == 0)
 			return cJSON_CreateFalse();
-		schema_error(err, LEAT_ERR_PARAMS, field->name, "\"%s\" is neither true nor false", text);
+		schema_error(err, LEAT_ERR_PARAMS, field->name, "\"%s\" is neither true nor false",
+			text);
 		return NULL;
 	case FIELD_INT:
 		number = strtoll(text, &end, 10);

@@ -6,8 +6,8 @@
 
 #define CHUNK_MAX 512u /* calls in one txn.add: far below the limit of a line */
 
-static int txn_call(struct leat_client *client, const char *method, const char *txn, cJSON *calls, cJSON **out_result,
-	struct leat_error *err)
+static int txn_call(struct leat_client *client, const char *method, const char *txn, cJSON *calls,
+	cJSON **out_result, struct leat_error *err)
 {
 	cJSON *params = cJSON_CreateObject();
 	int rc;
@@ -21,7 +21,8 @@ static int txn_call(struct leat_client *client, const char *method, const char *
 	return rc;
 }
 
-static int add_all(struct leat_client *client, const char *txn, const cJSON *calls, struct leat_error *err)
+static int add_all(
+	struct leat_client *client, const char *txn, const cJSON *calls, struct leat_error *err)
 {
 	const cJSON *call = calls->child;
 
@@ -30,7 +31,8 @@ static int add_all(struct leat_client *client, const char *txn, const cJSON *cal
 		size_t bytes = 0;
 		int rc;
 
-		for (unsigned int n = 0; call != NULL && n < CHUNK_MAX && bytes < LEAT_LINE_MAX / 2; n++) {
+		for (unsigned int n = 0; call != NULL && n < CHUNK_MAX && bytes < LEAT_LINE_MAX / 2;
+			n++) {
 			char *text = cJSON_PrintUnformatted(call);
 
 			bytes += text != NULL ? strlen(text) : 0;

@@ -37,8 +37,8 @@ static inline int util_setup(void **state)
 	snprintf(prefix, sizeof(prefix), "--file-prefix=leat-unit-%d", (int)getpid());
 	if (rte_eal_init((int)(sizeof(argv) / sizeof(argv[0])) - 1, argv) < 0)
 		return -1;
-	util_pool =
-		rte_pktmbuf_pool_create("unit", UTIL_POOL_SIZE, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, 0);
+	util_pool = rte_pktmbuf_pool_create(
+		"unit", UTIL_POOL_SIZE, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, 0);
 	srandom(1);
 	return util_pool == NULL ? -1 : 0;
 }

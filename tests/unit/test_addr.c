@@ -29,8 +29,8 @@ static void test_ip_parse_accepts_exact_forms_only(void **state)
 
 static void test_prefix_parse_refuses_host_bits_and_bad_lengths(void **state)
 {
-	static const char *const bad[] = { "10.0.0.1/24", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/08", "10.0.0.0/-1",
-		"2001:db8::/129", "2001:db8::1/64", "/8", "10.0.0.0/8x" };
+	static const char *const bad[] = { "10.0.0.1/24", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/08",
+		"10.0.0.0/-1", "2001:db8::/129", "2001:db8::1/64", "/8", "10.0.0.0/8x" };
 	struct ip_prefix p;
 	char text[IP_PREFIX_STRLEN];
 

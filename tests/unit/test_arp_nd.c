@@ -407,8 +407,8 @@ static void test_nd_announce_create_is_the_whole_expected_frame(void **state)
 {
 	static const uint8_t all_nodes[16] = { 0xff, 2, [15] = 1 };
 	struct ip_addr target = { .b = { 0xfe, 0x80, [15] = 1 } };
-	struct rte_mbuf *m =
-		nd_announce_create(util_pool, &gw, &target, ND_NA_OVERRIDE | ND_NA_SOLICITED);
+	struct rte_mbuf *m = nd_announce_create(
+		util_pool, &gw, &target, ND_NA_OVERRIDE | ND_NA_SOLICITED);
 	uint8_t want[86];
 
 	(void)state;

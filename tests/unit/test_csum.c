@@ -30,8 +30,8 @@ static void test_csum_add_mbuf_odd_boundaries_matches_flat_sum(void **state)
 	util_fill(frame, 1500);
 	for (uint32_t first = 0; first < 20; first++)
 		for (size_t i = 0; i < RTE_DIM(steps); i++) {
-			struct rte_mbuf *m =
-				util_chain(frame, 500, first == 0 ? 1 : first, steps[i]);
+			struct rte_mbuf *m = util_chain(
+				frame, 500, first == 0 ? 1 : first, steps[i]);
 
 			for (uint32_t off = 0; off <= 40; off++)
 				for (uint32_t len = 0; len <= 460; len += 23) {

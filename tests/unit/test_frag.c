@@ -201,8 +201,8 @@ static void test_frag_ip4_refusals_keep_the_packet(void **state)
 
 static void test_frag_ip4_empty_pool_leaks_nothing(void **state)
 {
-	struct rte_mempool *small =
-		rte_pktmbuf_pool_create("small", 15, 0, 0, RTE_PKTMBUF_HEADROOM + 512, 0);
+	struct rte_mempool *small = rte_pktmbuf_pool_create(
+		"small", 15, 0, 0, RTE_PKTMBUF_HEADROOM + 512, 0);
 	struct util_packet k = { .proto = 17, .payload = 9000 };
 	uint32_t len = util_packet_make(frame, &k);
 	struct rte_mbuf *out[MAX], *m = util_chain(frame, len, 0, 0);

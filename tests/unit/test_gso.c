@@ -188,8 +188,8 @@ static void test_gso_segment_too_many_segments_keeps_the_packet(void **state)
 
 static void test_gso_segment_empty_pool_leaks_nothing(void **state)
 {
-	struct rte_mempool *small =
-		rte_pktmbuf_pool_create("small", 31, 0, 0, RTE_PKTMBUF_HEADROOM + 512, 0);
+	struct rte_mempool *small = rte_pktmbuf_pool_create(
+		"small", 31, 0, 0, RTE_PKTMBUF_HEADROOM + 512, 0);
 	struct rte_mbuf *out[MAX], *m;
 	struct util_packet k = { .proto = 6 };
 

@@ -14,10 +14,14 @@
 static void serve(const char *line)
 {
 	cJSON *params = cJSON_Parse(line), *result = cJSON_CreateObject();
+	harness_fn *control = harness_find(harness_control_commands, params);
 	const char *error = NULL;
 	char *text;
 
-	if (strcmp(harness_str(params, "cmd", ""), "reset") == 0) {
+	if (control != NULL) {
+		error = control(params, result);
+	} else if (strcmp(harness_str(params, "cmd", ""), "reset") == 0) {
+		harness_control_stop();
 		node_fini();
 		node_init((uint32_t)harness_num(params, "conns", HARNESS_CONNS));
 	} else {
@@ -48,6 +52,7 @@ int main(int argc, char **argv)
 	while (getline(&line, &size, stdin) > 0)
 		serve(line);
 	free(line);
+	harness_control_stop();
 	node_fini();
 	node_stop();
 	return 0;

@@ -24,9 +24,6 @@ void node_fini(void);
 /* Runs the command in params ("cmd" and its members). NULL, or what was wrong. */
 const char *node_command(const cJSON *params, cJSON *result);
 
-extern struct worker *harness_worker;
-extern struct flowtab harness_ft4, harness_ft6;
-
 /* A command's handler: fills result; NULL, or what was wrong (static or in harness_error). */
 typedef const char *harness_fn(const cJSON *params, cJSON *result);
 
@@ -34,6 +31,12 @@ struct harness_command {
 	const char *name;
 	harness_fn *fn;
 };
+
+/* The command's handler in a table, or NULL. */
+harness_fn *harness_find(const struct harness_command *table, const cJSON *params);
+
+extern struct worker *harness_worker;
+extern struct flowtab harness_ft4, harness_ft6;
 
 extern char harness_error[256];
 
@@ -44,8 +47,13 @@ __attribute__((format(printf, 1, 2))) const char *harness_fail(const char *fmt, 
 const char *harness_str(const cJSON *params, const char *name, const char *def);
 double harness_num(const cJSON *params, const char *name, double def);
 
-/* Configuration (harness_config.c) and packets (harness_io.c). Both end with { NULL, NULL }. */
+/* Configuration (harness_config.c) and packets (harness_io.c); in the harness only, the control thread
+ * (harness_control.c). All end with { NULL, NULL }. */
 extern const struct harness_command harness_config_commands[];
 extern const struct harness_command harness_io_commands[];
+extern const struct harness_command harness_control_commands[];
+
+/* Before node_fini(). Nothing if not started. */
+void harness_control_stop(void);
 
 #endif

@@ -116,22 +116,22 @@ void node_fini(void)
 	rcu_fini();
 }
 
-static harness_fn *find(const char *name)
+harness_fn *harness_find(const struct harness_command *table, const cJSON *params)
 {
-	static const struct harness_command *const tables[] = { harness_config_commands,
-		harness_io_commands };
+	const char *name = harness_str(params, "cmd", "");
 
-	for (size_t t = 0; t < RTE_DIM(tables); t++)
-		for (const struct harness_command *c = tables[t]; c->name != NULL; c++)
-			if (strcmp(c->name, name) == 0)
-				return c->fn;
+	for (; table->name != NULL; table++)
+		if (strcmp(table->name, name) == 0)
+			return table->fn;
 	return NULL;
 }
 
 const char *node_command(const cJSON *params, cJSON *result)
 {
-	harness_fn *fn = find(harness_str(params, "cmd", ""));
+	harness_fn *fn = harness_find(harness_config_commands, params);
 
+	if (fn == NULL)
+		fn = harness_find(harness_io_commands, params);
 	return fn != NULL ? fn(params, result) : "no such command";
 }
 

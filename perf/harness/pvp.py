@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """pvp-l3 and pvp-vxlan: the switch on one core, leat-gen on the other, over vhost-user."""
 import os
+import time
 
 from . import gate, procs
 from .generator import Generator
@@ -113,3 +114,4 @@ def run(scenario, peers, opts, emit):
     for rnd in range(1, opts.rounds + 1):
         for name in peers:
             run_peer(name, scenario, rnd, opts, emit)
+            time.sleep(opts.pause)

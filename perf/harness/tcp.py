@@ -86,3 +86,4 @@ def run(scenario, peers, opts, emit):
         for rnd in range(1, opts.rounds + 1):
             for name in peers:
                 trial(scenario, name, mtu, rnd, opts, emit)
+                time.sleep(opts.pause)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Network namespaces of one measurement, with names of their own, removed at the end."""
+import atexit
 import os
 
 from . import procs
@@ -9,6 +10,7 @@ class Lab:
     def __init__(self):
         self.prefix = f"lp{os.getpid()}"
         self.names = []
+        atexit.register(self.remove)
 
     def netns(self, name):
         full = f"{self.prefix}-{name}"
@@ -29,6 +31,7 @@ class Lab:
         self.ip(ns_b, f"link set {dev_b} up")
 
     def remove(self):
+        atexit.unregister(self.remove)
         for name in reversed(self.names):
             procs.run(["ip", "netns", "del", name], check=False)
         self.names = []

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """leatd as the switch: an instance of its own, configured over its control socket."""
+import atexit
 import json
 import os
 import socket
@@ -48,6 +49,7 @@ class Leatd:
         self.instance = f"perf{os.getpid()}{tag}"
         self.exe = os.path.join(procs.BUILD, "control", "leatd")
         self.client = None
+        atexit.register(self._purge)  # runs after the process was ended
         enter = ["nsenter", f"--net=/run/netns/{netns}"] if netns else []
         self.proc = procs.Proc("leatd", [
             *enter, self.exe, f"--instance={self.instance}", f"--cores={procs.SWITCH_CORE if core is None else core}",
@@ -86,6 +88,10 @@ class Leatd:
         if self.client:
             self.client.close()
         self.proc.stop()
+        self._purge()
+
+    def _purge(self):
+        atexit.unregister(self._purge)
         procs.run([self.exe, f"--instance={self.instance}", "--purge"], check=False)
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Processes of a measurement: started in a private directory, ended by their own id, never by name."""
+import atexit
 import os
 import shutil
 import signal
@@ -35,11 +36,14 @@ class Workdir:
 
     def __init__(self):
         self.path = tempfile.mkdtemp(prefix="leat-perf-", dir="/tmp")
+        if not os.environ.get("LEAT_PERF_KEEP"):
+            atexit.register(self.remove)
 
     def file(self, name):
         return os.path.join(self.path, name)
 
     def remove(self):
+        atexit.unregister(self.remove)
         shutil.rmtree(self.path, ignore_errors=True)
 
 
@@ -63,6 +67,7 @@ class Proc:
         self.child = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=stdout or self._out, stderr=self._out, text=True,
             env={**os.environ, **(env or {})}, start_new_session=True)
+        atexit.register(self.stop)  # whatever ends the run, and wherever
 
     def prefer(self):
         prefer(self.pid)
@@ -83,6 +88,8 @@ class Proc:
             return "".join(f.readlines()[-n:])
 
     def stop(self, last_words=None, seconds=10):
+        """Idempotent."""
+        atexit.unregister(self.stop)
         if self.is_alive():
             try:
                 if last_words:

@@ -3,9 +3,11 @@
 
 import json
 import os
+import pathlib
 import shutil
 import subprocess
 import tarfile
+import tempfile
 import time
 
 import pytest
@@ -75,12 +77,16 @@ class Podman:
 
 
 @pytest.fixture
-def podman(live, tmp_path_factory):
-    podman = Podman(tmp_path_factory.mktemp("podman"))
+def podman(live):
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="leat-podman.", dir="/var/tmp"))  # podman wants short paths
+    podman = None
     try:
+        podman = Podman(folder)
         yield podman
     finally:
-        podman.close()
+        if podman is not None:
+            podman.close()
+        shutil.rmtree(folder)
 
 
 def wait_ping(podman, name, address):

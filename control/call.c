@@ -16,6 +16,8 @@
 #define METHODS_MAX 128
 
 static void (*handlers[METHODS_MAX])(struct call *call);
+static STAILQ_HEAD(, call) device_calls = STAILQ_HEAD_INITIALIZER(device_calls);
+static struct event *device_turn;
 
 static size_t method_index(const struct method *method)
 {
@@ -77,6 +79,53 @@ void call_start(struct call *call)
 		call_fail(call, LEAT_ERR_METHOD, "method", "%s is not part of this build", call->rpc.method->name);
 	else
 		handlers[idx](call);
+}
+
+static void on_device_turn(evutil_socket_t fd, short what, void *arg)
+{
+	struct call *call = STAILQ_FIRST(&device_calls);
+
+	(void)fd;
+	(void)what;
+	(void)arg;
+	if (call == NULL)
+		return;
+	STAILQ_REMOVE_HEAD(&device_calls, link);
+	call_start(call);
+	if (!STAILQ_EMPTY(&device_calls))
+		event_active(device_turn, EV_TIMEOUT, 0);
+}
+
+int call_init(void)
+{
+	device_turn = event_new(loop_base, -1, 0, on_device_turn, NULL);
+	if (device_turn == NULL)
+		return -ENOMEM;
+	event_priority_set(device_turn, LOOP_PRIO_HEAVY);
+	return call_bind_handlers();
+}
+
+void call_fini(void)
+{
+	while (!STAILQ_EMPTY(&device_calls)) {
+		struct call *call = STAILQ_FIRST(&device_calls);
+
+		STAILQ_REMOVE_HEAD(&device_calls, link);
+		call_fail(call, LEAT_ERR_AGAIN, NULL, "leatd is stopping");
+	}
+	if (device_turn != NULL)
+		event_free(device_turn);
+	device_turn = NULL;
+}
+
+void call_enqueue(struct call *call)
+{
+	if (!(call->rpc.method->flags & METHOD_DEVICE)) {
+		call_start(call);
+		return;
+	}
+	STAILQ_INSERT_TAIL(&device_calls, call, link);
+	event_active(device_turn, EV_TIMEOUT, 0);
 }
 
 static void finish(struct call *call)

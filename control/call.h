@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "control/client/schema.h"
 #include "control/jsonrpc.h"
@@ -31,6 +32,7 @@ struct call {
 	struct changes *changes; /* where changes are collected; NULL: saved at once */
 	uint64_t ticket;	 /* durable when journal_synced() has reached it; 0: nothing to wait for */
 	struct conn *conn;	 /* NULL: not from a client, or it has gone */
+	STAILQ_ENTRY(call) link; /* in the queue of calls on devices */
 	call_done_fn *done;
 	void *done_arg;
 };
@@ -41,6 +43,11 @@ void call_destroy(struct call *call);
 
 /* Runs the handler. The call may be gone when this returns. */
 void call_start(struct call *call);
+
+/* The same, for a client's call: methods on devices take their turn after everything else, one at a time. */
+int call_init(void);
+void call_fini(void);
+void call_enqueue(struct call *call);
 
 /* Decoded request of the call. */
 static inline const void *call_req(const struct call *call)

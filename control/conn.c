@@ -213,7 +213,7 @@ static void handle_line(struct conn *conn, const char *line, size_t len)
 	TAILQ_INSERT_TAIL(&conn->calls, entry, link);
 	conn->n_calls++;
 	give_fds(conn, call);
-	call_start(call);
+	call_enqueue(call);
 }
 
 /* Next whole line in the buffer: its length, or -1. */

@@ -50,6 +50,8 @@ int loop_init(void)
 	if (config == NULL)
 		return -ENOMEM;
 	event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER | EVENT_BASE_FLAG_NOLOCK);
+	/* An event that makes itself active again would otherwise keep the kernel from being asked for others'. */
+	event_config_set_max_dispatch_interval(config, NULL, 1, LOOP_PRIO_LIGHT);
 	loop_base = event_base_new_with_config(config);
 	event_config_free(config);
 	if (loop_base == NULL || event_base_priority_init(loop_base, LOOP_N_PRIO) < 0)

@@ -137,7 +137,7 @@ static int run(void)
 	char errbuf[400] = "";
 	int rc;
 
-	if (call_bind_handlers() < 0 || loop_init() < 0 || watch_signals() < 0 || txn_init() < 0 ||
+	if (loop_init() < 0 || call_init() < 0 || watch_signals() < 0 || txn_init() < 0 ||
 		job_init(JOB_THREADS) < 0) {
 		fatal("%s", "cannot set up the event loop");
 		return exit_code;
@@ -159,6 +159,7 @@ static int run(void)
 	}
 	state_replay(on_replayed);
 	loop_run();
+	call_fini();
 	server_stop();
 	metrics_stop();
 	job_fini();

@@ -97,8 +97,8 @@ const struct method method_endpoint_show = { "endpoint.show", "One endpoint.", s
 	sizeof(struct req_endpoint_id), 0, OBJECT_NONE, NULL };
 const struct method method_endpoint_attach = { "endpoint.attach",
 	"Attach a pod: port, endpoint and its network namespace, whole or not at all.", attach_fields,
-	sizeof(struct req_attach), METHOD_SETS | METHOD_SLOW, OBJECT_ENDPOINT, "endpoint.detach" };
+	sizeof(struct req_attach), METHOD_SETS | METHOD_SLOW | METHOD_DEVICE, OBJECT_ENDPOINT, "endpoint.detach" };
 const struct method method_endpoint_detach = { "endpoint.detach", "Detach a pod.", id_fields,
-	sizeof(struct req_endpoint_id), METHOD_REMOVES | METHOD_SLOW, OBJECT_ENDPOINT, NULL };
+	sizeof(struct req_endpoint_id), METHOD_REMOVES | METHOD_SLOW | METHOD_DEVICE, OBJECT_ENDPOINT, NULL };
 const struct method method_endpoint_check = { "endpoint.check", "Check that an attached pod is as it should be.",
-	check_fields, sizeof(struct req_endpoint_check), METHOD_SLOW, OBJECT_NONE, NULL };
+	check_fields, sizeof(struct req_endpoint_check), METHOD_SLOW | METHOD_DEVICE, OBJECT_NONE, NULL };

@@ -66,9 +66,9 @@ static const struct field mirror_fields[] = {
 };
 
 const struct method method_port_add = { "port.add", "Create a port.", port_fields, sizeof(struct req_port),
-	METHOD_SETS, OBJECT_PORT, "port.del" };
+	METHOD_SETS | METHOD_DEVICE, OBJECT_PORT, "port.del" };
 const struct method method_port_del = { "port.del", "Remove a port.", name_fields, sizeof(struct req_name),
-	METHOD_REMOVES, OBJECT_PORT, NULL };
+	METHOD_REMOVES | METHOD_DEVICE, OBJECT_PORT, NULL };
 const struct method method_port_list = { "port.list", "All ports.", page_fields, sizeof(struct req_page), METHOD_LISTS,
 	OBJECT_NONE, NULL };
 const struct method method_port_show = { "port.show", "One port with its counters and drops.", show_fields,

@@ -96,6 +96,7 @@ enum object_class {
 #define METHOD_SLOW (1u << 2)	 /* may complete later: not allowed in a transaction */
 #define METHOD_LISTS (1u << 3)	 /* answers {items, next} */
 #define METHOD_TEXT (1u << 4)	 /* answers {text} */
+#define METHOD_DEVICE (1u << 5)	 /* opens or closes devices: such calls wait in one queue behind all others */
 
 struct method {
 	const char *name; /* "route.add" */

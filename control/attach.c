@@ -10,10 +10,10 @@
 
 #include "control/api/api.h"
 #include "control/instance.h"
+#include "control/job.h"
 #include "control/journal.h"
 #include "control/netns.h"
 #include "control/objects.h"
-#include "datapath/base/rcu.h"
 #include "datapath/packet/vxlan.h"
 #include "pmd/netlink.h"
 #include "pmd/pod_net.h"
@@ -128,27 +128,34 @@ static void fill_port(const struct req_attach *req, int netns_fd, struct port_co
 	}
 }
 
-static int make_port(
-	const struct req_attach *req, int netns_fd, struct port **out, struct attach_error *err)
-{
+/* An attach under way. */
+struct attach {
+	const struct req_attach *req;
 	struct port_config cfg;
-	char path[108];
+	struct pod_routes routes;
+	char socket[108];
+	struct port *port;
 	int rc;
+	struct attach_error err;
+	attach_done_fn *done;
+	void *arg;
+};
 
-	fill_port(req, netns_fd, &cfg);
-	if (req->kind == REQ_ATTACH_VHOST_USER) {
-		cfg.ifname = NULL;
-		rc = attach_socket_path(req->id, path, sizeof(path)) < 0 ? -ENAMETOOLONG : 0;
-		if (rc == 0)
-			rc = api_vhost_dir(path, req->vhost.uid, req->vhost.gid);
-		if (rc < 0) {
-			snprintf(err->reason, sizeof(err->reason),
-				"cannot make the folder of the socket: %s", strerror(-rc));
-			return rc;
-		}
-		cfg.socket_path = path;
-	}
-	return port_create(&cfg, out, err->reason, sizeof(err->reason));
+static int make_socket_folder(struct attach *attach)
+{
+	const struct req_attach *req = attach->req;
+	int rc = attach_socket_path(req->id, attach->socket, sizeof(attach->socket)) < 0
+		? -ENAMETOOLONG
+		: 0;
+
+	if (rc == 0)
+		rc = api_vhost_dir(attach->socket, req->vhost.uid, req->vhost.gid);
+	if (rc < 0)
+		snprintf(attach->err.reason, sizeof(attach->err.reason),
+			"cannot make the folder of the socket: %s", strerror(-rc));
+	attach->cfg.socket_path = attach->socket;
+	attach->cfg.ifname = NULL;
+	return rc;
 }
 
 static int make_endpoint(const struct req_attach *req, struct port *port, struct attach_error *err)
@@ -201,31 +208,72 @@ static int check_addresses(const struct req_attach *req, struct attach_error *er
 	return 0;
 }
 
-int attach_pod(const struct req_attach *req, int netns_fd, struct port **out_port,
-	struct attach_error *err)
+static void finish(struct attach *attach)
 {
-	struct pod_routes routes;
-	struct port *port;
-	int rc = check_addresses(req, err);
+	attach->done(attach->rc, attach->port, &attach->err, attach->arg);
+	free(attach);
+}
 
-	if (rc < 0)
-		return rc;
-	rc = make_port(req, netns_fd, &port, err);
-	if (rc < 0)
-		return rc;
-	collect_routes(req, &routes);
-	if (req->kind == REQ_ATTACH_TAP && routes.n > 0)
-		rc = pod_net_add_routes(netns_fd, port->ifname, routes.items, routes.n, err->reason,
-			sizeof(err->reason));
-	if (rc == 0)
-		rc = make_endpoint(req, port, err);
-	if (rc < 0) {
-		port_destroy(port, false);
-		return rc;
+/* Helper thread, or the control thread for vhost. */
+static void open_device(void *arg)
+{
+	struct attach *attach = arg;
+	char *reason = attach->err.reason;
+
+	attach->rc = port_create_open(
+		attach->port, &attach->cfg, reason, sizeof(attach->err.reason));
+	if (attach->rc < 0 || attach->req->kind != REQ_ATTACH_TAP || attach->routes.n == 0)
+		return;
+	attach->rc = pod_net_add_routes(attach->cfg.netns_fd, attach->port->ifname,
+		attach->routes.items, attach->routes.n, reason, sizeof(attach->err.reason));
+	if (attach->rc < 0)
+		attach->port->ops->close(attach->port, false);
+}
+
+static void device_opened(void *arg)
+{
+	struct attach *attach = arg;
+
+	attach->rc = port_create_end(
+		attach->port, attach->rc, attach->err.reason, sizeof(attach->err.reason));
+	if (attach->rc == 0) {
+		attach->rc = make_endpoint(attach->req, attach->port, &attach->err);
+		if (attach->rc == 0)
+			object_port_refs[attach->port->id]++;
+		else
+			port_destroy(attach->port, false);
 	}
-	object_port_refs[port->id]++;
-	*out_port = port;
-	return 0;
+	finish(attach);
+}
+
+void attach_pod(const struct req_attach *req, int netns_fd, attach_done_fn *done, void *arg)
+{
+	struct attach_error no_memory = { .reason = "out of memory" };
+	struct attach *attach = calloc(1, sizeof(*attach));
+
+	if (attach == NULL) {
+		done(-ENOMEM, NULL, &no_memory, arg);
+		return;
+	}
+	attach->req = req;
+	attach->done = done;
+	attach->arg = arg;
+	fill_port(req, netns_fd, &attach->cfg);
+	collect_routes(req, &attach->routes);
+	attach->rc = check_addresses(req, &attach->err);
+	if (attach->rc == 0 && req->kind == REQ_ATTACH_VHOST_USER)
+		attach->rc = make_socket_folder(attach);
+	if (attach->rc == 0)
+		attach->rc = port_create_begin(&attach->cfg, &attach->port, attach->err.reason,
+			sizeof(attach->err.reason));
+	if (attach->rc < 0) {
+		finish(attach);
+		return;
+	}
+	if (req->kind == REQ_ATTACH_TAP && job_submit(open_device, device_opened, attach) == 0)
+		return;
+	open_device(attach);
+	device_opened(attach);
 }
 
 /* After the port has been closed: its socket's folder. */
@@ -240,23 +288,44 @@ static void remove_folder(void *arg)
 	free(path);
 }
 
-void attach_remove(uint32_t endpoint_idx)
+struct removal {
+	char *socket; /* NULL: none */
+	void (*removed)(void *arg);
+	void *arg;
+};
+
+static void port_closed(void *arg)
+{
+	struct removal *removal = arg;
+
+	if (removal->socket != NULL)
+		remove_folder(removal->socket);
+	removal->removed(removal->arg);
+	free(removal);
+}
+
+void attach_remove(uint32_t endpoint_idx, void (*removed)(void *arg), void *arg)
 {
 	const struct endpoint *ep = endpoint_at(endpoint_idx);
 	struct port *port = port_by_id(ep->port_id);
-	bool is_vhost = port != NULL && strcmp(port->ops->kind, "vhost") == 0;
-	char path[108] = "";
+	struct removal *removal = calloc(1, sizeof(*removal));
+	char path[108];
 
-	if (is_vhost)
-		attach_socket_path(ep->id, path, sizeof(path));
+	if (removal != NULL)
+		*removal = (struct removal){ .removed = removed, .arg = arg };
+	if (removal != NULL && port != NULL && strcmp(port->ops->kind, "vhost") == 0 &&
+		attach_socket_path(ep->id, path, sizeof(path)) == 0)
+		removal->socket = strdup(path);
 	object_endpoint_del(endpoint_idx);
-	if (port == NULL)
-		return;
-	object_port_refs[port->id]--;
-	object_port_down(port);
-	port_destroy(port, false);
-	if (path[0] != '\0')
-		rcu_defer(remove_folder, strdup(path)); /* runs after the port's own close */
+	if (port != NULL) {
+		object_port_refs[port->id]--;
+		object_port_down(port);
+		port_destroy_then(port, false, removal != NULL ? port_closed : NULL, removal);
+	} else if (removal != NULL) {
+		port_closed(removal);
+	}
+	if (removal == NULL)
+		removed(arg);
 }
 
 void attach_remove_leftover(const struct req_attach *req)

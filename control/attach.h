@@ -14,12 +14,15 @@ struct attach_error {
 	char reason[300];
 };
 
-/* netns_fd: of a tap's pod, -1 for vhost-user. 0 and *out_port, or -errno with *err; nothing is left on error. */
-int attach_pod(const struct req_attach *req, int netns_fd, struct port **out_port,
-	struct attach_error *err);
+/* Called on the control thread when it is done: rc 0 and the port, or -errno with *err; nothing is left on error. */
+typedef void attach_done_fn(int rc, struct port *port, const struct attach_error *err, void *arg);
 
-/* Undoes it, by endpoint. */
-void attach_remove(uint32_t endpoint_idx);
+/* netns_fd: of a tap's pod, -1 for vhost-user. req, the descriptor and arg must live until done() has been called, maybe
+ * before this returns. The device is made on a helper thread. */
+void attach_pod(const struct req_attach *req, int netns_fd, attach_done_fn *done, void *arg);
+
+/* Undoes it, by endpoint; removed(arg) is called when the device has gone. */
+void attach_remove(uint32_t endpoint_idx, void (*removed)(void *arg), void *arg);
 
 /* What is left of an attached pod that this process never brought back: its device, its socket's folder. */
 void attach_remove_leftover(const struct req_attach *req);

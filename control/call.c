@@ -31,7 +31,8 @@ static size_t method_index(const struct method *method)
 int call_bind_handlers(void)
 {
 	for (const struct api_handler *const *table = api_tables; *table != NULL; table++) {
-		for (const struct api_handler *handler = *table; handler->method != NULL; handler++) {
+		for (const struct api_handler *handler = *table; handler->method != NULL;
+			handler++) {
 			const struct method *method = schema_method(handler->method);
 			size_t idx = method != NULL ? method_index(method) : METHODS_MAX;
 
@@ -76,7 +77,8 @@ void call_start(struct call *call)
 	size_t idx = method_index(call->rpc.method);
 
 	if (idx >= METHODS_MAX || handlers[idx] == NULL)
-		call_fail(call, LEAT_ERR_METHOD, "method", "%s is not part of this build", call->rpc.method->name);
+		call_fail(call, LEAT_ERR_METHOD, "method", "%s is not part of this build",
+			call->rpc.method->name);
 	else
 		handlers[idx](call);
 }
@@ -192,7 +194,8 @@ int call_run_now(const struct method *method, const char *params, struct leat_er
 	struct call *call;
 	int rc = schema_decode(method, rpc.params, &rpc.req, err);
 
-	call = rc == 0 ? call_create(&rpc, method->flags & METHOD_SLOW ? destroy_done : NULL, NULL) : NULL;
+	call = rc == 0 ? call_create(&rpc, method->flags & METHOD_SLOW ? destroy_done : NULL, NULL)
+		       : NULL;
 	if (call == NULL) {
 		rpc_request_fini(&rpc);
 		return rc != 0 ? rc : schema_error(err, LEAT_ERR_RESOURCES, NULL, "out of memory");

@@ -30,7 +30,7 @@ struct call {
 	bool is_finished, is_unchanged;
 	bool is_replay;		 /* from the saved state: not written again */
 	struct changes *changes; /* where changes are collected; NULL: saved at once */
-	uint64_t ticket;	 /* durable when journal_synced() has reached it; 0: nothing to wait for */
+	uint64_t ticket; /* durable when journal_synced() has reached it; 0: nothing to wait for */
 	struct conn *conn;	 /* NULL: not from a client, or it has gone */
 	STAILQ_ENTRY(call) link; /* in the queue of calls on devices */
 	call_done_fn *done;
@@ -74,7 +74,10 @@ struct api_handler {
 	const char *method;
 	void (*fn)(struct call *call);
 };
-#define API_HANDLERS_END { NULL, NULL }
+#define API_HANDLERS_END                                                                           \
+	{                                                                                          \
+		NULL, NULL                                                                         \
+	}
 
 /* All tables, ends with NULL (control/api/api.c). */
 extern const struct api_handler *const api_tables[];

@@ -219,9 +219,10 @@ static void handle_line(struct conn *conn, const char *line, size_t len)
 /* Next whole line in the buffer: its length, or -1. */
 static ssize_t next_line(struct conn *conn)
 {
-	char *end = conn->in_len > conn->in_scanned ?
-		memchr(conn->in + conn->in_start + conn->in_scanned, '\n', conn->in_len - conn->in_scanned) :
-		NULL;
+	char *end = conn->in_len > conn->in_scanned
+		? memchr(conn->in + conn->in_start + conn->in_scanned, '\n',
+			  conn->in_len - conn->in_scanned)
+		: NULL;
 
 	if (end == NULL) {
 		conn->in_scanned = conn->in_len;
@@ -291,7 +292,8 @@ static int in_grow(struct conn *conn)
 
 static void take_fds(struct conn *conn, struct msghdr *msg)
 {
-	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg != NULL; cmsg = CMSG_NXTHDR(msg, cmsg)) {
+	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg != NULL;
+		cmsg = CMSG_NXTHDR(msg, cmsg)) {
 		size_t n;
 		int fd;
 
@@ -346,7 +348,8 @@ static void line_too_long(struct conn *conn)
 {
 	struct leat_error err;
 
-	schema_error(&err, LEAT_ERR_LIMIT, NULL, "a line may have %u bytes: use a transaction", SERVER_LINE_MAX);
+	schema_error(&err, LEAT_ERR_LIMIT, NULL, "a line may have %u bytes: use a transaction",
+		SERVER_LINE_MAX);
 	send_error(conn, NULL, &err);
 	conn->is_closing = true;
 	event_del(conn->read_event);
@@ -362,7 +365,8 @@ static void account(struct conn *conn, uint64_t start_ns, uint64_t now_ns)
 		conn->used_at_ns = now_ns;
 	}
 	conn->used_ns += now_ns - start_ns;
-	event_priority_set(conn->read_event, conn->used_ns > HEAVY_NS ? LOOP_PRIO_HEAVY : LOOP_PRIO_LIGHT);
+	event_priority_set(
+		conn->read_event, conn->used_ns > HEAVY_NS ? LOOP_PRIO_HEAVY : LOOP_PRIO_LIGHT);
 }
 
 static void on_read(evutil_socket_t fd, short what, void *arg)
@@ -389,7 +393,8 @@ static void on_read(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	has_more = handle_lines(conn, start_ns + LOOP_SLICE_NS);
-	if (conn->is_eof && !has_more && conn->n_calls == 0 && evbuffer_get_length(conn->out) == 0) {
+	if (conn->is_eof && !has_more && conn->n_calls == 0 &&
+		evbuffer_get_length(conn->out) == 0) {
 		server_conn_closed(conn);
 		return;
 	}
@@ -415,7 +420,8 @@ static void on_write(evutil_socket_t fd, short what, void *arg)
 	}
 	if (evbuffer_get_length(conn->out) > 0) {
 		event_add(conn->write_event, NULL);
-	} else if (conn->is_closing || (conn->is_eof && conn->n_calls == 0 && next_line(conn) < 0)) {
+	} else if (conn->is_closing ||
+		(conn->is_eof && conn->n_calls == 0 && next_line(conn) < 0)) {
 		server_conn_closed(conn);
 		return;
 	}

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "control/instance.h"
+#include "control/job.h"
 #include "control/kernel_routes.h"
 #include "control/load.h"
 #include "control/loop.h"

@@ -121,10 +121,15 @@ int job_init(unsigned int n)
 	return 0;
 }
 
-void job_fini(void)
+void job_drain(void)
 {
 	while (n_pending > 0)
 		finish(take_ready(true));
+}
+
+void job_fini(void)
+{
+	job_drain();
 	pthread_mutex_lock(&lock);
 	must_stop = true;
 	pthread_cond_broadcast(&wake);

@@ -16,6 +16,9 @@ void job_fini(void);
 /* Control thread. fn(arg) runs on a helper thread, then done(arg) on the control thread. 0 or -ENOMEM. */
 int job_submit(job_fn *fn, job_fn *done, void *arg);
 
+/* Waits until no job is left; their done() run meanwhile. */
+void job_drain(void);
+
 /* Jobs not yet done. Control thread. */
 unsigned int job_pending(void);
 

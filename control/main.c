@@ -23,7 +23,7 @@
 #include "control/txn.h"
 #include "datapath/base/log.h"
 
-#define JOB_THREADS 2
+#define JOB_THREADS 4
 
 static struct options opts;
 static int exit_code;
@@ -115,7 +115,8 @@ static int check(void)
 
 	cJSON_Delete(calls);
 	if (rc != 0)
-		fprintf(stderr, "leatd: %s%s%s\n", err.field, err.field[0] != '\0' ? ": " : "", err.reason);
+		fprintf(stderr, "leatd: %s%s%s\n", err.field, err.field[0] != '\0' ? ": " : "",
+			err.reason);
 	else
 		printf("%s: good\n", opts.config_file);
 	return rc != 0 ? EXIT_FAILURE : EXIT_SUCCESS;
@@ -128,7 +129,8 @@ static int lock(void)
 	if (rc == -EBUSY)
 		log_err("leatd", "another leatd runs as instance %s pid=%d", instance.name, pid);
 	else if (rc < 0)
-		log_err("leatd", "cannot use %s and %s: %s", instance.run_dir, instance.state_dir, strerror(-rc));
+		log_err("leatd", "cannot use %s and %s: %s", instance.run_dir, instance.state_dir,
+			strerror(-rc));
 	return rc;
 }
 
@@ -191,7 +193,8 @@ int main(int argc, char **argv)
 	instance.started_s = time(NULL);
 	instance.started_ns = loop_now_ns();
 	if (instance_set_name(opts.instance) < 0) {
-		fprintf(stderr, "leatd: --instance must be 1 to %d of A-Z a-z 0-9 . _ -\n", INSTANCE_NAME_MAX);
+		fprintf(stderr, "leatd: --instance must be 1 to %d of A-Z a-z 0-9 . _ -\n",
+			INSTANCE_NAME_MAX);
 		return 2;
 	}
 	if (opts.mode == OPTIONS_CHECK)

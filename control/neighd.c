@@ -50,7 +50,8 @@ static void set_state(uint32_t idx, enum neigh_state state, const struct rte_eth
 	bool is_change = neigh->state != state || !rte_is_same_ether_addr(&neigh->mac, mac);
 	struct rte_ether_addr copy = *mac; /* may be the entry's own */
 
-	if (neigh_set(idx, state, &copy, port != NULL ? &port->mac : &copy, port != NULL ? port->mtu : 1500) < 0)
+	if (neigh_set(idx, state, &copy, port != NULL ? &port->mac : &copy,
+		    port != NULL ? port->mtu : 1500) < 0)
 		log_warn("neigh", "no path left for another neighbour");
 	if (!is_change)
 		return;
@@ -93,9 +94,11 @@ static void ask(uint32_t idx, bool is_unicast)
 		return;
 	src = source_for(port, &neigh->addr);
 	if (ip_is_v4(&neigh->addr))
-		msg.m = arp_request_create(port->pool, &port->mac, src != NULL ? ip_v4(src) : 0, ip_v4(&neigh->addr), dst);
+		msg.m = arp_request_create(port->pool, &port->mac, src != NULL ? ip_v4(src) : 0,
+			ip_v4(&neigh->addr), dst);
 	else
-		msg.m = nd_solicit_create(port->pool, &port->mac, src != NULL ? src : &none6, &neigh->addr, dst);
+		msg.m = nd_solicit_create(
+			port->pool, &port->mac, src != NULL ? src : &none6, &neigh->addr, dst);
 	if (msg.m == NULL)
 		return; /* asked again soon */
 	if (inject_send(idx % portmgr_n_workers(), &msg))
@@ -124,7 +127,8 @@ uint32_t neighd_want(uint16_t port_id, const struct ip_addr *addr)
 		neigh_at(idx)->n_probes = 0;
 		ask(idx, false);
 		emit(neigh_at(idx));
-	} else if (neigh_at(idx)->state == NEIGH_FAILED && clock_ns() - neigh_at(idx)->changed_ns >= NEIGHD_RETRY_NS) {
+	} else if (neigh_at(idx)->state == NEIGH_FAILED &&
+		clock_ns() - neigh_at(idx)->changed_ns >= NEIGHD_RETRY_NS) {
 		start_pending(idx);
 	}
 	return idx;
@@ -294,7 +298,8 @@ void neighd_fini(void)
 	hold_fini();
 }
 
-int neighd_set_static(const struct port *port, const struct ip_addr *addr, const struct rte_ether_addr *mac)
+int neighd_set_static(
+	const struct port *port, const struct ip_addr *addr, const struct rte_ether_addr *mac)
 {
 	uint32_t idx = neigh_get(port->id, addr);
 

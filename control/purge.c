@@ -15,9 +15,9 @@
 #include "control/client/req.h"
 #include "control/instance.h"
 #include "control/state.h"
+#include "datapath/base/log.h"
 #include "pmd/netlink.h"
 #include "pmd/uplink_netdev.h"
-#include "datapath/base/log.h"
 
 static int first_error;
 
@@ -80,7 +80,9 @@ static void remove_hugepages(void)
 /* A kernel device that a port of this instance made, by its alias. */
 static void remove_tap(const struct req_port *req)
 {
-	const char *ifname = req->ifname != NULL ? req->ifname : req->role == REQ_ROLE_HOST ? "leat0" : req->name;
+	const char *ifname = req->ifname != NULL ? req->ifname
+		: req->role == REQ_ROLE_HOST	 ? "leat0"
+						 : req->name;
 	char alias[128];
 	struct nl_link link;
 	struct nl *nl;
@@ -92,7 +94,8 @@ static void remove_tap(const struct req_port *req)
 		return;
 	}
 	snprintf(alias, sizeof(alias), "leat:%s", req->name);
-	if (nl_link_get(nl, ifname, &link) == 0 && strcmp(link.kind, "tun") == 0 && strcmp(link.alias, alias) == 0) {
+	if (nl_link_get(nl, ifname, &link) == 0 && strcmp(link.kind, "tun") == 0 &&
+		strcmp(link.alias, alias) == 0) {
 		rc = nl_link_del(nl, link.ifindex);
 		if (rc < 0)
 			failed(ifname, rc);

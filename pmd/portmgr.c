@@ -23,7 +23,9 @@ struct slot {
 	struct port port;
 	struct rte_mempool *quota_pool;
 	uint32_t quota;
-	bool is_used, is_closing, keep;
+	bool is_used, is_opening, is_closing, keep;
+	void (*closed)(void *arg);
+	void *closed_arg;
 } __rte_cache_aligned;
 
 static struct slot *slots[PORT_MAX];
@@ -43,6 +45,7 @@ void portmgr_fini(bool keep)
 {
 	struct port *p;
 
+	config.slow = NULL;
 	while ((p = port_next(NULL)) != NULL)
 		port_destroy(p, keep);
 	rcu_synchronize();
@@ -61,7 +64,7 @@ struct port *port_by_id(uint16_t id)
 {
 	struct slot *s = id < PORT_MAX ? slots[id] : NULL;
 
-	return s != NULL && s->is_used && !s->is_closing ? &s->port : NULL;
+	return s != NULL && s->is_used && !s->is_closing && !s->is_opening ? &s->port : NULL;
 }
 
 struct port *port_next(const struct port *prev)
@@ -199,7 +202,25 @@ static void port_fill(struct port *p, const struct port_config *cfg)
 	}
 }
 
-int port_create(const struct port_config *cfg, struct port **out, char *errbuf, size_t errlen)
+static bool is_name_opening(const char *name)
+{
+	for (unsigned int i = 0; i < PORT_MAX; i++)
+		if (slots[i] != NULL && slots[i]->is_used && slots[i]->is_opening &&
+			strcmp(slots[i]->port.name, name) == 0)
+			return true;
+	return false;
+}
+
+/* The predecessor of that name may still hold the device. */
+static void wait_for_predecessor(const char *name)
+{
+	if (is_name_closing(name))
+		rcu_synchronize();
+	if (is_name_closing(name) && config.drain != NULL)
+		config.drain();
+}
+
+int port_create_begin(const struct port_config *cfg, struct port **out, char *errbuf, size_t errlen)
 {
 	struct slot *s;
 	struct port *p;
@@ -208,11 +229,9 @@ int port_create(const struct port_config *cfg, struct port **out, char *errbuf, 
 	ret = config_check(cfg, errbuf, errlen);
 	if (ret < 0)
 		return ret;
-	if (port_by_name(cfg->name) != NULL)
+	wait_for_predecessor(cfg->name);
+	if (port_by_name(cfg->name) != NULL || is_name_opening(cfg->name))
 		return err_set(errbuf, errlen, -EEXIST, "port '%s' exists already", cfg->name);
-	/* Its predecessor may still hold the device. */
-	if (is_name_closing(cfg->name))
-		rcu_synchronize();
 	s = slot_take();
 	if (s == NULL)
 		return err_set(errbuf, errlen, -ENOSPC, "no more ports: %d is the limit", PORT_MAX);
@@ -229,7 +248,28 @@ int port_create(const struct port_config *cfg, struct port **out, char *errbuf, 
 		goto err_release;
 	s->quota = quota_of(cfg);
 	s->quota_pool = p->pool;
-	ret = p->ops->open(p, cfg, errbuf, errlen);
+	/* Pools are made on this thread: a tap may be opened on another. */
+	if (strcmp(cfg->kind, "tap") == 0)
+		(void)mempool_get_huge((unsigned int)p->pool->socket_id);
+	s->is_opening = true;
+	*out = p;
+	return 0;
+
+err_release:
+	slot_release(s);
+	return ret;
+}
+
+int port_create_open(struct port *p, const struct port_config *cfg, char *errbuf, size_t errlen)
+{
+	return p->ops->open(p, cfg, errbuf, errlen);
+}
+
+int port_create_end(struct port *p, int ret, char *errbuf, size_t errlen)
+{
+	struct slot *s = slots[p->id];
+
+	s->is_opening = false;
 	if (ret < 0)
 		goto err_release;
 	rcu_assign(port_table[p->id], p);
@@ -239,7 +279,6 @@ int port_create(const struct port_config *cfg, struct port **out, char *errbuf, 
 		if (ret < 0)
 			goto err_unpublish;
 	}
-	*out = p;
 	return 0;
 
 err_unpublish:
@@ -252,16 +291,51 @@ err_release:
 	return ret;
 }
 
-static void port_close_cb(void *arg)
+int port_create(const struct port_config *cfg, struct port **out, char *errbuf, size_t errlen)
+{
+	int ret = port_create_begin(cfg, out, errbuf, errlen);
+
+	if (ret < 0)
+		return ret;
+	return port_create_end(*out, port_create_open(*out, cfg, errbuf, errlen), errbuf, errlen);
+}
+
+static void device_close(void *arg)
 {
 	struct slot *s = arg;
 
 	s->port.ops->close(&s->port, s->keep);
+}
+
+static void device_closed(void *arg)
+{
+	struct slot *s = arg;
+	void (*closed)(void *) = s->closed;
+	void *closed_arg = s->closed_arg;
+
 	slot_release(s);
 	n_closing--;
+	if (closed != NULL)
+		closed(closed_arg);
+}
+
+static void port_close_cb(void *arg)
+{
+	struct slot *s = arg;
+
+	if (config.slow != NULL && !s->keep && strcmp(s->port.ops->kind, "tap") == 0 &&
+		config.slow(device_close, device_closed, s) == 0)
+		return;
+	device_close(s);
+	device_closed(s);
 }
 
 void port_destroy(struct port *p, bool keep)
+{
+	port_destroy_then(p, keep, NULL, NULL);
+}
+
+void port_destroy_then(struct port *p, bool keep, void (*closed)(void *arg), void *arg)
 {
 	struct slot *s;
 
@@ -273,6 +347,8 @@ void port_destroy(struct port *p, bool keep)
 	rcu_assign(port_table[p->id], NULL);
 	s->is_closing = true;
 	s->keep = keep;
+	s->closed = closed;
+	s->closed_arg = arg;
 	n_closing++;
 	n_ports--;
 	rcu_defer(port_close_cb, s);

@@ -27,6 +27,10 @@ struct portmgr_config {
 	 * port_create() then fails with. Control thread. */
 	int (*attach)(struct port *p, char *errbuf, size_t errlen);
 	void (*detach)(struct port *p);
+	/* May be NULL. slow: runs fn(arg) on another thread, then done(arg) on the control thread; for kernel devices, whose
+	 * closing takes tens of milliseconds. 0 or -errno. drain: waits until all that is done. */
+	int (*slow)(void (*fn)(void *arg), void (*done)(void *arg), void *arg);
+	void (*drain)(void);
 };
 
 /* 0 or -EINVAL. mempool_init() and rcu_init() come first. */
@@ -41,9 +45,20 @@ unsigned int portmgr_n_workers(void);
  * -EEXIST (name), -EINVAL, -ENOSPC (PORT_MAX ports), -ENOBUFS (mbufs), or what the kind says. Nothing is left on error. */
 int port_create(const struct port_config *cfg, struct port **out, char *errbuf, size_t errlen);
 
+/* port_create() in three steps, the middle one on any thread (taps only): the port stays invisible until the end. After
+ * port_create_begin() port_create_end() must follow; ret is what port_create_open() returned, and what port_create_end()
+ * returns if it is an error. */
+int port_create_begin(
+	const struct port_config *cfg, struct port **out, char *errbuf, size_t errlen);
+int port_create_open(struct port *p, const struct port_config *cfg, char *errbuf, size_t errlen);
+int port_create_end(struct port *p, int ret, char *errbuf, size_t errlen);
+
 /* Unpublishes the port and closes it after a grace period (rcu_poll() runs that). keep: leave what outlives a
  * restart in place. The caller holds no pointer any more. */
 void port_destroy(struct port *p, bool keep);
+
+/* The same; closed(arg) is called on the control thread when the device has been closed. */
+void port_destroy_then(struct port *p, bool keep, void (*closed)(void *arg), void *arg);
 
 /* Control thread; NULL if there is none. */
 struct port *port_by_name(const char *name);

@@ -18,13 +18,13 @@ struct poller {
 } __rte_cache_aligned;
 
 static struct poller pollers[WORKERS_MAX];
-static uint32_t next_fd_gen;
+static _Atomic uint32_t next_fd_gen; /* ports are opened on helper threads */
 
 void rx_poll_init(struct rx_poll *r, int fd)
 {
 	r->fd = fd;
 	r->worker = -1;
-	r->fd_gen = ++next_fd_gen;
+	r->fd_gen = atomic_fetch_add_explicit(&next_fd_gen, 1, memory_order_relaxed) + 1;
 	atomic_store_explicit(&r->is_ready, false, memory_order_relaxed);
 }
 

@@ -18,7 +18,6 @@
 #include "control/state.h"
 #include "datapath/base/gen.h"
 #include "datapath/base/log.h"
-#include "datapath/base/rcu.h"
 #include "pmd/portmgr.h"
 
 /* Params for the state: where the namespace is, and what was derived. */
@@ -100,33 +99,53 @@ static bool check_request(struct call *call, const struct req_attach *req)
 	return true;
 }
 
-static void handle_attach(struct call *call)
-{
-	const struct req_attach *req = call_req(call);
-	struct netns_ref ns = { .fd = -1 };
-	struct attach_error err = { 0 };
-	struct port *port;
-	int rc;
+struct attach_call {
+	struct call *call;
+	struct netns_ref ns;
+};
 
-	if (!check_request(call, req))
-		return;
-	if (req->kind == REQ_ATTACH_TAP) {
-		rc = netns_ref_open(&ns, call_take_fd(call), req->netns, (uint64_t)req->netns_id);
-		if (rc < 0) {
-			call_fail(call, LEAT_ERR_NOT_FOUND, "netns",
-				"the network namespace cannot be opened: %s", strerror(-rc));
-			return;
-		}
-	}
-	rc = attach_pod(req, ns.fd, &port, &err);
+static void attached(int rc, struct port *port, const struct attach_error *err, void *arg)
+{
+	struct attach_call *attach = arg;
+	struct call *call = attach->call;
+	const struct req_attach *req = call_req(call);
+
 	if (rc < 0) {
-		call_fail(call, api_errno_code(rc), err.field, "%s", err.reason);
+		call_fail(call, api_errno_code(rc), err->field, "%s", err->reason);
 	} else {
-		call->object = saved_params(call, &ns, port);
+		call->object = saved_params(call, &attach->ns, port);
 		log_info("endpoint", "attached id=%s port=%s", req->id, port->name);
 		call_ok(call, result_json(req, port));
 	}
-	netns_ref_close(&ns);
+	netns_ref_close(&attach->ns);
+	free(attach);
+}
+
+static void handle_attach(struct call *call)
+{
+	const struct req_attach *req = call_req(call);
+	struct attach_call *attach;
+	int rc = 0;
+
+	if (!check_request(call, req))
+		return;
+	attach = calloc(1, sizeof(*attach));
+	if (attach == NULL) {
+		call_fail(call, LEAT_ERR_RESOURCES, NULL, "out of memory");
+		return;
+	}
+	attach->call = call;
+	attach->ns.fd = -1;
+	if (req->kind == REQ_ATTACH_TAP)
+		rc = netns_ref_open(
+			&attach->ns, call_take_fd(call), req->netns, (uint64_t)req->netns_id);
+	if (rc < 0) {
+		call_fail(call, LEAT_ERR_NOT_FOUND, "netns",
+			"the network namespace cannot be opened: %s", strerror(-rc));
+		free(attach);
+		return;
+	}
+	attach_pod(req, attach->ns.fd, attached, attach);
 }
 
 /* The stored attach of an endpoint, decoded; false if there is none. */
@@ -173,10 +192,9 @@ static void handle_detach(struct call *call)
 				"endpoint %s was not attached: use endpoint.del", req->id);
 			return;
 		}
-		attach_remove(idx);
+		attach_remove(idx, detached, call);
 		gen_publish();
 		loop_wake_tick();
-		rcu_defer(detached, call); /* runs after the port's own close */
 		return;
 	} else if (api_del_missing(call, req->missing_ok, "endpoint", req->id)) {
 		/* It could not be restored; its device may still be there. */

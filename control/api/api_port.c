@@ -31,11 +31,14 @@ static bool check_request(struct call *call, const struct req_port *req)
 	const char *field = misplaced(req);
 
 	if (field != NULL)
-		call_fail(call, LEAT_ERR_PARAMS, field, "%s is not for ports of kind %s", field, kind_names[req->kind]);
+		call_fail(call, LEAT_ERR_PARAMS, field, "%s is not for ports of kind %s", field,
+			kind_names[req->kind]);
 	else if (req->kind == REQ_PORT_ETHDEV && req->device == NULL)
-		call_fail(call, LEAT_ERR_PARAMS, "device", "device is required for ports of kind ethdev");
+		call_fail(call, LEAT_ERR_PARAMS, "device",
+			"device is required for ports of kind ethdev");
 	else if (req->role == REQ_ROLE_HOST && object_host_port() != NULL)
-		call_fail(call, LEAT_ERR_CONFLICT, "role", "there is a host port already: %s", object_host_port()->name);
+		call_fail(call, LEAT_ERR_CONFLICT, "role", "there is a host port already: %s",
+			object_host_port()->name);
 	else
 		return true;
 	return false;
@@ -58,12 +61,14 @@ static bool fill_socket(struct call *call, struct port_config *cfg, char *socket
 	else
 		len = snprintf(socket, size, "%s/vhost/%s/vhost.sock", instance.run_dir, req->name);
 	if (len >= (int)size) {
-		call_fail(call, LEAT_ERR_PARAMS, "socket", "a socket path may have %zu characters", size - 1);
+		call_fail(call, LEAT_ERR_PARAMS, "socket", "a socket path may have %zu characters",
+			size - 1);
 		return false;
 	}
 	rc = req->socket == NULL ? api_vhost_dir(socket, req->uid, req->gid) : 0;
 	if (rc < 0) {
-		call_fail(call, api_errno_code(rc), "socket", "cannot make the folder of %s: %s", socket, strerror(-rc));
+		call_fail(call, api_errno_code(rc), "socket", "cannot make the folder of %s: %s",
+			socket, strerror(-rc));
 		return false;
 	}
 	cfg->socket_path = socket;
@@ -109,7 +114,8 @@ static void handle_add(struct call *call)
 	cJSON *result;
 	int rc;
 
-	if (!api_add_may_go_on(call, port_by_name(req->name) != NULL, req->exist_ok, "port", req->name) ||
+	if (!api_add_may_go_on(
+		    call, port_by_name(req->name) != NULL, req->exist_ok, "port", req->name) ||
 		!check_request(call, req))
 		return;
 	fill_config(req, &cfg);
@@ -125,7 +131,8 @@ static void handle_add(struct call *call)
 		call_fail(call, api_errno_code(rc), NULL, "%s", errbuf);
 		return;
 	}
-	log_info("port", "added name=%s kind=%s role=%s", port->name, cfg.kind, role_names[port->role]);
+	log_info("port", "added name=%s kind=%s role=%s", port->name, cfg.kind,
+		role_names[port->role]);
 	result = cJSON_CreateObject();
 	cJSON_AddStringToObject(result, "name", port->name);
 	api_add_mac(result, "mac", &port->mac);
@@ -148,7 +155,8 @@ static void handle_del(struct call *call)
 		return;
 	}
 	if (object_port_refs[port->id] > 0) {
-		call_fail(call, LEAT_ERR_BUSY, "name", "port %s is used by %u other objects: endpoints, routes or neighbours",
+		call_fail(call, LEAT_ERR_BUSY, "name",
+			"port %s is used by %u other objects: endpoints, routes or neighbours",
 			req->name, object_port_refs[port->id]);
 		return;
 	}
@@ -164,7 +172,8 @@ static void add_details(cJSON *out, const struct port *port, const struct port_s
 	char text[1024];
 
 	for (unsigned int i = 0; i < port->n_addrs; i++) {
-		const struct ip_prefix prefix = { .addr = port->addrs[i].addr, .len = port->addrs[i].len };
+		const struct ip_prefix prefix = { .addr = port->addrs[i].addr,
+			.len = port->addrs[i].len };
 
 		cJSON_AddItemToArray(list, cJSON_CreateString(ip_prefix_format(&prefix, text)));
 	}
@@ -172,7 +181,8 @@ static void add_details(cJSON *out, const struct port *port, const struct port_s
 	drops = cJSON_AddObjectToObject(out, "drops");
 	for (int reason = 1; reason < DROP_N; reason++)
 		if (stats->drops[reason] > 0)
-			cJSON_AddNumberToObject(drops, drop_name((enum drop_reason)reason), (double)stats->drops[reason]);
+			cJSON_AddNumberToObject(drops, drop_name((enum drop_reason)reason),
+				(double)stats->drops[reason]);
 	if (port->ops->describe != NULL) {
 		text[port->ops->describe(port, text, sizeof(text) - 1)] = '\0';
 		cJSON_AddStringToObject(out, "details", text);

@@ -39,11 +39,13 @@ static bool fill_tunnel(struct call *call, const struct req_route *req, struct r
 	uint32_t idx = tunnel_by_name(req->tunnel);
 
 	if (req->via.is_set || req->port != NULL) {
-		call_fail(call, LEAT_ERR_PARAMS, "tunnel", "a route into a tunnel has neither via nor port");
+		call_fail(call, LEAT_ERR_PARAMS, "tunnel",
+			"a route into a tunnel has neither via nor port");
 	} else if (idx == TUNNEL_NONE) {
 		call_fail(call, LEAT_ERR_NOT_FOUND, "tunnel", "there is no tunnel %s", req->tunnel);
 	} else if (tunnel_at(idx)->zone != req->zone) {
-		call_fail(call, LEAT_ERR_CONFLICT, "zone", "tunnel %s is in zone %u", req->tunnel, tunnel_at(idx)->zone);
+		call_fail(call, LEAT_ERR_CONFLICT, "zone", "tunnel %s is in zone %u", req->tunnel,
+			tunnel_at(idx)->zone);
 	} else {
 		cfg->kind = ROUTE_TUNNEL;
 		cfg->tunnel_idx = idx;
@@ -67,13 +69,15 @@ static bool fill_unicast(struct call *call, const struct req_route *req, struct 
 	if (req->via.is_set) {
 		cfg->via = api_ip(&req->via);
 		if (ip_is_v4(&cfg->via) != ip_is_v4(&cfg->prefix.addr)) {
-			call_fail(call, LEAT_ERR_PARAMS, "via", "via and prefix must be of one address family");
+			call_fail(call, LEAT_ERR_PARAMS, "via",
+				"via and prefix must be of one address family");
 			return false;
 		}
 		if (port == NULL)
 			port = port_of_next_hop(cfg->zone, &cfg->via);
 		if (port == NULL) {
-			call_fail(call, LEAT_ERR_NOT_FOUND, "via", "no connected network has the next hop: name its port");
+			call_fail(call, LEAT_ERR_NOT_FOUND, "via",
+				"no connected network has the next hop: name its port");
 			return false;
 		}
 	}
@@ -92,7 +96,8 @@ static bool fill_config(struct call *call, const struct req_route *req, struct r
 	};
 	if (req->type != REQ_ROUTE_UNICAST) {
 		if (req->via.is_set || req->port != NULL || req->tunnel != NULL) {
-			call_fail(call, LEAT_ERR_PARAMS, "type", "only a unicast route has via, port or tunnel");
+			call_fail(call, LEAT_ERR_PARAMS, "type",
+				"only a unicast route has via, port or tunnel");
 			return false;
 		}
 		cfg->kind = req->type == REQ_ROUTE_BLACKHOLE ? ROUTE_BLACKHOLE : ROUTE_PROHIBIT;
@@ -130,7 +135,8 @@ static void handle_add(struct call *call)
 		if (route_matches(route_at(idx), &cfg) && req->exist_ok)
 			call_unchanged(call, NULL);
 		else
-			call_fail(call, LEAT_ERR_EXISTS, "prefix", "there is a %s route to %s in zone %u already%s",
+			call_fail(call, LEAT_ERR_EXISTS, "prefix",
+				"there is a %s route to %s in zone %u already%s",
 				origin_names[route_at(idx)->origin], text, cfg.zone,
 				req->exist_ok ? ", and it is different" : "");
 		return;
@@ -167,7 +173,8 @@ static void handle_del(struct call *call)
 	}
 	memcpy(&old, route_at(idx), sizeof(old));
 	if (route_del(zone, &prefix) < 0) {
-		call_fail(call, LEAT_ERR_AGAIN, NULL, "no memory to change the route table: try again");
+		call_fail(call, LEAT_ERR_AGAIN, NULL,
+			"no memory to change the route table: try again");
 		return;
 	}
 	count_refs(&old, -1);
@@ -237,11 +244,13 @@ static void handle_list(struct call *call)
 		cursor.is_one_zone = true;
 	}
 	if (req->cursor != NULL && !parse_cursor(req->cursor, &cursor)) {
-		call_fail(call, LEAT_ERR_PARAMS, "cursor", "cursor must be the \"next\" of the answer before");
+		call_fail(call, LEAT_ERR_PARAMS, "cursor",
+			"cursor must be the \"next\" of the answer before");
 		return;
 	}
 	api_page_begin(&page, req->limit);
-	while (page.left > 0 && n_looked_at++ < LOOKED_AT_MAX && (idx = route_next(&cursor)) != ROUTE_IDX_NONE)
+	while (page.left > 0 && n_looked_at++ < LOOKED_AT_MAX &&
+		(idx = route_next(&cursor)) != ROUTE_IDX_NONE)
 		if (is_inside(req, route_at(idx)))
 			api_page_add(&page, route_json(route_at(idx)));
 	snprintf(next, sizeof(next), "%u %s", cursor.zone, ip_prefix_format(&cursor.prefix, text));

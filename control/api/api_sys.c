@@ -66,10 +66,10 @@ static void add_state(cJSON *result)
 	const struct state_counts *counts = state_get_counts();
 	cJSON *object = cJSON_AddObjectToObject(result, "restored");
 
-	for (int class = OBJECT_NONE + 1; class < OBJECT_N; class++) {
+	for (int class = OBJECT_NONE + 1; class < OBJECT_N; class ++) {
 		char name[24];
 
-		snprintf(name, sizeof(name), "%ss", schema_class_name((enum object_class)class));
+		snprintf(name, sizeof(name), "%ss", schema_class_name((enum object_class) class));
 		cJSON_AddNumberToObject(object, name, (double)counts->n_restored[class]);
 	}
 	cJSON_AddNumberToObject(object, "failed", (double)counts->n_failed);
@@ -89,7 +89,8 @@ static void handle_status(struct call *call)
 	cJSON_AddStringToObject(result, "version", LEAT_VERSION);
 	cJSON_AddStringToObject(result, "instance", instance.name);
 	cJSON_AddBoolToObject(result, "ready", instance.is_ready);
-	cJSON_AddNumberToObject(result, "uptime_s", (double)((loop_now_ns() - instance.started_ns) / 1000000000ull));
+	cJSON_AddNumberToObject(result, "uptime_s",
+		(double)((loop_now_ns() - instance.started_ns) / 1000000000ull));
 	cJSON_AddNumberToObject(result, "workers", eal_n_workers());
 	add_memory(result);
 	conns = cJSON_AddObjectToObject(result, "conns");
@@ -100,7 +101,8 @@ static void handle_status(struct call *call)
 	cJSON_AddNumberToObject(result, "ports_max", PORT_MAX);
 	cJSON_AddNumberToObject(result, "endpoints", endpoint_count());
 	cJSON_AddNumberToObject(result, "routes", routes.n_v4 + routes.n_v6);
-	cJSON_AddNumberToObject(result, "tunnels", (double)store_count(state_store(), OBJECT_TUNNEL));
+	cJSON_AddNumberToObject(
+		result, "tunnels", (double)store_count(state_store(), OBJECT_TUNNEL));
 	add_state(result);
 	call_ok(call, result);
 }

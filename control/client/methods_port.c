@@ -19,13 +19,17 @@ static const struct field port_fields[] = {
 	F_TEXT(req_port, mac, FIELD_MAC, 0, "MAC of the far side (uplink: leatd's own)"),
 	F_LIST(req_port, addresses, FIELD_IFADDR, struct schema_prefix, 0, 16,
 		"uplink: leatd's own; host: the node's; pod: the pod's"),
-	F_TEXT(req_port, device, FIELD_STRING, 0, "ethdev: device string, \"0000:03:00.0\", \"net_af_packet0,iface=eth1\""),
-	F_TEXT(req_port, socket, FIELD_PATH, 0, "vhost: path of the socket; default: in the instance's folder"),
-	F_ENUM(req_port, vhost_role, 0, schema_vhost_roles, REQ_VHOST_SERVER, "vhost: whether leatd listens or connects"),
+	F_TEXT(req_port, device, FIELD_STRING, 0,
+		"ethdev: device string, \"0000:03:00.0\", \"net_af_packet0,iface=eth1\""),
+	F_TEXT(req_port, socket, FIELD_PATH, 0,
+		"vhost: path of the socket; default: in the instance's folder"),
+	F_ENUM(req_port, vhost_role, 0, schema_vhost_roles, REQ_VHOST_SERVER,
+		"vhost: whether leatd listens or connects"),
 	F_INT(req_port, uid, 0, NULL, -1, 4294967294, -1, "vhost: owner of the socket; -1: leave"),
 	F_INT(req_port, gid, 0, NULL, -1, 4294967294, -1, "vhost: group of the socket; -1: leave"),
 	F_TEXT(req_port, mode, FIELD_STRING, 0, "vhost: mode of the socket in octal, default 0660"),
-	F_TEXT(req_port, ifname, FIELD_STRING, 0, "tap: name of the kernel device; default: the port's, host: leat0"),
+	F_TEXT(req_port, ifname, FIELD_STRING, 0,
+		"tap: name of the kernel device; default: the port's, host: leat0"),
 	F_SWITCH(req_port, exist_ok, "succeed if the same port is there already"),
 	F_END,
 };
@@ -60,28 +64,29 @@ static const struct field mirror_fields[] = {
 	F_TEXT(req_mirror, name, FIELD_NAME, FIELD_REQUIRED | FIELD_KEY, "name of the mirror"),
 	F_TEXT(req_mirror, from, FIELD_NAME, FIELD_REQUIRED, "port whose packets are copied"),
 	F_TEXT(req_mirror, to, FIELD_NAME, FIELD_REQUIRED, "port that gets the copies"),
-	F_ENUM(req_mirror, direction, 0, directions, REQ_DIR_BOTH, "in: what leatd receives there, out: what it sends"),
+	F_ENUM(req_mirror, direction, 0, directions, REQ_DIR_BOTH,
+		"in: what leatd receives there, out: what it sends"),
 	F_SWITCH(req_mirror, exist_ok, "succeed if the same mirror is there already"),
 	F_END,
 };
 
-const struct method method_port_add = { "port.add", "Create a port.", port_fields, sizeof(struct req_port),
-	METHOD_SETS | METHOD_DEVICE, OBJECT_PORT, "port.del" };
-const struct method method_port_del = { "port.del", "Remove a port.", name_fields, sizeof(struct req_name),
-	METHOD_REMOVES | METHOD_DEVICE, OBJECT_PORT, NULL };
-const struct method method_port_list = { "port.list", "All ports.", page_fields, sizeof(struct req_page), METHOD_LISTS,
-	OBJECT_NONE, NULL };
-const struct method method_port_show = { "port.show", "One port with its counters and drops.", show_fields,
-	sizeof(struct req_name), 0, OBJECT_NONE, NULL };
-const struct method method_zone_add = { "zone.add", "Create a zone (VRF).", zone_fields, sizeof(struct req_zone),
-	METHOD_SETS, OBJECT_ZONE, "zone.del" };
-const struct method method_zone_del = { "zone.del", "Remove a zone.", zone_del_fields, sizeof(struct req_zone),
-	METHOD_REMOVES, OBJECT_ZONE, NULL };
-const struct method method_zone_list = { "zone.list", "All zones.", page_fields, sizeof(struct req_page), METHOD_LISTS,
-	OBJECT_NONE, NULL };
-const struct method method_mirror_add = { "mirror.add", "Copy one port's packets to another.", mirror_fields,
-	sizeof(struct req_mirror), METHOD_SETS, OBJECT_MIRROR, "mirror.del" };
-const struct method method_mirror_del = { "mirror.del", "Remove a mirror.", name_fields, sizeof(struct req_name),
-	METHOD_REMOVES, OBJECT_MIRROR, NULL };
-const struct method method_mirror_list = { "mirror.list", "All mirrors.", page_fields, sizeof(struct req_page),
-	METHOD_LISTS, OBJECT_NONE, NULL };
+const struct method method_port_add = { "port.add", "Create a port.", port_fields,
+	sizeof(struct req_port), METHOD_SETS | METHOD_DEVICE, OBJECT_PORT, "port.del" };
+const struct method method_port_del = { "port.del", "Remove a port.", name_fields,
+	sizeof(struct req_name), METHOD_REMOVES | METHOD_DEVICE, OBJECT_PORT, NULL };
+const struct method method_port_list = { "port.list", "All ports.", page_fields,
+	sizeof(struct req_page), METHOD_LISTS, OBJECT_NONE, NULL };
+const struct method method_port_show = { "port.show", "One port with its counters and drops.",
+	show_fields, sizeof(struct req_name), 0, OBJECT_NONE, NULL };
+const struct method method_zone_add = { "zone.add", "Create a zone (VRF).", zone_fields,
+	sizeof(struct req_zone), METHOD_SETS, OBJECT_ZONE, "zone.del" };
+const struct method method_zone_del = { "zone.del", "Remove a zone.", zone_del_fields,
+	sizeof(struct req_zone), METHOD_REMOVES, OBJECT_ZONE, NULL };
+const struct method method_zone_list = { "zone.list", "All zones.", page_fields,
+	sizeof(struct req_page), METHOD_LISTS, OBJECT_NONE, NULL };
+const struct method method_mirror_add = { "mirror.add", "Copy one port's packets to another.",
+	mirror_fields, sizeof(struct req_mirror), METHOD_SETS, OBJECT_MIRROR, "mirror.del" };
+const struct method method_mirror_del = { "mirror.del", "Remove a mirror.", name_fields,
+	sizeof(struct req_name), METHOD_REMOVES, OBJECT_MIRROR, NULL };
+const struct method method_mirror_list = { "mirror.list", "All mirrors.", page_fields,
+	sizeof(struct req_page), METHOD_LISTS, OBJECT_NONE, NULL };

@@ -60,8 +60,10 @@ struct schema_list {
 #define FIELD_REQUIRED (1u << 0)
 #define FIELD_LIST (1u << 1) /* JSON array of the type; max_len limits it */
 #define FIELD_KEY (1u << 2)  /* part of the object's identity */
-#define FIELD_POSITIONAL (1u << 3) /* leatctl takes it without "name=" although it is not required */
-#define FIELD_FLAG (1u << 4) /* steers the call and is not part of the object: exist_ok, missing_ok */
+#define FIELD_POSITIONAL                                                                           \
+	(1u << 3) /* leatctl takes it without "name=" although it is not required */
+#define FIELD_FLAG                                                                                 \
+	(1u << 4) /* steers the call and is not part of the object: exist_ok, missing_ok */
 
 struct field {
 	const char *name;
@@ -71,9 +73,9 @@ struct field {
 	size_t size;   /* of the member; of one item for a list */
 	const char *unit;
 	const char *help;
-	int64_t min, max; /* of FIELD_INT; max also of string lengths, 0: the type's own */
-	int64_t def;	  /* default of FIELD_INT, FIELD_BOOL, FIELD_ENUM (index) */
-	uint32_t max_len; /* of a list, 0: 64 */
+	int64_t min, max;	   /* of FIELD_INT; max also of string lengths, 0: the type's own */
+	int64_t def;		   /* default of FIELD_INT, FIELD_BOOL, FIELD_ENUM (index) */
+	uint32_t max_len;	   /* of a list, 0: 64 */
 	const char *const *values; /* of FIELD_ENUM, ends with NULL */
 	const struct field *fields; /* of FIELD_OBJECT, ends with a NULL name */
 };
@@ -96,7 +98,8 @@ enum object_class {
 #define METHOD_SLOW (1u << 2)	 /* may complete later: not allowed in a transaction */
 #define METHOD_LISTS (1u << 3)	 /* answers {items, next} */
 #define METHOD_TEXT (1u << 4)	 /* answers {text} */
-#define METHOD_DEVICE (1u << 5)	 /* opens or closes devices: such calls wait in one queue behind all others */
+#define METHOD_DEVICE                                                                              \
+	(1u << 5) /* opens or closes devices: such calls wait in one queue behind all others */
 
 struct method {
 	const char *name; /* "route.add" */
@@ -156,25 +159,47 @@ __attribute__((format(printf, 4, 5))) int schema_error(
 	struct leat_error *err, int code, const char *field, const char *fmt, ...);
 
 /* Field table shorthands: S is the request struct. */
-#define F_BASE(S, member, nm, tp, fl, un, hp) \
-	.name = nm, .type = tp, .flags = (fl), .offset = offsetof(struct S, member), \
+#define F_BASE(S, member, nm, tp, fl, un, hp)                                                      \
+	.name = nm, .type = tp, .flags = (fl), .offset = offsetof(struct S, member),               \
 	.size = sizeof(((struct S *)0)->member), .unit = un, .help = hp
-#define F_BOOL(S, member, hp) { F_BASE(S, member, #member, FIELD_BOOL, 0, NULL, hp) }
-#define F_SWITCH(S, member, hp) { F_BASE(S, member, #member, FIELD_BOOL, FIELD_FLAG, NULL, hp) }
-#define F_INT(S, member, fl, un, lo, hi, df, hp) \
-	{ F_BASE(S, member, #member, FIELD_INT, fl, un, hp), .min = lo, .max = hi, .def = df }
-#define F_TEXT(S, member, tp, fl, hp) { F_BASE(S, member, #member, tp, fl, NULL, hp) }
-#define F_ENUM(S, member, fl, vals, df, hp) \
-	{ F_BASE(S, member, #member, FIELD_ENUM, fl, NULL, hp), .values = vals, .def = df }
-#define F_LIST(S, member, tp, itemtype, fl, n, hp) \
-	{ .name = #member, .type = tp, .flags = (fl) | FIELD_LIST, .offset = offsetof(struct S, member), \
-	  .size = sizeof(itemtype), .help = hp, .max_len = n }
-#define F_OBJECT(S, member, fl, sub, hp) \
-	{ F_BASE(S, member, #member, FIELD_OBJECT, fl, NULL, hp), .fields = sub }
+#define F_BOOL(S, member, hp)                                                                      \
+	{                                                                                          \
+		F_BASE(S, member, #member, FIELD_BOOL, 0, NULL, hp)                                \
+	}
+#define F_SWITCH(S, member, hp)                                                                    \
+	{                                                                                          \
+		F_BASE(S, member, #member, FIELD_BOOL, FIELD_FLAG, NULL, hp)                       \
+	}
+#define F_INT(S, member, fl, un, lo, hi, df, hp)                                                   \
+	{                                                                                          \
+		F_BASE(S, member, #member, FIELD_INT, fl, un, hp), .min = lo, .max = hi, .def = df \
+	}
+#define F_TEXT(S, member, tp, fl, hp)                                                              \
+	{                                                                                          \
+		F_BASE(S, member, #member, tp, fl, NULL, hp)                                       \
+	}
+#define F_ENUM(S, member, fl, vals, df, hp)                                                        \
+	{                                                                                          \
+		F_BASE(S, member, #member, FIELD_ENUM, fl, NULL, hp), .values = vals, .def = df    \
+	}
+#define F_LIST(S, member, tp, itemtype, fl, n, hp)                                                 \
+	{                                                                                          \
+		.name = #member, .type = tp, .flags = (fl) | FIELD_LIST,                           \
+		.offset = offsetof(struct S, member), .size = sizeof(itemtype), .help = hp,        \
+		.max_len = n                                                                       \
+	}
+#define F_OBJECT(S, member, fl, sub, hp)                                                           \
+	{                                                                                          \
+		F_BASE(S, member, #member, FIELD_OBJECT, fl, NULL, hp), .fields = sub              \
+	}
 #define F_ZONE(S, fl) F_INT(S, zone, fl, NULL, 0, 65535, 0, "zone (VRF), 0 is the default")
-#define F_PAGE(S) \
-	F_INT(S, limit, 0, "items", 1, 10000, 1000, "items in one answer"), \
-	F_TEXT(S, cursor, FIELD_STRING, 0, "where to go on: \"next\" of the answer before")
-#define F_END { .name = NULL }
+#define F_PAGE(S)                                                                                  \
+	F_INT(S, limit, 0, "items", 1, 10000, 1000, "items in one answer"),                        \
+		F_TEXT(S, cursor, FIELD_STRING, 0,                                                 \
+			"where to go on: \"next\" of the answer before")
+#define F_END                                                                                      \
+	{                                                                                          \
+		.name = NULL                                                                       \
+	}
 
 #endif

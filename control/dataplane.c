@@ -151,7 +151,11 @@ int dataplane_start(const struct options *opts, char *errbuf, size_t errlen)
 {
 	const struct mempool_config pools = { .n_mbufs = opts->n_mbufs };
 	const struct portmgr_config ports = {
-		.n_workers = opts->n_cores, .attach = workers_attach, .detach = workers_detach
+		.n_workers = opts->n_cores,
+		.attach = workers_attach,
+		.detach = workers_detach,
+		.slow = job_submit,
+		.drain = job_drain,
 	};
 	int rc;
 

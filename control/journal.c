@@ -35,8 +35,8 @@ struct journal {
 	pthread_t helper;
 	uint64_t wanted, synced;
 	int sync_rc;
-	int sync_new_fd;   /* also synced; -1: none */
-	int close_fd;	   /* the file before the last compaction, for the helper to close; -1: none */
+	int sync_new_fd; /* also synced; -1: none */
+	int close_fd; /* the file before the last compaction, for the helper to close; -1: none */
 	bool must_rename, must_stop;
 	enum { RENAME_NONE, RENAME_DONE, RENAME_FAILED } rename_state;
 };
@@ -108,7 +108,8 @@ static bool line_is_good(const char *line, size_t len)
 	if (len < CRC_LEN || line[CRC_LEN - 1] != ' ')
 		return false;
 	for (int i = 0; i < CRC_LEN - 1; i++) {
-		const char *digits = "0123456789abcdef", *digit = line[i] != '\0' ? strchr(digits, line[i]) : NULL;
+		const char *digits = "0123456789abcdef",
+			   *digit = line[i] != '\0' ? strchr(digits, line[i]) : NULL;
 
 		if (digit == NULL)
 			return false;
@@ -142,7 +143,8 @@ static int read_file(int fd, size_t size, char **out_text)
 	return (int)(used < size ? -EIO : 0);
 }
 
-static int load(struct journal *journal, journal_line_fn *fn, void *arg, struct journal_report *report)
+static int load(
+	struct journal *journal, journal_line_fn *fn, void *arg, struct journal_report *report)
 {
 	struct stat st;
 	char *text = NULL, *line, *end;
@@ -167,7 +169,8 @@ static int load(struct journal *journal, journal_line_fn *fn, void *arg, struct 
 		*end = '\0';
 		fn(arg, line + CRC_LEN, (size_t)(end - line) - CRC_LEN);
 	}
-	journal->size = (size_t)(line - text) < (size_t)st.st_size ? (size_t)(line - text) : (size_t)st.st_size;
+	journal->size = (size_t)(line - text) < (size_t)st.st_size ? (size_t)(line - text)
+								   : (size_t)st.st_size;
 	free(text);
 	if (report->n_bad > 0) {
 		unlinkat(journal->dir_fd, BAD_NAME, 0);
@@ -231,12 +234,14 @@ int journal_open(const char *dir, journal_line_fn *fn, void *arg, struct journal
 	memset(out_report, 0, sizeof(*out_report));
 	if (journal == NULL)
 		return -ENOMEM;
-	journal->fd = journal->event_fd = journal->new_fd = journal->sync_new_fd = journal->close_fd = -1;
+	journal->fd = journal->event_fd = journal->new_fd = journal->sync_new_fd =
+		journal->close_fd = -1;
 	journal->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (journal->dir_fd < 0)
 		goto err_errno;
 	unlinkat(journal->dir_fd, NEW_NAME, 0); /* of a compaction that was cut short */
-	journal->fd = openat(journal->dir_fd, FILE_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	journal->fd = openat(
+		journal->dir_fd, FILE_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (journal->fd < 0 || fsync(journal->dir_fd) < 0)
 		goto err_errno;
 	journal->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -369,14 +374,16 @@ int journal_fd(const struct journal *journal)
 
 bool journal_wants_compaction(const struct journal *journal)
 {
-	return journal->new_fd < 0 && journal->size > COMPACT_MIN && journal->size > 2 * journal->compacted_size;
+	return journal->new_fd < 0 && journal->size > COMPACT_MIN &&
+		journal->size > 2 * journal->compacted_size;
 }
 
 int journal_compact_begin(struct journal *journal)
 {
 	if (journal->new_fd >= 0)
 		return -EALREADY;
-	journal->new_fd = openat(journal->dir_fd, NEW_NAME, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	journal->new_fd = openat(journal->dir_fd, NEW_NAME,
+		O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (journal->new_fd < 0)
 		return -errno;
 	journal->new_size = journal->tail_len = 0;
@@ -397,7 +404,8 @@ int journal_compact_end(struct journal *journal)
 	size_t used = 0;
 
 	while (used < journal->tail_len && journal->compact_rc == 0) {
-		char *line = journal->tail + used, *end = memchr(line, '\n', journal->tail_len - used);
+		char *line = journal->tail + used,
+		     *end = memchr(line, '\n', journal->tail_len - used);
 
 		journal_compact_add(journal, line, (size_t)(end - line));
 		used += (size_t)(end - line) + 1;

@@ -153,8 +153,8 @@ static bool filter_port(struct call *call, const struct req_filter *f, uint16_t 
 }
 
 /* One table from flow `first` on. False: the page is full, or the scan was long enough; *io_next: where to go on. */
-static bool list_table(struct api_page *page, const struct req_filter *f, const struct flowtab *t, uint16_t port_id,
-	bool is_flows, uint32_t *io_budget, uint32_t *io_next)
+static bool list_table(struct api_page *page, const struct req_filter *f, const struct flowtab *t,
+	uint16_t port_id, bool is_flows, uint32_t *io_budget, uint32_t *io_next)
 {
 	unsigned int step = is_flows ? 1 : CONN_DIR_N;
 
@@ -169,7 +169,8 @@ static bool list_table(struct api_page *page, const struct req_filter *f, const 
 		is_wanted = flow_matches(f, t, flow, port_id) ||
 			(!is_flows && flow_matches(f, t, flow + 1, port_id));
 		if (is_wanted &&
-			!api_page_add(page, is_flows ? flow_json(t, flow) : conn_json(t, flow / CONN_DIR_N)))
+			!api_page_add(page,
+				is_flows ? flow_json(t, flow) : conn_json(t, flow / CONN_DIR_N)))
 			return false;
 	}
 	return true;
@@ -194,7 +195,8 @@ static void list(struct call *call, bool is_flows)
 	}
 	api_page_begin(&page, f->limit);
 	for (bool is_v6 = cursor >= CURSOR_V6;; is_v6 = true, next = 0) {
-		if (!list_table(&page, f, is_v6 ? &tables_flow6 : &tables_flow4, port_id, is_flows, &budget, &next)) {
+		if (!list_table(&page, f, is_v6 ? &tables_flow6 : &tables_flow4, port_id, is_flows,
+			    &budget, &next)) {
 			snprintf(text, sizeof(text), "%llu",
 				(unsigned long long)((is_v6 ? CURSOR_V6 : 0) + next));
 			api_page_end(call, &page, text);

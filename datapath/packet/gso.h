@@ -25,8 +25,9 @@ uint16_t gso_n_segments(const struct rte_mbuf *m);
  * Cuts a super-frame into packets with finished checksums. The headers (l2_len, which may include a
  * tunnel's outer headers that the caller patches afterwards; l3_len; l4_len) are copied in front of
  * each, IPv4 ids count up, TCP sequence numbers advance, FIN and PSH stay on the last segment and
- * CWR on the first (RFC 3168 s. 6.1.2), UDP lengths are set. Payload is copied (measured cheaper
- * than indirect mbufs up to 9000 bytes, and ports then see one linear buffer); each segment has
+ * CWR on the first (RFC 3168 s. 6.1.2), UDP lengths are set. Payload is copied, so that ports
+ * see one linear buffer (64,000 bytes, freed behind a copying port, best of 400: 591 cycles a segment
+ * against 734 with indirect mbufs at 1400 bytes, 2648 against 2091 at 8900); each segment has
  * RTE_PKTMBUF_HEADROOM free in front. A packet that needs no cutting is finished in place and
  * becomes out[0].
  *

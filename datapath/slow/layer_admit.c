@@ -102,7 +102,9 @@ void layer_admit(struct slow_ctx *ctx)
 		return;
 	}
 	if ((ctx->in & FLOW_IN_TUNNEL) != 0) {
-		if (!tunnel_may_carry(ctx) ||
+		/* An error about a live connection (nothing else comes this far) may come from any router
+		 * behind the tunnel, the far node's own address among them. */
+		if ((!ctx->pkt->is_icmp_error && !tunnel_may_carry(ctx)) ||
 			endpoint_by_addr(ctx->zone, &ctx->pkt->src) != ENDPOINT_NONE)
 			slow_drop(ctx, DROP_IP_SRC_SPOOFED, ICMP_ERROR_N);
 		return;

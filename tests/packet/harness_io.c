@@ -311,7 +311,31 @@ static const char *conns(const cJSON *params, cJSON *result)
 	return NULL;
 }
 
+/* Takes mbufs away until only `leave` are in the pool; a negative number gives all back. */
+static const char *hog(const cJSON *params, cJSON *result)
+{
+	static struct rte_mbuf *taken[1u << 16];
+	static unsigned int n;
+	int leave = (int)harness_num(params, "leave", -1);
+	struct rte_mempool *pool = mempool_get(0);
+
+	if (leave < 0) {
+		rte_pktmbuf_free_bulk(taken, n);
+		n = 0;
+		return NULL;
+	}
+	while (n < RTE_DIM(taken) && rte_mempool_avail_count(pool) > (unsigned int)leave) {
+		taken[n] = rte_pktmbuf_alloc(pool);
+		if (taken[n] == NULL)
+			break;
+		n++;
+	}
+	cJSON_AddNumberToObject(result, "taken", n);
+	return NULL;
+}
+
 const struct harness_command harness_io_commands[] = {
+	{ "hog", hog },
 	{ "inject", inject },
 	{ "step", step },
 	{ "drain", drain },

@@ -3,8 +3,8 @@
 import pytest
 from conftest import (A, B, EXTERNAL, GW, HOST, LOCAL_VTEP, N2, N2_VTEP, N3, N3_VTEP, REMOTE2, REMOTE3, ROUTER, UP, assert_same,
                       VNI2, VNI3, both, echo, error, from_gw, from_tunnel, ip, tcp, to_gw, tunnelled, udp)
-from scapy.layers.inet import IP, UDP
-from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment
+from scapy.layers.inet import ICMP, IP, UDP
+from scapy.layers.inet6 import ICMPv6PacketTooBig, IPv6, IPv6ExtHdrFragment
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
@@ -292,3 +292,29 @@ def test_tunnel_packets_for_others_are_routed_not_opened(net):
         sport=5, dport=4789) / VXLAN(flags=8, vni=VNI2) / Ether() / IP() / udp()
     net.send("up", frame)
     assert len(net.drain("b")) == 1
+
+
+def told_by(src, family, quote):
+    """An ICMP error about a packet of a's, as it comes out of the tunnel."""
+    if family == 4:
+        return IP(src=src, dst=A.ip4, ttl=64) / ICMP(type=3, code=4, nexthopmtu=1300) / Raw(bytes(quote)[:28])
+    return IPv6(src=src, dst=A.ip6, hlim=64) / ICMPv6PacketTooBig(mtu=1300) / Raw(bytes(quote))
+
+
+@both
+def test_errors_from_routers_behind_the_tunnel_pass(net, family):
+    """PAINS 9: the far node tells with its own address, which no route leads into the tunnel for."""
+    net.send("a", to_gw(A) / ip(A.ip(family), REMOTE2[family], ttl=64) / udp(data=bytes(700)))
+    quote = Ether(net.drain("up")[0])[VXLAN].payload.payload
+    for src in {4: ("198.51.100.2", "192.0.2.2"), 6: ("2001:db8:9::2", "2001:db8:1::2")}[family]:
+        net.send("up", from_tunnel(told_by(src, family, quote)))
+        frames = net.drain("a")
+        assert [Ether(f)[1].src for f in frames] == [src]
+
+
+@both
+def test_errors_in_the_tunnel_from_addresses_of_this_node_are_dropped(net, family):
+    net.send("a", to_gw(A) / ip(A.ip(family), REMOTE2[family], ttl=64) / udp())
+    quote = Ether(net.drain("up")[0])[VXLAN].payload.payload
+    for src in (B.ip(family), HOST.ip(family), UP.ip(family)):
+        net.send_dropped("up", from_tunnel(told_by(src, family, quote)), "ip_src_spoofed")

@@ -44,7 +44,7 @@ static void remove_tree(const char *path)
 		failed(path, -errno);
 }
 
-/* leat-NAME-* and no longer name that begins alike: what follows NAME is '-', and no instance name contains this file's. */
+/* leat-NAME-FILE. Instance NAME-MORE has files that begin alike: no FILE has a '-'. */
 static void remove_hugepage_files(const char *dir)
 {
 	char prefix[64], path[512];
@@ -55,7 +55,8 @@ static void remove_hugepage_files(const char *dir)
 		return;
 	snprintf(prefix, sizeof(prefix), "leat-%s-", instance.name);
 	while ((entry = readdir(list)) != NULL) {
-		if (strncmp(entry->d_name, prefix, strlen(prefix)) != 0)
+		if (strncmp(entry->d_name, prefix, strlen(prefix)) != 0 ||
+			strchr(entry->d_name + strlen(prefix), '-') != NULL)
 			continue;
 		snprintf(path, sizeof(path), "%s/%.255s", dir, entry->d_name);
 		if (unlink(path) < 0)
@@ -75,6 +76,16 @@ static void remove_hugepages(void)
 		if (strcmp(mount->mnt_type, "hugetlbfs") == 0)
 			remove_hugepage_files(mount->mnt_dir);
 	endmntent(mounts);
+}
+
+/* The folder that DPDK makes for each process and never removes. */
+static void remove_dpdk_dir(void)
+{
+	const char *base = getenv("RUNTIME_DIRECTORY");
+	char path[512];
+
+	snprintf(path, sizeof(path), "%.400s/dpdk/leat-%s", base != NULL ? base : "/var/run", instance.name);
+	remove_tree(path);
 }
 
 /* A kernel device that a port of this instance made, by its alias. */
@@ -153,6 +164,7 @@ int purge_all(void)
 	first_error = 0;
 	remove_devices();
 	remove_hugepages();
+	remove_dpdk_dir();
 	remove_tree(instance.run_dir);
 	remove_tree(instance.state_dir);
 	return first_error;

@@ -150,6 +150,12 @@ static int cores_check(
 			EAL_WORKERS_MAX);
 	for (unsigned int i = 0; ret == 0 && i < cfg->n_workers; i++)
 		ret = core_check(cfg->worker_cores[i], allowed, errbuf, errlen);
+	for (unsigned int i = 1; ret == 0 && i < cfg->n_workers; i++)
+		for (unsigned int j = 0; ret == 0 && j < i; j++)
+			if (cfg->worker_cores[i] == cfg->worker_cores[j])
+				ret = err_set(errbuf, errlen, -EINVAL,
+					"core %u is named twice: each worker needs one of its own",
+					cfg->worker_cores[i]);
 	for (unsigned int i = 0; ret == 0 && i < cfg->n_control_cores; i++)
 		ret = core_check(cfg->control_cores[i], allowed, errbuf, errlen);
 	return ret;

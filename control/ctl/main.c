@@ -102,8 +102,10 @@ static const struct method *find_method(int *argc, char ***argv)
 		method = schema_method(name);
 		used = 2;
 	}
-	*argc -= used;
-	*argv += used;
+	if (method != NULL) {
+		*argc -= used;
+		*argv += used;
+	}
 	return method;
 }
 
@@ -147,10 +149,18 @@ static int run(struct ctl *ctl, int argc, char **argv)
 		ctl_help();
 		return CTL_EXIT_OK;
 	}
-	if (strcmp(object, "help") == 0)
-		return argc > 2 && (argc--, argv++, (method = find_method(&argc, &argv)) != NULL)
-			? (ctl_help_method(method), CTL_EXIT_OK)
-			: (ctl_help_object(argv[argc > 1 ? 1 : 0]), CTL_EXIT_OK);
+	if (strcmp(object, "help") == 0) {
+		argc--;
+		argv++;
+		method = find_method(&argc, &argv);
+		if (method != NULL)
+			ctl_help_method(method);
+		else if (is_object(argv[0]))
+			ctl_help_object(argv[0]);
+		else
+			fprintf(stderr, "leatctl: there is no command \"%s\": see leatctl help\n", argv[0]);
+		return method != NULL || is_object(argv[0]) ? CTL_EXIT_OK : CTL_EXIT_USAGE;
+	}
 	if (strcmp(object, "config") == 0)
 		return ctl_config(ctl, argc - 1, argv + 1);
 	if (strcmp(object, "support-bundle") == 0)

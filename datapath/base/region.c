@@ -137,7 +137,9 @@ int region_purge(const char *instance)
 		return 0;
 	snprintf(prefix, sizeof(prefix), "leat-%s-", instance);
 	while ((e = readdir(d)) != NULL) {
-		if (strncmp(e->d_name, prefix, strlen(prefix)) != 0)
+		/* instance NAME-MORE has files that begin alike: no region has a '-' in its name */
+		if (strncmp(e->d_name, prefix, strlen(prefix)) != 0 ||
+			strchr(e->d_name + strlen(prefix), '-') != NULL)
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", dir, e->d_name);
 		if (unlink(path) == 0)

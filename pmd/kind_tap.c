@@ -56,6 +56,7 @@ struct tap_port {
 	uint16_t n_queues;
 	_Atomic bool is_gone; /* the device was deleted under us */
 	struct rte_mempool *huge_pool;
+	uint32_t n_huges_reserved;
 	uint32_t features; /* TUN_F_* that the kernel took */
 	bool is_adopted;
 	struct tap_queue queues[PORT_QUEUES_MAX];
@@ -293,8 +294,24 @@ static void tap_close(struct port *p, bool keep)
 		close(t->queues[q].poll.fd); /* leaves its epoll with it */
 		vnet_slot_free(&t->queues[q].slot);
 	}
+	if (t->n_huges_reserved != 0)
+		mempool_release(t->huge_pool, t->n_huges_reserved);
 	free(t);
 	p->priv = NULL;
+}
+
+/* Each queue keeps one huge mbuf for its next read. */
+static int buffers_reserve(struct port *p, struct tap_port *t, char *errbuf, size_t errlen)
+{
+	int ret;
+
+	t->huge_pool = mempool_get_huge((unsigned int)p->pool->socket_id);
+	if (t->huge_pool == NULL)
+		return err_set(errbuf, errlen, -ENOBUFS, "no memory for packet buffers of 64 KiB");
+	ret = mempool_reserve(t->huge_pool, p->n_rxq, errbuf, errlen);
+	if (ret == 0)
+		t->n_huges_reserved = p->n_rxq;
+	return ret;
 }
 
 static void offloads_set(struct port *p, const struct tap_port *t)
@@ -323,11 +340,9 @@ static int tap_open(struct port *p, const struct port_config *cfg, char *errbuf,
 		return err_set(errbuf, errlen, -ENOMEM, "no memory for a tap port");
 	memset(t, 0, sizeof(*t));
 	p->priv = t;
-	t->huge_pool = mempool_get_huge((unsigned int)p->pool->socket_id);
-	if (t->huge_pool == NULL) {
-		ret = err_set(errbuf, errlen, -ENOBUFS, "no memory for packet buffers of 64 KiB");
+	ret = buffers_reserve(p, t, errbuf, errlen);
+	if (ret < 0)
 		goto err_close;
-	}
 	ret = is_there(p, cfg, ifname, errbuf, errlen);
 	if (ret >= 0)
 		ret = ret == 1 ? attach(p, t, cfg, ifname, errbuf, errlen)

@@ -15,7 +15,8 @@
 
 #define DEFAULT_MBUFS 65536
 #define DEFAULT_JUMBOS 4096
-#define DEFAULT_HUGES 512
+#define HUGES_PER_MBUF_SHIFT 6 /* one huge mbuf to 64 ordinary ones */
+#define MIN_HUGES 64
 #define MIN_MBUFS 8192
 #define CACHE_MBUFS 256
 
@@ -138,8 +139,8 @@ static struct rte_mempool *get_lazily(unsigned int node, enum pool_kind kind, ui
 
 	node = node_with_pool(node);
 	if (pools[node][kind].mp == NULL) {
-		if (eal_is_no_huge())
-			n /= 8; /* tests run in little memory */
+		if (eal_is_no_huge()) /* tests run in little memory */
+			n = RTE_MAX(n / 8, (uint32_t)MIN_HUGES);
 		ret = pool_create(node, kind, n);
 		if (ret < 0)
 			log_err("mempool", "cannot make the %s pool node=%u n=%u: %s",
@@ -156,7 +157,11 @@ struct rte_mempool *mempool_get_jumbo(unsigned int node)
 
 struct rte_mempool *mempool_get_huge(unsigned int node)
 {
-	return get_lazily(node, POOL_HUGE, config.n_huges != 0 ? config.n_huges : DEFAULT_HUGES);
+	uint32_t n = config.n_huges;
+
+	if (n == 0)
+		n = RTE_MAX(mempool_get(node)->size >> HUGES_PER_MBUF_SHIFT, (uint32_t)MIN_HUGES);
+	return get_lazily(node, POOL_HUGE, n);
 }
 
 static struct pool *pool_of(const struct rte_mempool *mp)

@@ -22,7 +22,7 @@
 struct mempool_config {
 	uint32_t n_mbufs;     /* per node; 0: 65536, fewer if hugepages are short (at least 8192) */
 	uint32_t n_jumbos;    /* 0: 4096 */
-	uint32_t n_huges;     /* 0: 512 */
+	uint32_t n_huges;     /* 0: n_mbufs / 64, at least 64 */
 	unsigned int n_nodes; /* nodes 0…n_nodes-1 get a pool; 0: those with a worker */
 };
 

@@ -13,6 +13,7 @@ podman_setup() { # CNI-PLUGIN-FOLDER…
 		echo '[engine]'
 		echo 'cgroup_manager = "cgroupfs"'
 		echo 'events_logger = "none"'
+		echo 'lock_type = "file"' # not the segment that this machine's own podman uses
 		echo '[network]'
 		echo 'network_backend = "cni"'
 		printf 'cni_plugin_dirs = ['

@@ -134,6 +134,27 @@ static inline __rte_always_inline void lookup(
 	compare(w, b, t, second, is_v6);
 }
 
+/* Behind a shared port a flow belongs to the endpoint with its MAC: another's frame is for the layers to judge. */
+static void shared_port_check(const struct worker *w, struct batch *b)
+{
+	uint64_t hit = b->hit;
+
+	MASK_FOREACH(i, hit)
+	{
+		const struct flowtab *t = (b->v6 >> i & 1) != 0 ? w->ft6 : w->ft4;
+		const struct conn *c = flowtab_conn(t, b->flow[i]);
+		uint32_t ep = atomic_load_explicit(
+			&c->endpoint[b->flow[i] & 1], memory_order_relaxed);
+		const struct rte_ether_addr *src = rte_pktmbuf_mtod_offset(
+			b->m[i], const struct rte_ether_addr *, RTE_ETHER_ADDR_LEN);
+
+		if (ep == ENDPOINT_NONE || rte_is_same_ether_addr(src, &endpoint_at(ep)->mac))
+			continue;
+		b->hit &= ~(1ull << i);
+		b->slow |= 1ull << i;
+	}
+}
+
 void stage_lookup(struct worker *w, struct batch *b)
 {
 	b->hit = 0;
@@ -141,5 +162,7 @@ void stage_lookup(struct worker *w, struct batch *b)
 		lookup(w, b, w->ft4, b->v4, false);
 	if (b->v6 != 0)
 		lookup(w, b, w->ft6, b->v6, true);
+	if (unlikely(atomic_load_explicit(&b->port->is_shared, memory_order_relaxed) != 0))
+		shared_port_check(w, b);
 	w->stats.n_hits += (uint64_t)__builtin_popcountll(b->hit);
 }

@@ -172,7 +172,8 @@ static const char *ep_add(const cJSON *params, cJSON *result)
 		cfg.addrs[i] = addrs[i].addr;
 	cfg.port_id = p->id;
 	cfg.zone = (uint16_t)harness_num(params, "zone", p->zone);
-	cfg.mac = p->mac;
+	if (mac_parse(harness_str(params, "mac", ""), &cfg.mac) < 0)
+		cfg.mac = p->mac;
 	cfg.gw_mac = p->gw_mac;
 	cfg.mtu = p->mtu;
 	for (int d = 0; d < ENDPOINT_DIR_N; d++)
@@ -185,7 +186,10 @@ static const char *ep_add(const cJSON *params, cJSON *result)
 	rc = endpoint_add(&cfg, &idx, NULL);
 	if (rc < 0)
 		return harness_fail("endpoint_add: %s", strerror(-rc));
-	p->endpoint_idx = idx;
+	if (p->endpoint_idx == ENDPOINT_NONE)
+		p->endpoint_idx = idx;
+	else
+		atomic_store_explicit(&p->is_shared, 1, memory_order_relaxed);
 	gen_publish();
 	return NULL;
 }

@@ -150,3 +150,41 @@ def test_address_that_moves_to_another_pod_moves_its_flows(net, family):
     frames = net.drain("c")
     assert len(frames) == 1 and Ether(frames[0]).dst == "0a:58:0a:f4:01:04"
     net.send_dropped("b", to_gw(B) / ip(B.ip(family), A.ip(family)) / udp(2000, 1000), "port_no_endpoint")
+
+
+# ---- several endpoints behind one port (a VM with pods), each with its own MAC
+
+X = {"mac": "0a:58:00:00:01:01", 4: "10.244.1.101", 6: "fd00:1::101"}
+Y = {"mac": "0a:58:00:00:01:02", 4: "10.244.1.102", 6: "fd00:1::102"}
+
+
+@pytest.fixture
+def shared(net):
+    net.cmd("port.add", name="vm", role="pod", mac=X["mac"])
+    for name, who in (("x", X), ("y", Y)):
+        net.cmd("endpoint.add", id=name, port="vm", addresses=[who[4], who[6]], mac=who["mac"])
+    return net
+
+
+def vm_frame(family, who, mac, sport=1000):
+    return Ether(src=mac["mac"], dst=GW) / ip(who[family], B.ip(family), ttl=64) / udp(sport=sport)
+
+
+@both
+def test_endpoints_of_a_shared_port_send_and_receive_with_their_own_macs(shared, family):
+    for who in (X, Y):
+        shared.send("vm", [vm_frame(family, who, who)] * 2)
+        assert len(shared.drain("b")) == 2
+        shared.send("b", to_gw(B) / ip(B.ip(family), who[family], ttl=64) / udp(2000, 1000))
+        assert [Ether(f).dst for f in shared.drain("vm")] == [who["mac"]]
+
+
+@both
+def test_endpoint_of_a_shared_port_with_the_others_address_is_dropped(shared, family):
+    shared.send_dropped("vm", vm_frame(family, X, Y), "eth_src_spoofed")
+    shared.send("vm", [vm_frame(family, X, X)] * 2)
+    assert len(shared.drain("b")) == 2
+    shared.send_dropped("vm", [vm_frame(family, X, Y)] * 2, "eth_src_spoofed")
+    shared.send_dropped("vm", vm_frame(family, {4: A.ip4, 6: A.ip6}, X), "ip_src_spoofed")
+    shared.send("vm", vm_frame(family, X, X))
+    assert len(shared.drain("b")) == 1

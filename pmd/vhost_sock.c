@@ -72,16 +72,14 @@ int vhost_sock_dir_make(const char *path, bool is_peer_writable,
 	return 0;
 }
 
-int vhost_sock_connect(const char *path)
+int vhost_sock_connect_fd(int path_fd)
 {
-	struct sockaddr_un address;
-	int fd, ret = address_fill(path, &address);
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), ret;
 
-	if (ret != 0)
-		return ret;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
+	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d", path_fd);
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
 		return fd;
 	ret = -errno;
@@ -89,12 +87,19 @@ int vhost_sock_connect(const char *path)
 	return ret;
 }
 
-int vhost_sock_connect_fd(int path_fd)
+int vhost_sock_connect(const char *path)
 {
-	char link[32];
+	int path_fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC), ret;
+	struct stat st;
 
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", path_fd);
-	return vhost_sock_connect(link);
+	if (path_fd < 0)
+		return -errno;
+	if (fstat(path_fd, &st) != 0)
+		ret = -errno;
+	else
+		ret = S_ISSOCK(st.st_mode) ? vhost_sock_connect_fd(path_fd) : -ENOTSOCK;
+	close(path_fd);
+	return ret;
 }
 
 /* Makes way for a new socket file. */

@@ -37,7 +37,8 @@ int vhost_sock_listen(const char *path, const struct vhost_sock_owner *owner,
 /* Removes the socket file if it is still the one of vhost_sock_listen(), and the folder if it was made and is empty. */
 void vhost_sock_remove(const char *path, const struct vhost_sock_file *file);
 
-/* A non-blocking connection to path: descriptor, or -errno (nobody listens: -ECONNREFUSED, -ENOENT). Never blocks. */
+/* A non-blocking connection to the socket at path, not through a link: a pod could point one at another pod's socket.
+ * Descriptor, or -errno (nobody listens: -ECONNREFUSED, -ENOENT). Never blocks. */
 int vhost_sock_connect(const char *path);
 
 /* Same by an O_PATH descriptor of the socket file. */

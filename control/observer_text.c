@@ -60,10 +60,12 @@ static size_t frame_text(const uint8_t *frame, uint32_t len, uint32_t wire_len, 
 	}
 	parse_l3(frame, len, wire_len, RTE_ETHER_HDR_LEN,
 		type == RTE_BE16(RTE_ETHER_TYPE_IPV4) ? PARSED_IP4 : PARSED_IP6, false, &pkt);
-	if (pkt.has_l4 && (pkt.proto == IPPROTO_ICMP || pkt.proto == IPPROTO_ICMPV6) && pkt.sport != 0)
-		snprintf(text, sizeof(text), "%s > %s %s id %u ttl %u len %u", ip_format(&pkt.src, src),
-			ip_format(&pkt.dst, dst), proto_text(pkt.proto, proto), rte_be_to_cpu_16(pkt.sport),
-			pkt.ttl, pkt.l3_len);
+	if (pkt.has_l4 && (pkt.proto == IPPROTO_ICMP || pkt.proto == IPPROTO_ICMPV6) &&
+		pkt.sport != 0)
+		snprintf(text, sizeof(text), "%s > %s %s id %u ttl %u len %u",
+			ip_format(&pkt.src, src), ip_format(&pkt.dst, dst),
+			proto_text(pkt.proto, proto), rte_be_to_cpu_16(pkt.sport), pkt.ttl,
+			pkt.l3_len);
 	else if (pkt.has_l4 && pkt.sport != 0)
 		snprintf(text, sizeof(text), "%s:%u > %s:%u %s ttl %u len %u",
 			ip_format(&pkt.src, src), rte_be_to_cpu_16(pkt.sport),

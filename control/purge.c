@@ -84,7 +84,8 @@ static void remove_dpdk_dir(void)
 	const char *base = getenv("RUNTIME_DIRECTORY");
 	char path[512];
 
-	snprintf(path, sizeof(path), "%.400s/dpdk/leat-%s", base != NULL ? base : "/var/run", instance.name);
+	snprintf(path, sizeof(path), "%.400s/dpdk/leat-%s", base != NULL ? base : "/var/run",
+		instance.name);
 	remove_tree(path);
 }
 

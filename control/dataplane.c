@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "control/drop_rate.h"
 #include "control/instance.h"
 #include "control/job.h"
 #include "control/kernel_routes.h"
@@ -189,6 +190,7 @@ int dataplane_start(const struct options *opts, char *errbuf, size_t errlen)
 	}
 	observer_init();
 	load_init();
+	drop_rate_init();
 	loop_add_tick(tick);
 	return 0;
 err_workers:

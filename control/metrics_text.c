@@ -3,10 +3,13 @@
 #include <inttypes.h>
 
 #include "control/instance.h"
+#include "control/load.h"
 #include "control/loop.h"
 #include "control/metrics.h"
+#include "control/neighd.h"
 #include "control/server.h"
 #include "control/state.h"
+#include "control/tables.h"
 #include "datapath/base/drop.h"
 #include "datapath/table/endpoint.h"
 #include "datapath/table/route.h"
@@ -92,6 +95,69 @@ static void write_memory(struct evbuffer *out)
 	}
 }
 
+static void write_workers(struct evbuffer *out)
+{
+	static const struct {
+		const char *name, *help;
+		size_t offset;
+	} rows[] = {
+		{ "leat_worker_packets", "Packets taken up.",
+			offsetof(struct worker_stats, n_rx_pkts) },
+		{ "leat_worker_hits", "Packets of known flows.",
+			offsetof(struct worker_stats, n_hits) },
+		{ "leat_worker_slow", "Packets that walked the layers.",
+			offsetof(struct worker_stats, n_slow) },
+		{ "leat_worker_connections_created", "New connections.",
+			offsetof(struct worker_stats, n_new_conns) },
+		{ "leat_worker_busy_cycles", "TSC cycles with packets.",
+			offsetof(struct worker_stats, busy_cycles) },
+		{ "leat_worker_idle_cycles", "TSC cycles without.",
+			offsetof(struct worker_stats, idle_cycles) },
+	};
+	struct worker_load load;
+
+	for (size_t row = 0; row < sizeof(rows) / sizeof(rows[0]); row++) {
+		family(out, rows[row].name, "counter", rows[row].help);
+		for (unsigned int i = 0; i < worker_count; i++) {
+			uint64_t value;
+
+			load_read(i, &load);
+			memcpy(&value, (const char *)&load.total + rows[row].offset, sizeof(value));
+			evbuffer_add_printf(out, "%s_total{worker=\"%u\"} %" PRIu64 "\n",
+				rows[row].name, i, value);
+		}
+	}
+}
+
+static void write_conns(struct evbuffer *out)
+{
+	static const struct {
+		const char *family;
+		const struct flowtab *table;
+	} tables[] = { { "v4", &tables_flow4 }, { "v6", &tables_flow6 } };
+
+	family(out, "leat_connections", "gauge", "Tracked connections.");
+	for (int i = 0; i < 2; i++)
+		evbuffer_add_printf(out, "leat_connections{family=\"%s\"} %u\n", tables[i].family,
+			flowtab_n_used(tables[i].table));
+	family(out, "leat_connections_limit", "gauge", "Connections that the table holds.");
+	for (int i = 0; i < 2; i++)
+		evbuffer_add_printf(out, "leat_connections_limit{family=\"%s\"} %u\n",
+			tables[i].family, tables[i].table->n_conns);
+}
+
+static void write_neighbours(struct evbuffer *out)
+{
+	counter(out, "leat_neighbour_requests", "ARP and ND requests sent.",
+		neighd_stats.n_requests);
+	counter(out, "leat_neighbour_answers", "Answers learned from.", neighd_stats.n_learned);
+	counter(out, "leat_neighbour_failures", "Neighbours that did not answer.",
+		neighd_stats.n_failed);
+	counter(out, "leat_neighbour_held_packets", "Packets that waited for an answer.",
+		neighd_stats.n_held);
+	gauge(out, "leat_neighbour_holding", "Packets that wait now.", neighd_stats.n_holding);
+}
+
 void metrics_write(struct evbuffer *out)
 {
 	struct route_stats routes;
@@ -108,6 +174,13 @@ void metrics_write(struct evbuffer *out)
 	counter(out, "leat_control_calls", "API calls.", server_stats.n_calls);
 	counter(out, "leat_control_errors", "API calls that failed.", server_stats.n_errors);
 	gauge(out, "leat_control_clients", "Connected clients.", server_stats.n_clients);
+	counter(out, "leat_control_clients_refused", "Clients that were turned away.",
+		server_stats.n_refused);
+	counter(out, "leat_control_events_lost", "Events that slow clients did not get.",
+		server_stats.n_events_lost);
+	write_workers(out);
+	write_conns(out);
+	write_neighbours(out);
 	write_ports(out);
 	write_memory(out);
 	evbuffer_add_printf(out, "# EOF\n");

@@ -72,6 +72,8 @@ static void add_state(cJSON *result)
 		snprintf(name, sizeof(name), "%ss", schema_class_name((enum object_class) class));
 		cJSON_AddNumberToObject(object, name, (double)counts->n_restored[class]);
 	}
+	cJSON_AddNumberToObject(
+		object, "flows", 2.0 * (tables_flow4.n_adopted + tables_flow6.n_adopted));
 	cJSON_AddNumberToObject(object, "failed", (double)counts->n_failed);
 	cJSON_AddNumberToObject(object, "unreadable", (double)counts->n_bad);
 	object = cJSON_AddObjectToObject(result, "clients");

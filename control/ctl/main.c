@@ -201,6 +201,7 @@ int main(int argc, char **argv)
 		{ "json", no_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
+		{ "offline-schema", no_argument, NULL, 'S' }, /* the schema that is built in */
 		{ NULL, 0, NULL, 0 },
 	};
 	struct ctl ctl = { .instance = getenv("LEAT_INSTANCE") };
@@ -229,6 +230,13 @@ int main(int argc, char **argv)
 		case 'h':
 			ctl_help();
 			return CTL_EXIT_OK;
+		case 'S': {
+			cJSON *schema = schema_json();
+
+			ctl_print_json(schema);
+			cJSON_Delete(schema);
+			return CTL_EXIT_OK;
+		}
 		case 'V':
 			puts("leatctl " LEAT_VERSION);
 			return CTL_EXIT_OK;

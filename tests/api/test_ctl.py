@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""leatctl: words become calls, answers become tables, mistakes become sentences."""
+import json
+import subprocess
+import tarfile
+
+import pytest
+from conftest import DEADLINE_S, LEATCTL
+
+
+def test_words_fields_and_switches(running):
+    running.ctl("port", "add", "up", "ring", "role=uplink", "addresses=192.0.2.1/24,2001:db8::1/64")
+    running.ctl("route", "add", "10.0.0.0/8", "via=192.0.2.9")
+    running.ctl("route", "add", "prefix=10.0.0.0/8", "via=192.0.2.9", "exist_ok")
+    table = running.ctl("route", "list").splitlines()
+    assert table[0].split()[:3] == ["ZONE", "PREFIX", "TYPE"]
+    assert table[1].split()[:4] == ["0", "10.0.0.0/8", "unicast", "192.0.2.9"]
+    assert json.loads(running.ctl("--json", "route", "list", "10.0.0.0/8"))[0]["port"] == "up"
+    assert "192.0.2.9" in running.ctl("route", "lookup", "10.1.2.3")
+    running.ctl("route", "del", "10.0.0.0/8")
+
+
+@pytest.mark.parametrize("words,code,text", [
+    (["route", "add"], 2, "prefix is required"),
+    (["route", "add", "10.0.0.1/8"], 2, "host bits"),
+    (["route", "add", "10.0.0.0/8", "colour=red"], 2, "colour"),
+    (["port", "add", "p", "brick"], 2, "must be one of"),
+    (["port", "explode"], 2, "port"),
+    (["nonsense"], 2, "nonsense"),
+    (["route", "del", "10.0.0.0/8"], 1, "no route"),
+    (["route", "add", "10.0.0.0/8", "via=192.0.2.1"], 1, "next hop"),
+])
+def test_mistakes_are_told(running, words, code, text):
+    assert text in running.ctl(*words, code=code)
+
+
+def test_no_daemon_is_told():
+    done = subprocess.run([LEATCTL, "-i", "no-such-instance", "status"], capture_output=True, text=True,
+                          timeout=DEADLINE_S)
+    assert done.returncode == 3 and "does not run" in done.stderr
+
+
+def test_help_needs_no_daemon():
+    for words in (["help"], ["route", "add", "help"], ["help", "route"]):
+        done = subprocess.run([LEATCTL, *words], capture_output=True, text=True, timeout=DEADLINE_S)
+        assert done.returncode == 0 and "route" in done.stdout
+
+
+CONFIG = [
+    {"method": "port.add", "params": {"name": "up", "kind": "ring", "role": "uplink", "addresses": ["192.0.2.1/24"]}},
+    {"method": "route.add", "params": {"prefix": "10.1.0.0/16", "via": "192.0.2.9"}},
+    {"method": "route.add", "params": {"prefix": "10.2.0.0/16", "via": "192.0.2.9"}},
+]
+
+
+def test_config_apply_is_idempotent_and_prunes(running, tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps(CONFIG))
+    assert running.ctl("config", "diff", str(path), code=1).count("+") == 3
+    running.ctl("config", "apply", str(path))
+    assert running.ctl("config", "diff", str(path)) == ""
+    assert running.ctl("config", "apply", str(path)) == ""
+    assert json.loads(running.ctl("config", "dump")) == CONFIG
+    changed = json.loads(json.dumps(CONFIG[:2]))
+    changed[1]["params"]["via"] = "192.0.2.8"
+    path.write_text(json.dumps(changed))
+    running.ctl("config", "apply", str(path))
+    assert {c["params"].get("via") for c in json.loads(running.ctl("config", "dump"))[1:]} == {"192.0.2.8", "192.0.2.9"}
+    running.ctl("config", "apply", str(path), "--prune")
+    assert json.loads(running.ctl("config", "dump")) == changed
+
+
+def test_failed_apply_changes_nothing(running, tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps([*CONFIG, {"method": "route.add", "params": {"prefix": "10.3.0.0/16",
+                                                                           "via": "203.0.113.1"}}]))
+    assert "nothing was changed" in running.ctl("config", "apply", str(path), code=1)
+    assert json.loads(running.ctl("config", "dump")) == []
+
+
+def test_support_bundle_holds_state_and_machine(running, tmp_path):
+    path = tmp_path / "bundle.tar.gz"
+    running.ctl("support-bundle", str(path))
+    with tarfile.open(path) as bundle:
+        names = {name.split("/")[-1] for name in bundle.getnames()}
+        status = json.load(bundle.extractfile("./sys.status.json"))
+    assert {"sys.status.json", "config.dump.json", "metrics.text.json", "meminfo"} <= names
+    assert status["instance"] == running.instance
+
+
+def test_events_are_streamed(running):
+    with subprocess.Popen([LEATCTL, "-i", running.instance, "event", "watch", "port"], stdout=subprocess.PIPE,
+                          text=True) as watcher:
+        try:
+            subscribed = False
+            for number in range(1000):
+                if not subscribed:
+                    running.ctl("port", "add", f"p{number}", "ring")
+                import select
+                if select.select([watcher.stdout], [], [], 0.05)[0]:
+                    break
+            assert json.loads(watcher.stdout.readline())["kind"] == "port"
+        finally:
+            watcher.kill()

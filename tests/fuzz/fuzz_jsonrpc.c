@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "control/jsonrpc.h"
 #include "control/client/req.h"
+#include "control/jsonrpc.h"
 #include "tests/fuzz/fuzz.h"
 
 #define KEY_MAX 256
@@ -44,7 +44,8 @@ static void check_again(const struct method *method, cJSON *params, const char *
 
 	must(again != NULL && schema_decode(method, again, &req, &err) == 0);
 	if (key != NULL)
-		must(schema_key(method, req.data, other, sizeof(other)) == 0 && strcmp(key, other) == 0);
+		must(schema_key(method, req.data, other, sizeof(other)) == 0 &&
+			strcmp(key, other) == 0);
 	schema_req_fini(&req);
 	cJSON_Delete(again);
 	cJSON_Delete(params);
@@ -63,7 +64,8 @@ static void use(const struct method *method, const cJSON *params, const struct s
 		must(schema_key(method, req->data, key, sizeof(key)) == 0);
 		check_again(method, schema_object_params(method, params), key);
 		if (method->inverse != NULL)
-			check_again(schema_method(method->inverse), schema_key_params(method, params), key);
+			check_again(schema_method(method->inverse),
+				schema_key_params(method, params), key);
 	}
 	cJSON_Delete(empty);
 }
@@ -107,7 +109,8 @@ static void fuzz_line(const char *line, size_t len)
 	}
 	/* An answer is one line, whatever was asked. */
 	if (answer != NULL) {
-		must(answer_len == strlen(answer) && memchr(answer, '\n', answer_len) == answer + answer_len - 1);
+		must(answer_len == strlen(answer) &&
+			memchr(answer, '\n', answer_len) == answer + answer_len - 1);
 		cJSON_free(answer);
 	}
 	must(rc == 0 || answer != NULL);

@@ -27,7 +27,8 @@ static void must(bool is_so)
 
 static void remove_files(void)
 {
-	static const char *const names[] = { "state.journal", "state.journal.new", "state.journal.bad" };
+	static const char *const names[] = { "state.journal", "state.journal.new",
+		"state.journal.bad" };
 	char path[128];
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -46,7 +47,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	(void)argc;
 	(void)argv;
-	snprintf(dir, sizeof(dir), "%s/leat-fuzz-state-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+	snprintf(dir, sizeof(dir), "%s/leat-fuzz-state-XXXXXX",
+		access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
 	must(mkdtemp(dir) != NULL);
 	atexit(clean_up);
 	must(loop_init() == 0);
@@ -65,7 +67,8 @@ static void write_file(const uint8_t *data, size_t size)
 	out = fopen(path, "we");
 	must(out != NULL);
 	while (at < end) {
-		const uint8_t *newline = memchr(at, '\n', (size_t)(end - at)), *stop = newline != NULL ? newline : end;
+		const uint8_t *newline = memchr(at, '\n', (size_t)(end - at)),
+			      *stop = newline != NULL ? newline : end;
 
 		if (*at == '+') {
 			at++;
@@ -95,7 +98,8 @@ static char *dump(void)
 
 		must(item->method->flags & METHOD_SETS);
 		must(schema_decode(item->method, params, &req, &err) == 0);
-		must(schema_key(item->method, req.data, key, sizeof(key)) == 0 && strcmp(key, item->key) == 0);
+		must(schema_key(item->method, req.data, key, sizeof(key)) == 0 &&
+			strcmp(key, item->key) == 0);
 		schema_req_fini(&req);
 		cJSON_Delete(params);
 		fprintf(out, "%s %s %s\n", item->key, item->method->name, item->params);

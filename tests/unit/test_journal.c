@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The state file: what was acknowledged is read back, whatever happens to the rest. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -147,7 +147,8 @@ static void test_written_is_read_back(void **state)
 /* A kill during a write leaves a part of the last line: cut the file at every byte of the last two lines. */
 static void test_cut_at_every_byte(void **state)
 {
-	static const char *const texts[] = { "{\"first\":1}", "{\"second\":22}", "{\"third\":333}" };
+	static const char *const texts[] = { "{\"first\":1}", "{\"second\":22}",
+		"{\"third\":333}" };
 	size_t ends[3], len;
 	struct journal_report report;
 	struct lines lines;
@@ -169,7 +170,8 @@ static void test_cut_at_every_byte(void **state)
 		write_state(whole, cut);
 		journal = open_journal(&lines, &report);
 		for (size_t i = 0; i < n_whole; i++)
-			snprintf(want + strlen(want), sizeof(want) - strlen(want), "%s\n", texts[i]);
+			snprintf(
+				want + strlen(want), sizeof(want) - strlen(want), "%s\n", texts[i]);
 		assert_string_equal(lines.text, want);
 		assert_int_equal(report.n_bad, 0);
 		assert_int_equal(report.is_torn, cut != ends[n_whole - 1]);
@@ -215,7 +217,8 @@ static void test_damage_at_every_byte(void **state)
 
 			snprintf(text, sizeof(text), "{\"line\":%zu}\n", i);
 			if ((strstr(lines.text, text) == NULL) != is_lost)
-				fail_msg("byte %zu damaged: line %zu is %s", at, i, is_lost ? "there" : "lost");
+				fail_msg("byte %zu damaged: line %zu is %s", at, i,
+					is_lost ? "there" : "lost");
 		}
 		journal_close(journal);
 		/* for a person to look at */
@@ -225,8 +228,9 @@ static void test_damage_at_every_byte(void **state)
 
 static void test_foreign_content_is_skipped(void **state)
 {
-	static const char *const contents[] = { "\n", "\n\n\n", "garbage\n", "00000000\n", "00000000 \n",
-		"ABCDEF01 {}\n", "-0000001 {}\n", "\0\0\0\0\0\0\0\0\0\0\n", "no line end" };
+	static const char *const contents[] = { "\n", "\n\n\n", "garbage\n", "00000000\n",
+		"00000000 \n", "ABCDEF01 {}\n", "-0000001 {}\n", "\0\0\0\0\0\0\0\0\0\0\n",
+		"no line end" };
 	static const size_t lens[] = { 1, 3, 8, 9, 10, 12, 12, 11, 11 };
 	struct journal_report report;
 	struct lines lines;
@@ -265,12 +269,14 @@ static void test_compaction_keeps_everything(void **state)
 	assert_int_equal(journal_compact_add(journal, "{\"all\":1}", 9), 0);
 	append(journal, "{\"meanwhile\":1}");
 	assert_int_equal(journal_compact_end(journal), 0);
-	ticket = append(journal, "{\"then\":1}"); /* the old file or the new one may be the one that counts */
+	ticket = append(journal,
+		"{\"then\":1}"); /* the old file or the new one may be the one that counts */
 	wait_synced(journal, ticket);
 	wait_synced(journal, append(journal, "{\"last\":1}"));
 	journal_close(journal);
 	journal = open_journal(&lines, &report);
-	assert_string_equal(lines.text, "{\"all\":1}\n{\"meanwhile\":1}\n{\"then\":1}\n{\"last\":1}\n");
+	assert_string_equal(
+		lines.text, "{\"all\":1}\n{\"meanwhile\":1}\n{\"then\":1}\n{\"last\":1}\n");
 	assert_true(journal_size(journal) < before);
 	assert_int_equal(access(path_of("state.journal.new"), F_OK), -1);
 	journal_close(journal);

@@ -51,15 +51,20 @@ static const struct field fields[] = {
 	F_TEXT(outer, prefix, FIELD_PREFIX, 0, "prefix"),
 	F_TEXT(outer, mac, FIELD_MAC, 0, "mac"),
 	F_LIST(outer, names, FIELD_NAME, const char *, 0, 3, "names"),
-	{ .name = "objects", .type = FIELD_OBJECT, .flags = FIELD_LIST, .offset = offsetof(struct outer, objects),
-		.size = sizeof(struct inner), .help = "objects", .fields = inner_fields },
+	{ .name = "objects",
+		.type = FIELD_OBJECT,
+		.flags = FIELD_LIST,
+		.offset = offsetof(struct outer, objects),
+		.size = sizeof(struct inner),
+		.help = "objects",
+		.fields = inner_fields },
 	F_OBJECT(outer, inner, 0, inner_fields, "inner"),
 	F_SWITCH(outer, exist_ok, "flag"),
 	F_END,
 };
 
-static const struct method method = { "test.add", "help", fields, sizeof(struct outer), METHOD_SETS, OBJECT_ROUTE,
-	NULL };
+static const struct method method = { "test.add", "help", fields, sizeof(struct outer), METHOD_SETS,
+	OBJECT_ROUTE, NULL };
 
 static struct {
 	cJSON *params;
@@ -142,14 +147,15 @@ static void test_params_must_be_an_object(void **state)
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
 		forget(NULL);
 		now.params = cJSON_Parse(texts[i]);
-		assert_int_equal(schema_decode(&method, now.params, &now.req, &now.err), LEAT_ERR_PARAMS);
+		assert_int_equal(
+			schema_decode(&method, now.params, &now.req, &now.err), LEAT_ERR_PARAMS);
 	}
 }
 
 static void test_unknown_and_twice(void **state)
 {
 	(void)state;
-	bad(WITH("\"nmae\":\"b\""), "nmae");
+	bad(WITH("\"label\":\"b\""), "label");
 	bad(WITH("\"Name\":\"b\""), "Name");
 	bad(WITH("\"\":1"), "");
 	bad(WITH("\"name\":\"b\""), "name");
@@ -168,13 +174,14 @@ static void test_long_unknown_name_is_cut(void **state)
 	forget(NULL);
 	now.params = cJSON_Parse(json);
 	assert_int_equal(schema_decode(&method, now.params, &now.req, &now.err), LEAT_ERR_PARAMS);
-	assert_true(strlen(now.err.field) >= 32 && strncmp(now.err.field, name, strlen(now.err.field)) == 0);
+	assert_true(strlen(now.err.field) >= 32 &&
+		strncmp(now.err.field, name, strlen(now.err.field)) == 0);
 }
 
 static void test_wrong_types(void **state)
 {
-	static const char *const names[] = { "name", "path", "text", "number", "small", "is_on", "choice", "ip",
-		"prefix", "mac", "names", "objects", "inner", "exist_ok" };
+	static const char *const names[] = { "name", "path", "text", "number", "small", "is_on",
+		"choice", "ip", "prefix", "mac", "names", "objects", "inner", "exist_ok" };
 	/* What no field of the table takes: it takes one type each. */
 	static const struct {
 		const char *value, *fits;
@@ -195,8 +202,8 @@ static void test_wrong_types(void **state)
 
 			if (strstr(values[v].fits, names[i]) != NULL)
 				continue;
-			snprintf(json, sizeof(json), "{%s\"%s\":%s}", is_name ? "" : "\"name\":\"a\",", names[i],
-				values[v].value);
+			snprintf(json, sizeof(json), "{%s\"%s\":%s}",
+				is_name ? "" : "\"name\":\"a\",", names[i], values[v].value);
 			bad(json, names[i]);
 		}
 	}
@@ -270,18 +277,20 @@ static void test_choices(void **state)
 
 static void test_addresses(void **state)
 {
-	static const char *const bad_ips[] = { "", "10.0.0", "10.0.0.256", "010.0.0.1", "10.0.0.1/32", " 10.0.0.1",
-		"10.0.0.1 ", ":::", "::ffff:10.0.0.1", "fe80::1%eth0", "host" };
-	static const char *const bad_prefixes[] = { "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/08",
-		"10.0.0.0/-1", "10.0.0.0/+8", "10.0.0.0/ 8", "10.0.0.0/8x", "2001:db8::1/64", "::/129",
-		"10.0.0.0/99999999999999999999", "/8" };
-	static const char *const bad_macs[] = { "", "02:00:00:00:00", "02:00:00:00:00:0g", "02-00-00-00-00-01",
-		"02:00:00:00:00:01:", "2:0:0:0:0:1", " 2:00:00:00:00:01" };
+	static const char *const bad_ips[] = { "", "10.0.0", "10.0.0.256", "010.0.0.1",
+		"10.0.0.1/32", " 10.0.0.1", "10.0.0.1 ", ":::", "::ffff:10.0.0.1", "fe80::1%eth0",
+		"host" };
+	static const char *const bad_prefixes[] = { "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/",
+		"10.0.0.0/08", "10.0.0.0/-1", "10.0.0.0/+8", "10.0.0.0/ 8", "10.0.0.0/8x",
+		"2001:db8::1/64", "::/129", "10.0.0.0/99999999999999999999", "/8" };
+	static const char *const bad_macs[] = { "", "02:00:00:00:00", "02:00:00:00:00:0g",
+		"02-00-00-00-00-01", "02:00:00:00:00:01:", "2:0:0:0:0:1", " 2:00:00:00:00:01" };
 	const struct outer *o;
 	char json[200];
 
 	(void)state;
-	o = good(WITH("\"ip\":\"10.1.2.3\",\"prefix\":\"10.0.0.0/8\",\"mac\":\"02:00:00:0A:00:01\""));
+	o = good(WITH(
+		"\"ip\":\"10.1.2.3\",\"prefix\":\"10.0.0.0/8\",\"mac\":\"02:00:00:0A:00:01\""));
 	assert_true(o->ip.is_set && o->prefix.is_set && o->mac.is_set);
 	assert_memory_equal(o->ip.b, "\0\0\0\0\0\0\0\0\0\0\xff\xff\x0a\1\2\3", 16);
 	assert_int_equal(o->prefix.len, 8);
@@ -306,8 +315,9 @@ static void test_addresses(void **state)
 
 static void test_lists_and_objects(void **state)
 {
-	const struct outer *o = good(WITH("\"names\":[\"x\",\"y\",\"z\"],\"objects\":[{\"n\":1},{\"n\":2,\"mode\":\"m\"}],"
-					  "\"inner\":{\"n\":9}"));
+	const struct outer *o = good(WITH(
+		"\"names\":[\"x\",\"y\",\"z\"],\"objects\":[{\"n\":1},{\"n\":2,\"mode\":\"m\"}],"
+		"\"inner\":{\"n\":9}"));
 	const char *const *names = o->names.items;
 	const struct inner *objects = o->objects.items;
 	char json[600];
@@ -326,7 +336,8 @@ static void test_lists_and_objects(void **state)
 	bad(WITH("\"inner\":{\"n\":10}"), "inner.n");
 	/* a list without a limit of its own has 64 */
 	for (int n = 64; n <= 65; n++) {
-		used = (size_t)snprintf(json, sizeof(json), "{\"name\":\"a\",\"objects\":[{\"n\":1}");
+		used = (size_t)snprintf(
+			json, sizeof(json), "{\"name\":\"a\",\"objects\":[{\"n\":1}");
 		for (int i = 1; i < n; i++)
 			used += (size_t)snprintf(json + used, sizeof(json) - used, ",{\"n\":1}");
 		snprintf(json + used, sizeof(json) - used, "]}");
@@ -365,9 +376,11 @@ static void test_key_is_canonical(void **state)
 		const char *method, *params, *key;
 	} cases[] = {
 		{ "route.add", "{\"prefix\":\"2001:DB8:0:0::/32\"}", "route 2001:db8::/32 0" },
-		{ "route.del", "{\"prefix\":\"2001:db8::/32\",\"zone\":0}", "route 2001:db8::/32 0" },
+		{ "route.del", "{\"prefix\":\"2001:db8::/32\",\"zone\":0}",
+			"route 2001:db8::/32 0" },
 		{ "route.add", "{\"prefix\":\"10.0.0.1\",\"zone\":4}", "route 10.0.0.1/32 4" },
-		{ "neigh.add", "{\"port\":\"p\",\"address\":\"FE80:0::1\",\"mac\":\"02:00:00:00:00:01\"}",
+		{ "neigh.add",
+			"{\"port\":\"p\",\"address\":\"FE80:0::1\",\"mac\":\"02:00:00:00:00:01\"}",
 			"neigh p fe80::1" },
 	};
 	char key[256];
@@ -397,7 +410,9 @@ static void test_tables_are_sound(void **state)
 			assert_int_equal(schema_method(m->inverse)->class, m->class);
 		}
 		for (const struct field *f = m->fields; f->name != NULL; f++) {
-			assert_true(f->offset + (f->flags & FIELD_LIST ? sizeof(struct schema_list) : f->size) <=
+			assert_true(f->offset +
+					(f->flags & FIELD_LIST ? sizeof(struct schema_list)
+							       : f->size) <=
 				m->req_size);
 			assert_non_null(f->help);
 			assert_true((f->type == FIELD_ENUM) == (f->values != NULL));
@@ -476,7 +491,8 @@ static int parse_line(const char *line, char *out_id, size_t size)
 	char *answer;
 	size_t len;
 
-	answer = rc == 0 ? rpc_format_result(rpc.id, NULL, &len) : rpc_format_error(rpc.id, &err, &len);
+	answer = rc == 0 ? rpc_format_result(rpc.id, NULL, &len)
+			 : rpc_format_error(rpc.id, &err, &len);
 	if (rc == 0) /* without a result there is no line */
 		assert_null(answer);
 	else
@@ -505,7 +521,8 @@ static void test_request_lines(void **state)
 		{ "", LEAT_ERR_PARSE, "none" },
 		{ "{", LEAT_ERR_PARSE, "none" },
 		{ "{} {}", LEAT_ERR_PARSE, "none" },
-		{ "{\"id\":1,\"method\":\"sys.hello\",\"params\":{\"client\":\"a\\u0000b\"}}", LEAT_ERR_PARSE, "none" },
+		{ "{\"id\":1,\"method\":\"sys.hello\",\"params\":{\"client\":\"a\\u0000b\"}}",
+			LEAT_ERR_PARSE, "none" },
 		{ "[]", LEAT_ERR_REQUEST, "none" },
 		{ "7", LEAT_ERR_REQUEST, "none" },
 		{ "{\"id\":1}", LEAT_ERR_REQUEST, "1" },
@@ -513,7 +530,8 @@ static void test_request_lines(void **state)
 		{ "{\"id\":{},\"method\":\"sys.status\"}", LEAT_ERR_REQUEST, "none" },
 		{ "{\"id\":1,\"method\":\"sys.fly\"}", LEAT_ERR_METHOD, "1" },
 		{ "{\"id\":1,\"method\":\"sys.status\",\"params\":[]}", LEAT_ERR_PARAMS, "1" },
-		{ "{\"id\":1,\"method\":\"sys.status\",\"params\":{\"x\":1}}", LEAT_ERR_PARAMS, "1" },
+		{ "{\"id\":1,\"method\":\"sys.status\",\"params\":{\"x\":1}}", LEAT_ERR_PARAMS,
+			"1" },
 	};
 	char id[64];
 

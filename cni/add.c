@@ -32,7 +32,7 @@ static bool is_attached(struct cni_add *add, struct cni_error *err)
 	cJSON *params = cJSON_CreateObject();
 
 	cJSON_AddStringToObject(params, "id", add->id);
-	return cni_leatd_call(add->leatd, "endpoint.show", params, -1, NULL, err) == 0;
+	return cni_leatd_call(&add->leatd, "endpoint.show", params, -1, NULL, err) == 0;
 }
 
 /* Locks the attachment and brings what earlier calls left of it into order. */
@@ -48,12 +48,11 @@ static int prepare(const struct cni_args *args, const struct cni_conf *conf, str
 	add->netns_fd = cni_netns_open(args->netns, err);
 	if (add->netns_fd < 0 || cni_store_open(conf->instance, &add->store, err) < 0)
 		return -1;
-	add->leatd = cni_leatd_open(conf->instance, CNI_CALL_TIMEOUT_MS, err);
-	if (add->leatd == NULL)
+	if (cni_leatd_open(conf->instance, CNI_CALL_TIMEOUT_MS, &add->leatd, err) < 0)
 		return -1;
-	cni_settle(&add->store, add->leatd);
+	cni_settle(&add->store, &add->leatd);
 	if (cni_store_lock(&add->store, add->id, LOCK_WAIT_MS, err) < 0 ||
-		cni_settle_one(&add->store, add->leatd, add->id, err) < 0)
+		cni_settle_one(&add->store, &add->leatd, add->id, err) < 0)
 		return -1;
 	if (is_attached(add, err))
 		return cni_fail(err, CNI_ERR_LEATD + LEAT_ERR_EXISTS,
@@ -259,7 +258,7 @@ static int attach(const struct cni_args *args, const struct cni_conf *conf, stru
 	const char *socket_path;
 	int rc;
 
-	rc = cni_leatd_call(add->leatd, "endpoint.attach", attach_params(args, conf, add, ipam),
+	rc = cni_leatd_call(&add->leatd, "endpoint.attach", attach_params(args, conf, add, ipam),
 		conf->mode == CNI_MODE_TAP ? add->netns_fd : -1, out, err);
 	/* of an attach whose answer did not come nobody knows: it is detached, now or from the journal */
 	add->has_endpoint = rc == 0 || rc == LEAT_ERR_TRANSPORT;
@@ -312,7 +311,7 @@ void cni_add_undo(const struct cni_args *args, const struct cni_conf *conf, stru
 	struct cni_error err;
 
 	if (add->has_endpoint)
-		is_clean = cni_detach_or_journal(&add->store, add->leatd, add->id, &err) == 0;
+		is_clean = cni_detach_or_journal(&add->store, &add->leatd, add->id, &err) == 0;
 	/* an address that is still attached must not be given to another pod */
 	if (is_clean && add->has_lease)
 		is_clean = cni_ipam_call(&add->ipam, CNI_DEL, conf, &who, NULL, &err) == 0;
@@ -329,7 +328,7 @@ void cni_add_undo(const struct cni_args *args, const struct cni_conf *conf, stru
 void cni_add_fini(struct cni_add *add)
 {
 	cni_ipam_close(&add->ipam);
-	leat_close(add->leatd);
+	cni_leatd_close(&add->leatd);
 	cni_store_close(&add->store);
 	if (add->netns_fd >= 0)
 		close(add->netns_fd);

@@ -83,7 +83,7 @@ int cni_check(const struct cni_args *args, const struct cni_conf *conf, struct c
 	const struct cni_attachment who = { args->container, args->ifname, args->netns };
 	const bool is_tap = conf->mode == CNI_MODE_TAP;
 	struct cni_expected expected;
-	struct leat_client *leatd = NULL;
+	struct cni_leatd leatd = { NULL };
 	const char *socket_path = NULL;
 	struct cni_ipam ipam = { 0 };
 	char id[CNI_ID_LEN];
@@ -95,10 +95,11 @@ int cni_check(const struct cni_args *args, const struct cni_conf *conf, struct c
 	if (netns_fd < 0)
 		return -1;
 	cni_endpoint_id(args->container, args->ifname, id);
-	leatd = cni_leatd_open(conf->instance, CNI_CALL_TIMEOUT_MS, err);
-	rc = leatd == NULL ? -1 : cni_ipam_open(conf, args, &ipam, err);
+	rc = cni_leatd_open(conf->instance, CNI_CALL_TIMEOUT_MS, &leatd, err);
 	if (rc == 0)
-		rc = cni_leatd_call(leatd, "endpoint.check", check_params(id, conf, &expected),
+		rc = cni_ipam_open(conf, args, &ipam, err);
+	if (rc == 0)
+		rc = cni_leatd_call(&leatd, "endpoint.check", check_params(id, conf, &expected),
 			is_tap ? netns_fd : -1, NULL, err);
 	if (rc == 0 && cni_ipam_has(&ipam, CNI_CHECK))
 		rc = cni_ipam_call(&ipam, CNI_CHECK, conf, &who, NULL, err);
@@ -106,7 +107,7 @@ int cni_check(const struct cni_args *args, const struct cni_conf *conf, struct c
 		rc = is_tap ? cni_netns_check(netns_fd, &expected, err)
 			    : check_socket(conf->vhost.is_client ? NULL : socket_path, err);
 	cni_ipam_close(&ipam);
-	leat_close(leatd);
+	cni_leatd_close(&leatd);
 	close(netns_fd);
 	return rc == 0 ? 0 : -1;
 }
@@ -151,12 +152,14 @@ static int judge(const cJSON *status, struct cni_error *err)
 
 int cni_status(const struct cni_args *args, const struct cni_conf *conf, struct cni_error *err)
 {
-	struct leat_client *leatd = cni_leatd_open(conf->instance, STATUS_TIMEOUT_MS, err);
+	struct cni_leatd leatd;
 	struct cni_ipam ipam = { 0 };
 	cJSON *status = NULL;
 	int rc;
 
-	rc = leatd == NULL ? -1 : cni_leatd_call(leatd, "sys.status", NULL, -1, &status, err);
+	rc = cni_leatd_open(conf->instance, STATUS_TIMEOUT_MS, &leatd, err);
+	if (rc == 0)
+		rc = cni_leatd_call(&leatd, "sys.status", NULL, -1, &status, err);
 	if (rc != 0)
 		err->code = CNI_ERR_UNAVAILABLE;
 	else
@@ -169,6 +172,6 @@ int cni_status(const struct cni_args *args, const struct cni_conf *conf, struct 
 		rc = cni_ipam_call(&ipam, CNI_STATUS, conf, NULL, NULL, err);
 	cni_ipam_close(&ipam);
 	cJSON_Delete(status);
-	leat_close(leatd);
+	cni_leatd_close(&leatd);
 	return rc == 0 ? 0 : -1;
 }

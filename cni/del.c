@@ -12,7 +12,7 @@
 
 struct release {
 	struct cni_store store;
-	struct leat_client *leatd; /* NULL: away */
+	struct cni_leatd leatd;
 	struct cni_ipam ipam;
 	struct cni_error ipam_err; /* why IPAM cannot be called; code 0: it can */
 };
@@ -25,8 +25,8 @@ static int release_open(const struct cni_args *args, const struct cni_conf *conf
 	memset(r, 0, sizeof(*r));
 	if (cni_store_open(conf->instance, &r->store, err) < 0)
 		return -1;
-	r->leatd = cni_leatd_open(conf->instance, CNI_CALL_TIMEOUT_MS, &away);
-	cni_settle(&r->store, r->leatd);
+	cni_leatd_open(conf->instance, CNI_CALL_TIMEOUT_MS, &r->leatd, &away);
+	cni_settle(&r->store, &r->leatd);
 	cni_ipam_open(conf, args, &r->ipam,
 		&r->ipam_err); /* pods are detached even if leases cannot be given back */
 	return 0;
@@ -35,7 +35,7 @@ static int release_open(const struct cni_args *args, const struct cni_conf *conf
 static void release_close(struct release *r)
 {
 	cni_ipam_close(&r->ipam);
-	leat_close(r->leatd);
+	cni_leatd_close(&r->leatd);
 	cni_store_close(&r->store);
 }
 
@@ -43,7 +43,7 @@ static void release_close(struct release *r)
 static int release_one(struct release *r, const struct cni_conf *conf, const char *id,
 	const struct cni_attachment *who, struct cni_error *err)
 {
-	if (cni_detach_or_journal(&r->store, r->leatd, id, err) < 0)
+	if (cni_detach_or_journal(&r->store, &r->leatd, id, err) < 0)
 		return -1;
 	if (r->ipam_err.code != 0) {
 		*err = r->ipam_err;
@@ -148,7 +148,7 @@ static bool is_of_a_container(struct release *r, const char *id)
 	bool is_one;
 
 	cJSON_AddStringToObject(params, "id", id);
-	if (cni_leatd_call(r->leatd, "endpoint.show", params, -1, &shown, &err) != 0)
+	if (cni_leatd_call(&r->leatd, "endpoint.show", params, -1, &shown, &err) != 0)
 		return false;
 	container = cni_json_string(
 		cJSON_GetObjectItemCaseSensitive(shown, "attached"), "container");
@@ -165,7 +165,7 @@ static void gc_orphan(struct release *r, const char *id, struct gc_errors *error
 	if (cni_store_lock(&r->store, id, 0, &err) < 0)
 		return;
 	if (!cni_store_has(&r->store, CNI_STORE_ATTACHED, id) && is_of_a_container(r, id) &&
-		cni_leatd_detach(r->leatd, id, &err) != 0)
+		cni_leatd_detach(&r->leatd, id, &err) != 0)
 		gc_error(errors, id, &err);
 	cni_store_unlock(&r->store, id);
 }
@@ -177,7 +177,7 @@ static int list_page(struct release *r, const char *cursor, cJSON **out, struct 
 	cJSON_AddNumberToObject(params, "limit", PAGE_LEN);
 	if (cursor[0] != '\0')
 		cJSON_AddStringToObject(params, "cursor", cursor);
-	return cni_leatd_call(r->leatd, "endpoint.list", params, -1, out, err);
+	return cni_leatd_call(&r->leatd, "endpoint.list", params, -1, out, err);
 }
 
 /* Appends the ids of one page that nobody knows; *cursor moves on, to "" behind the last page. */

@@ -10,16 +10,22 @@
 #define RETRY_MAX_MS 160
 #define RETRY_TOTAL_MS 3000
 
-struct leat_client *cni_leatd_open(const char *instance, int timeout_ms, struct cni_error *err)
+int cni_leatd_open(
+	const char *instance, int timeout_ms, struct cni_leatd *out, struct cni_error *err)
 {
-	struct leat_client *client = NULL;
 	struct leat_error lerr = { 0 };
 
-	if (leat_open(instance, timeout_ms, &client, &lerr) < 0) {
-		cni_fail(err, CNI_ERR_AGAIN, "leatd '%s' is away: %s", instance, lerr.reason);
-		return NULL;
-	}
-	return client;
+	out->client = NULL;
+	if (leat_open(instance, timeout_ms, &out->client, &lerr) < 0)
+		return cni_fail(
+			err, CNI_ERR_AGAIN, "leatd '%s' is away: %s", instance, lerr.reason);
+	return 0;
+}
+
+void cni_leatd_close(struct cni_leatd *leatd)
+{
+	leat_close(leatd->client);
+	leatd->client = NULL;
 }
 
 static void map_error(const char *method, const struct leat_error *lerr, struct cni_error *err)
@@ -45,15 +51,16 @@ static void map_error(const char *method, const struct leat_error *lerr, struct 
 	}
 }
 
-int cni_leatd_call(struct leat_client *client, const char *method, cJSON *params, int fd,
+int cni_leatd_call(struct cni_leatd *leatd, const char *method, cJSON *params, int fd,
 	cJSON **out_result, struct cni_error *err)
 {
 	struct leat_error lerr = { .code = LEAT_ERR_TRANSPORT, .reason = "it does not run" };
 	int rc = LEAT_ERR_TRANSPORT;
 	unsigned int waited_ms = 0;
 
-	for (unsigned int pause_ms = RETRY_FIRST_MS; client != NULL;) {
-		rc = leat_call_fds(client, method, params, &fd, fd >= 0 ? 1 : 0, out_result, &lerr);
+	for (unsigned int pause_ms = RETRY_FIRST_MS; leatd->client != NULL;) {
+		rc = leat_call_fds(
+			leatd->client, method, params, &fd, fd >= 0 ? 1 : 0, out_result, &lerr);
 		if ((rc != LEAT_ERR_BUSY && rc != LEAT_ERR_AGAIN) || waited_ms >= RETRY_TOTAL_MS)
 			break;
 		nanosleep(&(struct timespec){ .tv_nsec = (long)pause_ms * 1000000 }, NULL);
@@ -61,24 +68,26 @@ int cni_leatd_call(struct leat_client *client, const char *method, cJSON *params
 		pause_ms = pause_ms < RETRY_MAX_MS ? pause_ms * 2 : RETRY_MAX_MS;
 	}
 	cJSON_Delete(params);
+	if (rc == LEAT_ERR_TRANSPORT)
+		cni_leatd_close(leatd);
 	if (rc != 0)
 		map_error(method, &lerr, err);
 	return rc;
 }
 
-int cni_leatd_detach(struct leat_client *client, const char *id, struct cni_error *err)
+int cni_leatd_detach(struct cni_leatd *leatd, const char *id, struct cni_error *err)
 {
 	cJSON *params = cJSON_CreateObject();
 
 	cJSON_AddStringToObject(params, "id", id);
 	cJSON_AddTrueToObject(params, "missing_ok");
-	return cni_leatd_call(client, "endpoint.detach", params, -1, NULL, err);
+	return cni_leatd_call(leatd, "endpoint.detach", params, -1, NULL, err);
 }
 
 int cni_detach_or_journal(
-	struct cni_store *store, struct leat_client *client, const char *id, struct cni_error *err)
+	struct cni_store *store, struct cni_leatd *leatd, const char *id, struct cni_error *err)
 {
-	int rc = cni_leatd_detach(client, id, err);
+	int rc = cni_leatd_detach(leatd, id, err);
 	cJSON *entry;
 
 	if (rc == 0)
@@ -96,19 +105,19 @@ int cni_detach_or_journal(
 }
 
 int cni_settle_one(
-	struct cni_store *store, struct leat_client *client, const char *id, struct cni_error *err)
+	struct cni_store *store, struct cni_leatd *leatd, const char *id, struct cni_error *err)
 {
 	if (!cni_store_has(store, CNI_STORE_PENDING, id))
 		return 0;
-	if (cni_leatd_detach(client, id, err) != 0)
+	if (cni_leatd_detach(leatd, id, err) != 0)
 		return -1;
 	return cni_store_del(store, CNI_STORE_PENDING, id, err);
 }
 
-void cni_settle(struct cni_store *store, struct leat_client *client)
+void cni_settle(struct cni_store *store, struct cni_leatd *leatd)
 {
 	struct cni_error err;
-	cJSON *ids = client != NULL ? cni_store_list(store, CNI_STORE_PENDING, &err) : NULL;
+	cJSON *ids = leatd->client != NULL ? cni_store_list(store, CNI_STORE_PENDING, &err) : NULL;
 	const cJSON *item;
 
 	cJSON_ArrayForEach(item, ids) {
@@ -116,7 +125,7 @@ void cni_settle(struct cni_store *store, struct leat_client *client)
 
 		if (cni_store_lock(store, id, 0, &err) < 0)
 			continue; /* whoever works on it settles it */
-		if (cni_settle_one(store, client, id, &err) < 0)
+		if (cni_settle_one(store, leatd, id, &err) < 0)
 			fprintf(stderr, "leat-cni: detach of %s stays journalled: %s\n", id,
 				err.msg);
 		cni_store_unlock(store, id);

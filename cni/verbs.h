@@ -10,7 +10,7 @@
 /* State of ADD, so that it can be undone when the result cannot be delivered. */
 struct cni_add {
 	struct cni_store store;
-	struct leat_client *leatd;
+	struct cni_leatd leatd;
 	struct cni_ipam ipam;
 	char id[CNI_ID_LEN];
 	int netns_fd;

@@ -35,6 +35,7 @@ class Recorder:
         self.endpoints = {}
         self.fail = {}  # method: Failure, or a list of them, used up one a call
         self.hang_up = set()  # methods that are carried out but never answered
+        self.is_hung = False  # takes requests and never answers
         self.page = 1000
         self.status = {"ready": True, "mbufs": {"size": 65536, "in_use": 100, "free": 65436, "reservable": 57000},
                        "ports": 3, "ports_max": 1024,
@@ -98,6 +99,8 @@ class Recorder:
 
     def _line(self, request, fds):
         method, params = request["method"], request.get("params", {})
+        if self.is_hung:
+            threading.Event().wait()
         assert request["jsonrpc"] == "2.0"
         stat = os.fstat(fds[0]) if fds else None
         with self.lock:

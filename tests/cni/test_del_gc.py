@@ -121,6 +121,20 @@ def test_leatd_dies_during_del(cnif, fake_ipam, recorder, netns):
     assert fake_ipam.verbs == ["ADD", "DEL"]
 
 
+def test_hung_leatd_is_waited_for_once(cnif, fake_ipam, recorder, netns):
+    names = ("a", "b", "c")
+    for name in names:
+        cnif("ADD", full(cnif, fake_ipam, "ADD"), netns=netns, container=name).ok()
+    recorder.is_hung = True
+    started = time.monotonic()
+    assert cnif("STATUS", full(cnif, fake_ipam, "STATUS")).code == 50
+    assert time.monotonic() - started < 20
+    started = time.monotonic()
+    assert gc(cnif, fake_ipam).code == 11
+    assert time.monotonic() - started < 50
+    assert cnif.entries("pending") == [f"{name}:eth0" for name in names]
+
+
 @pytest.mark.parametrize("verb,after", (("ADD", []), ("DEL", [])))
 def test_killed_while_ipam_runs_then_del(cnif, fake_ipam, recorder, netns, verb, after):
     """The lock outlives the killed plugin as long as its IPAM plugin runs, so that DEL cannot overtake it."""

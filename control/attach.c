@@ -14,6 +14,7 @@
 #include "control/journal.h"
 #include "control/netns.h"
 #include "control/objects.h"
+#include "control/observer.h"
 #include "datapath/packet/vxlan.h"
 #include "pmd/netlink.h"
 #include "pmd/pod_net.h"
@@ -238,10 +239,12 @@ static void device_opened(void *arg)
 		attach->port, attach->rc, attach->err.reason, sizeof(attach->err.reason));
 	if (attach->rc == 0) {
 		attach->rc = make_endpoint(attach->req, attach->port, &attach->err);
-		if (attach->rc == 0)
+		if (attach->rc == 0) {
 			object_port_refs[attach->port->id]++;
-		else
+			observer_port_came();
+		} else {
 			port_destroy(attach->port, false);
+		}
 	}
 	finish(attach);
 }

@@ -7,6 +7,7 @@
 
 #include "control/kernel_routes.h"
 #include "control/neighd.h"
+#include "control/observer.h"
 #include "control/state.h"
 #include "datapath/base/gen.h"
 #include "datapath/base/log.h"
@@ -320,6 +321,7 @@ int object_port_up(struct port *port, char *errbuf, size_t errlen)
 
 void object_port_down(struct port *port)
 {
+	observer_port_gone(port);
 	neighd_port_gone(port);
 	kernel_routes_port_gone(port);
 	if (port->role == PORT_ROLE_UPLINK) {

@@ -11,6 +11,7 @@
 #include "control/pcapng.h"
 #include "datapath/base/clock.h"
 #include "datapath/base/log.h"
+#include "pmd/portmgr.h"
 
 #define RECEIVE_BURST 64
 #define RECEIVE_MAX 1024 /* messages a tick */
@@ -35,14 +36,31 @@ static struct {
 	int64_t clock_offset_ns;     /* clock_ns() → time since 1970 */
 } cap;
 
-static struct {
-	char name[PORT_NAME_LEN];
-	struct observe_mirror m;
-} mirrors[OBSERVE_MIRRORS_MAX];
+static struct observer_mirror mirrors[OBSERVE_MIRRORS_MAX];
 static unsigned int n_mirrors;
 static bool is_measuring;
+static const struct port *leaving; /* still in the table, but not to be named any more */
 
 /* --- one configuration for the workers ---------------------------------------------------------------------------- */
+
+static const struct port *port_here(const char *name)
+{
+	const struct port *port = port_by_name(name);
+
+	return port != leaving ? port : NULL;
+}
+
+static void add_mirrors(struct observe_config *cfg)
+{
+	for (unsigned int i = 0; i < n_mirrors; i++) {
+		const struct port *from = port_here(mirrors[i].from), *to = port_here(mirrors[i].to);
+
+		if (from != NULL && to != NULL)
+			cfg->mirrors[cfg->n_mirrors++] = (struct observe_mirror){
+				.from = from->id, .to = to->id, .dirs = mirrors[i].dirs
+			};
+	}
+}
 
 /* Installs what is wanted now; the budgets that are left are carried over. */
 static void reinstall(bool is_trace_new, bool is_capture_new)
@@ -69,9 +87,8 @@ static void reinstall(bool is_trace_new, bool is_capture_new)
 		cfg.snaplen = cap.cfg.snaplen;
 		cfg.capture_left = capture_left;
 	}
-	for (unsigned int i = 0; i < n_mirrors; i++)
-		cfg.mirrors[cfg.n_mirrors++] = mirrors[i].m;
-	cfg.flags |= (n_mirrors > 0 ? OBSERVE_MIRROR : 0) | (is_measuring ? OBSERVE_STAGES : 0);
+	add_mirrors(&cfg);
+	cfg.flags |= (cfg.n_mirrors > 0 ? OBSERVE_MIRROR : 0) | (is_measuring ? OBSERVE_STAGES : 0);
 	if (observe_set(cfg.flags != 0 ? &cfg : NULL) < 0)
 		log_err("observer", "no memory for a new configuration");
 }
@@ -267,50 +284,66 @@ cJSON *observer_capture_describe(void)
 
 /* --- mirrors -------------------------------------------------------------------------------------------------------- */
 
-int observer_mirror_add(const char *name, uint16_t from, uint16_t to, uint8_t dirs)
+int observer_mirror_add(const char *name, const char *from, const char *to, uint8_t dirs)
 {
+	struct observer_mirror *mirror = &mirrors[n_mirrors];
+
 	for (unsigned int i = 0; i < n_mirrors; i++)
 		if (strcmp(mirrors[i].name, name) == 0)
 			return -EEXIST;
 	if (n_mirrors == OBSERVE_MIRRORS_MAX)
 		return -ENOSPC;
-	snprintf(mirrors[n_mirrors].name, sizeof(mirrors[0].name), "%s", name);
-	mirrors[n_mirrors++].m = (struct observe_mirror){ .from = from, .to = to, .dirs = dirs };
+	snprintf(mirror->name, sizeof(mirror->name), "%s", name);
+	snprintf(mirror->from, sizeof(mirror->from), "%s", from);
+	snprintf(mirror->to, sizeof(mirror->to), "%s", to);
+	mirror->dirs = dirs;
+	n_mirrors++;
 	reinstall(false, false);
 	return 0;
-}
-
-static void mirror_remove(unsigned int i)
-{
-	memmove(&mirrors[i], &mirrors[i + 1], (n_mirrors - i - 1) * sizeof(mirrors[0]));
-	n_mirrors--;
-	reinstall(false, false);
 }
 
 int observer_mirror_del(const char *name)
 {
 	for (unsigned int i = 0; i < n_mirrors; i++) {
-		if (strcmp(mirrors[i].name, name) == 0) {
-			mirror_remove(i);
-			return 0;
-		}
+		if (strcmp(mirrors[i].name, name) != 0)
+			continue;
+		memmove(&mirrors[i], &mirrors[i + 1], (n_mirrors - i - 1) * sizeof(mirrors[0]));
+		n_mirrors--;
+		reinstall(false, false);
+		return 0;
 	}
 	return -ENOENT;
 }
 
-const char *observer_mirror_at(unsigned int i, struct observe_mirror *out)
+const struct observer_mirror *observer_mirror_at(unsigned int i)
 {
-	if (i >= n_mirrors)
-		return NULL;
-	*out = mirrors[i].m;
-	return mirrors[i].name;
+	return i < n_mirrors ? &mirrors[i] : NULL;
 }
 
-void observer_port_gone(uint16_t port_id)
+void observer_port_came(void)
 {
-	for (unsigned int i = n_mirrors; i-- > 0;)
-		if (mirrors[i].m.from == port_id || mirrors[i].m.to == port_id)
-			mirror_remove(i);
+	if (n_mirrors > 0)
+		reinstall(false, false);
+}
+
+void observer_port_gone(const struct port *port)
+{
+	struct observe_config *cfg = observe_get();
+
+	if (cfg == NULL)
+		return;
+	observer_tick(); /* what was taken there is written under its name */
+	if (cap.is_running && cap.cfg.port_id == port->id) {
+		log_info("capture", "stopped: its port goes file=%s", cap.file);
+		observer_capture_stop(cap.id);
+	}
+	cap.iface_of[port->id] = 0;
+	cfg = observe_get();
+	if (cfg != NULL && trace.filter.has_port && trace.filter.port_id == port->id)
+		atomic_store_explicit(&cfg->trace_left, 0, memory_order_relaxed);
+	leaving = port;
+	reinstall(false, false);
+	leaving = NULL;
 }
 
 void observer_measure_stages(bool is_on)

@@ -9,6 +9,7 @@
 #include <cjson/cJSON.h>
 
 #include "datapath/pipeline/observe.h"
+#include "datapath/pipeline/port.h"
 
 /* After loop_init() and observe_init(); registers its tick. */
 void observer_init(void);
@@ -38,13 +39,21 @@ int observer_capture_stop(uint32_t id);
 /* The running or last capture as an object, or NULL. */
 cJSON *observer_capture_describe(void);
 
+/* A mirror is between ports by name: it rests while one of them is not there, and goes on when it is back. */
+struct observer_mirror {
+	char name[PORT_NAME_LEN], from[PORT_NAME_LEN], to[PORT_NAME_LEN];
+	uint8_t dirs; /* enum observe_dir */
+};
+
 /* 0, -EEXIST (name), -ENOSPC (OBSERVE_MIRRORS_MAX). */
-int observer_mirror_add(const char *name, uint16_t from, uint16_t to, uint8_t dirs);
+int observer_mirror_add(const char *name, const char *from, const char *to, uint8_t dirs);
 int observer_mirror_del(const char *name);
-/* Name of mirror i in order of adding, with its parts; NULL at the end. */
-const char *observer_mirror_at(unsigned int i, struct observe_mirror *out);
-/* Forgets mirrors of a port that goes. */
-void observer_port_gone(uint16_t port_id);
+/* Mirror i in order of adding; NULL at the end. */
+const struct observer_mirror *observer_mirror_at(unsigned int i);
+
+/* A port is there; a port is about to go: nothing here means it any more, as its id may be used again. */
+void observer_port_came(void);
+void observer_port_gone(const struct port *port);
 
 /* Cycles by stage are measured while on (a few cycles a batch). */
 void observer_measure_stages(bool is_on);

@@ -124,29 +124,38 @@ static void handle_capture_list(struct call *call)
 	api_page_end(call, &page, NULL);
 }
 
+static bool mirror_is_there(const char *name)
+{
+	const struct observer_mirror *m;
+
+	for (unsigned int i = 0; (m = observer_mirror_at(i)) != NULL; i++)
+		if (strcmp(m->name, name) == 0)
+			return true;
+	return false;
+}
+
 static void handle_mirror_add(struct call *call)
 {
 	static const uint8_t dirs[] = { [REQ_DIR_IN] = OBSERVE_RX,
 		[REQ_DIR_OUT] = OBSERVE_TX,
 		[REQ_DIR_BOTH] = OBSERVE_RX | OBSERVE_TX };
 	const struct req_mirror *req = call_req(call);
-	struct observe_mirror ignored;
-	uint16_t from = PORT_ID_NONE, to = PORT_ID_NONE;
-	const char *name;
-	bool is_there = false;
+	uint16_t ignored;
 	int ret;
 
-	for (unsigned int i = 0; (name = observer_mirror_at(i, &ignored)) != NULL; i++)
-		is_there |= strcmp(name, req->name) == 0;
-	if (!api_add_may_go_on(call, is_there, req->exist_ok, "mirror", req->name) ||
-		!port_named(call, "from", req->from, &from) ||
-		!port_named(call, "to", req->to, &to))
+	if (!api_add_may_go_on(
+		    call, mirror_is_there(req->name), req->exist_ok, "mirror", req->name))
 		return;
-	if (from == to) {
+	/* a saved mirror may rest: its port went before it */
+	if (!call->is_replay &&
+		(!port_named(call, "from", req->from, &ignored) ||
+			!port_named(call, "to", req->to, &ignored)))
+		return;
+	if (strcmp(req->from, req->to) == 0) {
 		call_fail(call, LEAT_ERR_PARAMS, "to", "a port cannot mirror to itself");
 		return;
 	}
-	ret = observer_mirror_add(req->name, from, to, dirs[req->direction]);
+	ret = observer_mirror_add(req->name, req->from, req->to, dirs[req->direction]);
 	if (ret < 0)
 		call_fail(call, LEAT_ERR_RESOURCES, NULL,
 			"no room for another mirror (%d are possible)", OBSERVE_MIRRORS_MAX);
@@ -168,22 +177,22 @@ static void handle_mirror_del(struct call *call)
 
 static void handle_mirror_list(struct call *call)
 {
-	struct observe_mirror m;
+	const struct observer_mirror *m;
 	struct api_page page;
-	const char *name;
 
 	api_page_begin(&page, INT64_MAX);
-	for (unsigned int i = 0; (name = observer_mirror_at(i, &m)) != NULL; i++) {
-		struct port *from = port_by_id(m.from), *to = port_by_id(m.to);
+	for (unsigned int i = 0; (m = observer_mirror_at(i)) != NULL; i++) {
 		cJSON *item = cJSON_CreateObject();
 
-		cJSON_AddStringToObject(item, "name", name);
-		cJSON_AddStringToObject(item, "from", from != NULL ? from->name : "?");
-		cJSON_AddStringToObject(item, "to", to != NULL ? to->name : "?");
+		cJSON_AddStringToObject(item, "name", m->name);
+		cJSON_AddStringToObject(item, "from", m->from);
+		cJSON_AddStringToObject(item, "to", m->to);
 		cJSON_AddStringToObject(item, "direction",
-			m.dirs == OBSERVE_RX	       ? "in"
-				: m.dirs == OBSERVE_TX ? "out"
+			m->dirs == OBSERVE_RX	       ? "in"
+				: m->dirs == OBSERVE_TX ? "out"
 						       : "both");
+		cJSON_AddBoolToObject(item, "active",
+			port_by_name(m->from) != NULL && port_by_name(m->to) != NULL);
 		api_page_add(&page, item);
 	}
 	api_page_end(call, &page, NULL);

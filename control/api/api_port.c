@@ -6,6 +6,7 @@
 #include "control/api/api.h"
 #include "control/instance.h"
 #include "control/objects.h"
+#include "control/observer.h"
 #include "datapath/base/log.h"
 #include "pmd/portmgr.h"
 
@@ -131,6 +132,7 @@ static void handle_add(struct call *call)
 		call_fail(call, api_errno_code(rc), NULL, "%s", errbuf);
 		return;
 	}
+	observer_port_came();
 	log_info("port", "added name=%s kind=%s role=%s", port->name, cfg.kind,
 		role_names[port->role]);
 	result = cJSON_CreateObject();

@@ -157,7 +157,8 @@ def test_mirror_to_a_third_port(leatd, pods):
     a, b = pods
     watcher = leatd.attach("pod-watch", "10.66.0.3")
     leatd.ctl("mirror", "add", "name=m1", f"from={a.port}", f"to={watcher.port}")
-    assert leatd.ctl("mirror", "list") == [{"name": "m1", "from": a.port, "to": watcher.port, "direction": "both"}]
+    assert leatd.ctl("mirror", "list") == [{"name": "m1", "from": a.port, "to": watcher.port, "direction": "both",
+                                           "active": True}]
     tcpdump = watcher.space.spawn("tcpdump", "-l", "-n", "-c", "4", "--immediate-mode", "-i", "eth0", "icmp")
     try:
         wait_for(lambda: "listening" in tcpdump.stdout.readline(), "tcpdump listens")
@@ -167,9 +168,31 @@ def test_mirror_to_a_third_port(leatd, pods):
         tcpdump.kill()
     assert lines.count(f"{a.address} > {b.address}: ICMP echo request") == 2, lines
     assert lines.count(f"{b.address} > {a.address}: ICMP echo reply") == 2, lines
+    # a mirror belongs to a name: who gets the place of a port in the table gets nothing of its traffic
+    leatd.ctl("endpoint", "detach", "pod-watch")
+    assert not leatd.ctl("mirror", "list")[0]["active"]
+    stranger = leatd.attach("pod-stranger", "10.66.0.6")
+    assert not leatd.ctl("mirror", "list")[0]["active"]
+    before = leatd.ctl("port", "show", stranger.port)["tx_packets"]
+    a.ping(b, count=5)
+    assert leatd.ctl("port", "show", stranger.port)["tx_packets"] == before
+    watcher = leatd.attach("pod-watch", "10.66.0.3")
+    assert leatd.ctl("mirror", "list")[0]["active"]
+    before = leatd.ctl("port", "show", watcher.port)["tx_packets"]
+    a.ping(b, count=5)
+    wait_for(lambda: leatd.ctl("port", "show", watcher.port)["tx_packets"] >= before + 10, "the mirror goes on")
     leatd.ctl("mirror", "del", "m1")
     assert leatd.ctl("mirror", "list") == []
-    leatd.ctl("endpoint", "detach", "pod-watch")
+    for name in ("pod-watch", "pod-stranger"):
+        leatd.ctl("endpoint", "detach", name)
+
+
+def test_capture_ends_with_its_port(leatd, pods, tmp_path):
+    leatd.attach("pod-gone", "10.66.0.7")
+    leatd.ctl("capture", "start", f"file={tmp_path}/x.pcapng", "port=pod-gone")
+    leatd.ctl("endpoint", "detach", "pod-gone")
+    assert not leatd.ctl("capture", "list")[0]["running"]
+    assert read_capture(tmp_path / "x.pcapng") == []
 
 
 def udp_flows(leatd, a, b, n):

@@ -130,12 +130,16 @@ def test_stop_and_start_keep_the_configuration(leatd):
     leatd.start()
     a, b = leatd.attach("pod-a", "10.68.0.1"), leatd.attach("pod-b", "10.68.0.2")
     leatd.ctl("route", "add", "198.51.100.0/24", "type=blackhole")
+    leatd.ctl("port", "add", "name=gone", "kind=ring")
+    leatd.ctl("mirror", "add", "name=m", "from=pod-a", "to=gone")
+    leatd.ctl("port", "del", "gone")  # the mirror rests
     before = leatd.ctl("config", "dump")
     assert leatd.stop() == 0
     leatd.start()
     assert leatd.ctl("config", "dump") == before
     restored = leatd.ctl("status")["restored"]
     assert restored["endpoints"] == 2 and restored["routes"] == 1 and restored["failed"] == 0, restored
+    assert restored["mirrors"] == 1
     a.ping(b)
 
 

@@ -299,8 +299,16 @@ def test_vhost_link_to_another_pods_socket_is_not_followed(lab):
 # --- memory --------------------------------------------------------------------------------------------------------
 
 
-def test_vhost_memory_truncated_while_running_quarantines_one_port(lab):
-    guest = lab.guest()
+def free_hugepages():
+    with open("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", encoding="ascii") as file:
+        return int(file.read())
+
+
+@pytest.mark.parametrize("flags", [0, os.MFD_HUGETLB | os.MFD_HUGE_2MB], ids=["pages", "hugepages"])
+def test_vhost_memory_truncated_while_running_quarantines_one_port(lab, flags):
+    if flags and free_hugepages() < 4:
+        pytest.skip("needs 8 MiB of free hugepages")
+    guest = lab.guest(flags=flags)
     guest.send(frame(1))
     guest.wait_frames(1)
     os.ftruncate(guest.memfd, 0)

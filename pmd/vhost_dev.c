@@ -136,7 +136,8 @@ static int on_new_device(int vid)
 	atomic_store_explicit(&vp->vid, vid, memory_order_release);
 	(void)eventfd_write(vp->wake_fd, 1);
 	snprintf(object, sizeof(object), "port %s", vp->port->name);
-	log_info(object, "up features=0x%llx mtu=%u", (unsigned long long)features, mtu);
+	if (log_limit_pass(&vp->log_limit))
+		log_info(object, "up features=0x%llx mtu=%u", (unsigned long long)features, mtu);
 	return 0;
 }
 
@@ -174,7 +175,8 @@ static void on_destroy_device(int vid)
 	workers_wait(vp);
 	atomic_store_explicit(&vp->port->tx_offloads, 0, memory_order_relaxed);
 	snprintf(object, sizeof(object), "port %s", vp->port->name);
-	log_info(object, "down");
+	if (log_limit_pass(&vp->log_limit)) /* a guest can start and stop in a loop */
+		log_info(object, "down");
 }
 
 /* The last callback of a device; librte_vhost unmaps the guest's memory right after it, untouched. */

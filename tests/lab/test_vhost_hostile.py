@@ -257,6 +257,22 @@ def test_vhost_stop_and_reset_in_the_middle_of_traffic(lab):
     lab.check_port_usable()
 
 
+def test_vhost_start_and_stop_in_a_loop_fills_no_log(lab):
+    guest = lab.guest()
+    end = time.monotonic() + 1
+    n = 0
+    while time.monotonic() < end:
+        guest.channel.ask(vg.GET_VRING_BASE, struct.pack("<II", 1, 0))
+        guest.start_ring(guest.rings[1])
+        n += 1
+    assert n > 30
+    lab.check_healthy()
+    assert lab.rig.log_text().count("port c: ") < 60
+    guest.close()
+    lab.rig.wait_down("c")
+    lab.check_port_usable()
+
+
 def test_vhost_rings_outside_memory_are_not_used(lab):
     guest = Guest(lab.path, start=False)
     guest.negotiate()

@@ -205,6 +205,9 @@ static void on_punt(evutil_socket_t fd, short what, void *arg)
 		case PUNT_TUNNEL:
 			neighd_tunnel_hold(&msgs[i]);
 			break;
+		case PUNT_PMTU:
+			neighd_tunnel_too_big(&msgs[i].target, msgs[i].idx);
+			break;
 		default:
 			neighd_want(msgs[i].out_port_id, &msgs[i].target);
 			break;

@@ -5,6 +5,7 @@
 
 #include "control/hold.h"
 #include "control/neighd.h"
+#include "datapath/base/clock.h"
 #include "datapath/base/gen.h"
 #include "datapath/base/log.h"
 #include "datapath/table/neigh.h"
@@ -14,6 +15,7 @@
 #include "pmd/portmgr.h"
 
 #define TUNNELS_PER_TICK 1024u
+#define INNER_MTU_MIN 1280u /* RFC 8200 s. 5 */
 
 static uint32_t tick_at;
 
@@ -120,6 +122,35 @@ void neighd_tunnel_neigh_gone(uint32_t neigh_idx)
 	}
 }
 
+void neighd_tunnel_too_big(const struct ip_addr *remote, uint32_t mtu)
+{
+	uint32_t overhead = ip_is_v4(remote) ? VXLAN_OVERHEAD4 : VXLAN_OVERHEAD6;
+
+	mtu = RTE_MAX(mtu, INNER_MTU_MIN + overhead);
+	for (uint32_t i = tunnel_next(0); i != TUNNEL_NONE; i = tunnel_next(i + 1)) {
+		struct tunnel *tunnel = tunnel_at(i);
+		uint32_t path = path_of(tunnel);
+
+		if (!ip_eq(&tunnel->remote, remote) || path == PATH_NONE ||
+			mtu >= path_at(path)->mtu + overhead)
+			continue;
+		tunnel->underlay_mtu = (uint16_t)mtu;
+		tunnel->underlay_mtu_ns = clock_ns();
+		resolve(i);
+	}
+}
+
+/* After a while the way may have become wider: it is tried again (RFC 1191 s. 6.3). */
+static void mtu_expire(uint32_t idx)
+{
+	struct tunnel *tunnel = tunnel_at(idx);
+
+	if (tunnel->underlay_mtu == 0 || clock_ns() - tunnel->underlay_mtu_ns < NEIGHD_PMTU_NS)
+		return;
+	tunnel->underlay_mtu = 0;
+	resolve(idx);
+}
+
 /* A tunnel that nobody uses still learns that its underlay has changed, and asks again for a failed next hop. */
 static bool must_resolve(const struct tunnel *tunnel)
 {
@@ -134,8 +165,10 @@ void neighd_tunnel_tick(void)
 	uint32_t end = tick_at + TUNNELS_PER_TICK, idx;
 
 	for (idx = tunnel_next(tick_at); idx != TUNNEL_NONE && idx < end;
-		idx = tunnel_next(idx + 1))
+		idx = tunnel_next(idx + 1)) {
 		if (must_resolve(tunnel_at(idx)))
 			resolve(idx);
+		mtu_expire(idx);
+	}
 	tick_at = idx == TUNNEL_NONE ? 0 : end;
 }

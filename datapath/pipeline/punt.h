@@ -20,6 +20,7 @@ enum punt_kind {
 			   out_port_id */
 	PUNT_TUNNEL, /* packet for a tunnel without a path: hold it. m (as received), port_id, idx = tunnel */
 	PUNT_PROBE, /* a failed or stale neighbour is wanted again: target, out_port_id; no packet */
+	PUNT_PMTU, /* a router on the way to a tunnel's remote end passes no more than idx bytes: target, idx; no packet */
 };
 
 struct punt_msg {

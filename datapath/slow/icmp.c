@@ -5,9 +5,12 @@
 #include <rte_icmp.h>
 #include <rte_ip.h>
 
+#include "datapath/packet/chain.h"
 #include "datapath/packet/csum.h"
+#include "datapath/pipeline/punt.h"
 #include "datapath/slow/slow.h"
 #include "datapath/table/endpoint.h"
+#include "datapath/table/tunnel.h"
 
 #include "datapath/fast/poison.h"
 
@@ -160,4 +163,43 @@ uint32_t slow_quoted_flow(
 	memcpy(key.src, quote.src.b, 16);
 	memcpy(key.dst, quote.dst.b, 16);
 	return flowtab_find6(w->ft6, &key);
+}
+
+/* MTU that an ICMP "fragmentation needed" or "packet too big" speaks of; 0: another message, or a router that does not say. */
+static uint32_t too_big_mtu(const struct rte_mbuf *m, const struct parsed *pkt)
+{
+	bool is_v6 = pkt->l3 == PARSED_IP6;
+	rte_be16_t be16;
+	rte_be32_t be32;
+
+	if (pkt->icmp_type != (is_v6 ? 2 : 3) || pkt->icmp_code != (is_v6 ? 0 : 4))
+		return 0;
+	if (is_v6)
+		return chain_read(m, pkt->l4_off + 4, &be32, 4) ? rte_be_to_cpu_32(be32) : 0;
+	return chain_read(m, pkt->l4_off + 6, &be16, 2) ? rte_be_to_cpu_16(be16) : 0;
+}
+
+bool slow_tunnel_too_big(
+	struct worker *w, const struct batch *b, uint64_t i, const struct parsed *pkt)
+{
+	const struct rte_mbuf *m = b->m[i];
+	uint32_t mtu = too_big_mtu(m, pkt), ep = endpoint_by_addr(b->zone[i], &pkt->dst);
+	struct punt_msg msg = { .kind = PUNT_PMTU, .port_id = b->port->id, .worker = w->id };
+	struct parsed quote;
+
+	if (b->port->role != PORT_ROLE_UPLINK || (b->in[i] & FLOW_IN_TUNNEL) != 0 || mtu == 0 ||
+		ep == ENDPOINT_NONE || endpoint_at(ep)->kind == ENDPOINT_POD)
+		return false;
+	if (parse_l3(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len,
+		    (uint16_t)(pkt->l4_off + 8), (enum parsed_l3)pkt->l3, true,
+		    &quote) != DROP_NONE)
+		return false;
+	/* Ours: from the address that was told, to the end of a tunnel, in the tunnel's language. */
+	if (!quote.has_l4 || quote.proto != IPPROTO_UDP || !ip_eq(&quote.src, &pkt->dst) ||
+		!tunnel_listens(rte_be_to_cpu_16(quote.dport)) ||
+		!tunnel_remote_known(&quote.dst) || csum_verify_l4(m, L3_OFF) != CSUM_OK)
+		return false;
+	msg.target = quote.dst;
+	msg.idx = mtu;
+	return punt_send(&msg);
 }

@@ -155,7 +155,8 @@ void slow_packet(struct worker *w, struct batch *b, uint64_t i)
 		return;
 	}
 	if (pkt.is_icmp_error && slow_quoted_flow(w, b->m[i], &pkt, b->zone[i]) == FLOW_NONE) {
-		batch_kill(w, b, i, DROP_ICMP_UNMATCHED);
+		batch_kill(w, b, i,
+			slow_tunnel_too_big(w, b, i, &pkt) ? DROP_CONSUMED : DROP_ICMP_UNMATCHED);
 		return;
 	}
 	slow_layers_run(&ctx, LAYER_admit);

@@ -90,6 +90,10 @@ void slow_self(struct worker *w, struct batch *b, uint64_t i, const struct parse
 /* Sends m back out of the port it came in on, MACs as they are. */
 void slow_reflect(struct worker *w, struct batch *b, uint64_t i);
 
+/* An ICMP "too big" for this node about a tunnel packet of its own: the control thread is told. Whether it was one. */
+bool slow_tunnel_too_big(
+	struct worker *w, const struct batch *b, uint64_t i, const struct parsed *pkt);
+
 /* Direction and table of the connection that an ICMP error speaks of: flow index of the quoted packet, FLOW_NONE if none. */
 uint32_t slow_quoted_flow(
 	struct worker *w, const struct rte_mbuf *m, const struct parsed *pkt, uint16_t zone);

@@ -89,6 +89,7 @@ int tunnel_add(const struct tunnel *proto, uint32_t *out_idx)
 	atomic_store_explicit(&t->path_idx, PATH_NONE, memory_order_relaxed);
 	t->underlay_route = t->underlay_neigh = SLOT_NONE;
 	t->resolved_epoch = 0;
+	t->underlay_mtu = 0;
 	if (remote_count(&t->remote, 1) < 0)
 		goto err_slot;
 	if (addrmap_set(by_remote, t->vni, &t->remote, idx) < 0)
@@ -140,7 +141,9 @@ int tunnel_resolve(uint32_t idx, uint32_t next_hop_path)
 		memcpy(&cfg.local_mac, &hop->macs[RTE_ETHER_ADDR_LEN], RTE_ETHER_ADDR_LEN);
 		if (!vxlan_template_init(&p.vxlan, &cfg))
 			return -EINVAL;
-		p.mtu = (uint16_t)(hop->mtu -
+		p.mtu = t->underlay_mtu != 0 && t->underlay_mtu < hop->mtu ? t->underlay_mtu
+									   : hop->mtu;
+		p.mtu = (uint16_t)(p.mtu -
 			(ip_is_v4(&t->remote) ? VXLAN_OVERHEAD4 : VXLAN_OVERHEAD6));
 		path = path_create(&p);
 		if (path == PATH_NONE)

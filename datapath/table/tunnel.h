@@ -35,6 +35,8 @@ struct tunnel {
 	_Atomic uint32_t path_idx;	  /* PATH_NONE until the underlay is resolved */
 	uint32_t resolved_epoch;	  /* gen_now() when path_idx was made; control thread */
 	uint32_t underlay_route, underlay_neigh; /* what the path was made from; control thread */
+	uint16_t underlay_mtu; /* learned from ICMP "too big" (RFC 1191), 0: none; control thread */
+	uint64_t underlay_mtu_ns; /* when, clock_ns() */
 	char name[TUNNEL_NAME_LEN];
 };
 
@@ -61,7 +63,8 @@ uint32_t tunnel_lookup(const struct ip_addr *remote, uint32_t vni);
 /* Whether any tunnel has that remote end (to tell an unknown end from an unknown VNI). Any thread. */
 bool tunnel_remote_known(const struct ip_addr *remote);
 
-/* Makes or replaces the path: outer Ethernet header from next_hop_path (a resolved neighbour's), MTU from it less the headers.
+/* Makes or replaces the path: outer Ethernet header from next_hop_path (a resolved neighbour's), MTU from it (or
+ * underlay_mtu, if that is less) less the headers.
  * next_hop_path PATH_NONE: back to unresolved. 0, -ENOSPC, -EINVAL (families of local and remote differ). Control thread. */
 int tunnel_resolve(uint32_t idx, uint32_t next_hop_path);
 

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Neighbours on the uplink: asked for, waited for, confirmed, given up (RFC 826, RFC 4861 s. 7), on a warped clock."""
 import pytest
-from conftest import (A, LOCAL_VTEP, N2_VTEP, UP, both, error, from_gw, ip, to_gw, tunnelled, udp)
-from scapy.layers.inet import UDP
-from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptDstLLAddr, ICMPv6NDOptSrcLLAddr, IPv6
+from conftest import (A, LOCAL_VTEP, N2, N2_VTEP, REMOTE2, REMOTE3, ROUTER, UP, both, error, from_tunnel, ip, to_gw,
+                      tunnelled, udp)
+from scapy.layers.inet import ICMP, IP, UDP
+from scapy.layers.inet6 import (ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptDstLLAddr, ICMPv6NDOptSrcLLAddr, ICMPv6PacketTooBig,
+                                IPv6)
 from scapy.layers.l2 import ARP, Ether
+from scapy.packet import Raw
 
 HOP = {4: "192.0.2.77", 6: "2001:db8:1::77"}
 MAC = "02:00:00:00:00:77"
@@ -193,7 +196,6 @@ def test_tunnel_waits_for_its_underlay(live, family):
 
 @both
 def test_packet_from_a_tunnel_waits_as_well(live, family):
-    from conftest import REMOTE2, from_tunnel
     packet = ip(REMOTE2[family], HOP[family], ttl=64) / udp()
     live.send("up", from_tunnel(packet))
     turn(live)
@@ -213,3 +215,79 @@ def test_waiting_packets_go_with_their_port(live, family):
     turn(live)
     live.step(3)
     assert live.drain("up") == []
+
+
+# ---- path MTU of the underlay (PAINS 9)
+
+def learned(net, mtu, family):
+    """Pod a learns of a packet to the tunnel's pods what fits: the ICMP error's MTU."""
+    fields = {"flags": "DF"} if family == 4 else {}
+    packet = ip(A.ip(family), REMOTE2[family], ttl=64, **fields) / udp(data=bytes(1550 - (28 if family == 4 else 48)))
+    net.send("a", to_gw(A) / packet)
+    if mtu == 1550:
+        assert len(net.drain("up")) == 1
+        return
+    net.drops("a", mtu_exceeded=1)
+    net.expect("a", error(A, family, "too_big", packet, mtu))
+
+
+def told(net, mtu, outer4=True):
+    """A router in the underlay cannot pass an outer packet of ours."""
+    dst = REMOTE2[4] if outer4 else REMOTE3[4]
+    net.send("a", to_gw(A) / ip(A.ip4, dst, ttl=64) / udp(data=bytes(1400)))
+    outer = Ether(net.drain("up")[0]).payload
+    if outer4:
+        message = IP(src=ROUTER.ip4, dst=UP.ip4) / ICMP(type=3, code=4, nexthopmtu=mtu) / Raw(bytes(outer)[:28])
+    else:
+        message = IPv6(src=ROUTER.ip6, dst=UP.ip6) / ICMPv6PacketTooBig(mtu=mtu) / Raw(bytes(outer)[:1200])
+    net.send("up", Ether(src=ROUTER.mac, dst=UP.mac) / message)
+    net.drops("up", consumed=1)
+    turn(net)
+
+
+@pytest.fixture
+def resolved(live):
+    """Tunnels whose underlay is resolved by the control thread, as leatd does it."""
+    for name in ("n2", "n3"):
+        live.cmd("control.tunnel", name=name)
+    return live
+
+
+@both
+def test_too_big_about_the_outer_packet_lowers_the_tunnels_mtu(resolved, family):
+    learned(resolved, 1550, family)
+    told(resolved, 1450)
+    learned(resolved, 1400, family)
+    turn(resolved, 599)
+    learned(resolved, 1400, family)
+    turn(resolved, 2)  # then the way is tried again
+    learned(resolved, 1550, family)
+
+
+def test_too_big_about_an_outer_ipv6_packet_lowers_the_tunnels_mtu(resolved):
+    told(resolved, 1450, outer4=False)
+    packet = ip(A.ip4, REMOTE3[4], ttl=64, flags="DF") / udp(data=bytes(1400))
+    resolved.send_dropped("a", to_gw(A) / packet, "mtu_exceeded")
+    resolved.expect("a", error(A, 4, "too_big", packet, 1380))
+
+
+@both
+def test_forged_too_big_cannot_stop_a_tunnel(resolved, family):
+    told(resolved, 68)
+    learned(resolved, 1280, family)
+
+
+def test_too_big_that_no_tunnel_packet_of_ours_can_have_caused_is_dropped(resolved):
+    quotes = [IP(src=UP.ip4, dst="192.0.2.66") / UDP(sport=50000, dport=4789, len=1400),
+              IP(src=UP.ip4, dst=N2.ip4) / UDP(sport=50000, dport=53, len=1400),
+              IP(src="192.0.2.66", dst=N2.ip4) / UDP(sport=50000, dport=4789, len=1400),
+              IP(src=UP.ip4, dst=N2.ip4, proto=6) / Raw(bytes(20))]
+    for quote in quotes:
+        message = IP(src=ROUTER.ip4, dst=UP.ip4) / ICMP(type=3, code=4, nexthopmtu=1400) / Raw(bytes(quote)[:28])
+        resolved.send_dropped("up", Ether(src=ROUTER.mac, dst=UP.mac) / message, "icmp_unmatched")
+    message = ICMP(type=3, code=4, nexthopmtu=1400, chksum=1) / Raw(bytes(IP(src=UP.ip4, dst=N2.ip4) / UDP(
+        sport=50000, dport=4789, len=1400)))
+    resolved.send_dropped("up", Ether(src=ROUTER.mac, dst=UP.mac) / IP(src=ROUTER.ip4, dst=UP.ip4) / message,
+                          "icmp_unmatched")
+    turn(resolved)
+    learned(resolved, 1550, 4)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "control/core_claim.h"
 #include "control/drop_rate.h"
 #include "control/instance.h"
 #include "control/job.h"
@@ -163,6 +164,7 @@ int dataplane_start(const struct options *opts, char *errbuf, size_t errlen)
 	rc = eal_up(opts, errbuf, errlen);
 	if (rc < 0)
 		return rc;
+	core_claim(opts->cores, opts->n_cores);
 	clock_init();
 	rc = mempool_init(&pools, errbuf, errlen);
 	if (rc < 0)

@@ -48,7 +48,13 @@ static void add_method(struct ctl *ctl, const char *dir, const char *name)
 		fputs(text != NULL ? text : "", out);
 		cJSON_free(text);
 	} else if (out != NULL) {
-		fprintf(out, "{\"error\":\"%s\"}", err.reason);
+		cJSON *error = cJSON_CreateObject();
+
+		cJSON_AddStringToObject(error, "error", err.reason);
+		text = cJSON_Print(error);
+		fputs(text != NULL ? text : "", out);
+		cJSON_free(text);
+		cJSON_Delete(error);
 	}
 	if (out != NULL)
 		fclose(out);

@@ -80,6 +80,15 @@ def test_wrong_cores(leatd):
     assert f"core {last}" in text and "twice" in text
 
 
+def test_core_that_another_leatd_has_is_named(leatd, tmp_path):
+    leatd.start()
+    with Leatd(tmp_path) as second:
+        second.start()
+        # on a machine where more of them run, the first to come has the claim
+        line = next(line for line in second.log().splitlines() if "is busy" in line)
+        assert f"core {max(os.sched_getaffinity(0))} is busy" in line and int(line.rpartition("pid=")[2]) > 0
+
+
 def test_without_enough_hugepages(leatd):
     text = start_fails(leatd, "--mem", "8000000")
     assert "hugepages" in text and ("vm.nr_hugepages" in text)

@@ -23,7 +23,7 @@ static int release_open(const struct cni_args *args, const struct cni_conf *conf
 	struct cni_error away;
 
 	memset(r, 0, sizeof(*r));
-	if (cni_store_open(conf->instance, &r->store, err) < 0)
+	if (cni_store_open_existing(conf->instance, &r->store, err) < 0)
 		return -1;
 	cni_leatd_open(conf->instance, CNI_CALL_TIMEOUT_MS, &r->leatd, &away);
 	cni_settle(&r->store, &r->leatd);

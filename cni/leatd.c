@@ -94,6 +94,10 @@ int cni_detach_or_journal(
 		return cni_store_del(store, CNI_STORE_PENDING, id, err);
 	if (rc != LEAT_ERR_TRANSPORT)
 		return -1;
+	/* of what no call has on record, there is nothing to detach */
+	if (!cni_store_has(store, CNI_STORE_ATTACHED, id) &&
+		!cni_store_has(store, CNI_STORE_PENDING, id))
+		return 0;
 	fprintf(stderr, "leat-cni: %s; the detach of %s is journalled\n", err->msg, id);
 	entry = cJSON_CreateObject();
 	cJSON_AddNumberToObject(entry, "version", 1);

@@ -82,6 +82,17 @@ err_io:
 		strerror(sys_errno));
 }
 
+int cni_store_open_existing(const char *instance, struct cni_store *store, struct cni_error *err)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/%s/cni", LEAT_STATE_DIR, instance);
+	*store = (struct cni_store)CNI_STORE_EMPTY;
+	if (access(path, F_OK) < 0 && errno == ENOENT)
+		return 0;
+	return cni_store_open(instance, store, err);
+}
+
 void cni_store_close(struct cni_store *store)
 {
 	for (int kind = 0; kind < CNI_STORE_KIND_N; kind++)
@@ -118,7 +129,7 @@ int cni_store_lock(
 	struct flock lock = lock_of(id, F_WRLCK);
 	uint64_t deadline_ms = now_ms() + wait_ms;
 
-	while (fcntl(store->lock_fd, F_OFD_SETLK, &lock) < 0) {
+	while (store->lock_fd >= 0 && fcntl(store->lock_fd, F_OFD_SETLK, &lock) < 0) {
 		if (errno != EAGAIN && errno != EACCES && errno != EINTR)
 			return cni_fail(err, CNI_ERR_IO, "cannot lock %s: %s", id, strerror(errno));
 		if (now_ms() >= deadline_ms)
@@ -133,7 +144,8 @@ void cni_store_unlock(struct cni_store *store, const char *id)
 {
 	struct flock lock = lock_of(id, F_UNLCK);
 
-	fcntl(store->lock_fd, F_OFD_SETLK, &lock);
+	if (store->lock_fd >= 0)
+		fcntl(store->lock_fd, F_OFD_SETLK, &lock);
 }
 
 static int write_all(int fd, const char *text, size_t len)
@@ -198,7 +210,8 @@ cJSON *cni_store_get(const struct cni_store *store, enum cni_store_kind kind, co
 
 bool cni_store_has(const struct cni_store *store, enum cni_store_kind kind, const char *id)
 {
-	return faccessat(store->dir_fd[kind], id, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	return store->dir_fd[kind] >= 0 &&
+		faccessat(store->dir_fd[kind], id, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 int cni_store_del(
@@ -206,6 +219,8 @@ int cni_store_del(
 {
 	int dir = store->dir_fd[kind];
 
+	if (dir < 0)
+		return 0;
 	if (unlinkat(dir, id, 0) < 0)
 		return errno == ENOENT ? 0
 				       : cni_fail(err, CNI_ERR_IO, "cannot remove %s of %s: %s",
@@ -229,11 +244,15 @@ static void sweep(struct cni_store *store, enum cni_store_kind kind, const char 
 
 cJSON *cni_store_list(struct cni_store *store, enum cni_store_kind kind, struct cni_error *err)
 {
-	int fd = openat(store->dir_fd[kind], ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = store->dir_fd[kind] < 0
+		? -1
+		: openat(store->dir_fd[kind], ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	cJSON *ids = cJSON_CreateArray();
 	struct dirent *entry;
 
+	if (store->dir_fd[kind] < 0)
+		return ids;
 	if (dir == NULL || ids == NULL) {
 		cni_fail(err, CNI_ERR_IO, "cannot list %s: %s", kinds[kind], strerror(errno));
 		if (dir != NULL)

@@ -27,7 +27,9 @@ struct cni_store {
 		.dir_fd = { -1, -1 }, .lock_fd = -1                                                \
 	}
 
-/* Opens the store of an instance, making the folders. 0 or -1 with code 5. */
+/* Opens the store of an instance, making the folders; opens it only if it is there: else the store is empty, its ids
+ * are nobody's and need no lock. 0 or -1 with code 5. */
+int cni_store_open_existing(const char *instance, struct cni_store *store, struct cni_error *err);
 int cni_store_open(const char *instance, struct cni_store *store, struct cni_error *err);
 void cni_store_close(struct cni_store *store);
 

@@ -49,6 +49,12 @@ def test_del_of_what_never_was(cnif, fake_ipam, recorder):
     assert fake_ipam.verbs == ["DEL"]
 
 
+def test_del_of_what_never_was_with_leatd_away_leaves_no_trace(cnif, fake_ipam):
+    cnif("DEL", full(cnif, fake_ipam, "DEL"), container="never").ok()
+    assert fake_ipam.verbs == ["DEL"]
+    assert not os.path.exists(f"/var/lib/leat/{cnif.instance}")
+
+
 def test_del_of_one_leaves_the_others(cnif, fake_ipam, recorder, netns):
     conf = full(cnif, fake_ipam, "ADD")
     for name in ("a", "b"):
@@ -214,6 +220,12 @@ def test_gc_leaves_endpoints_that_cni_did_not_make(cnif, fake_ipam, recorder):
     assert list(recorder.endpoints) == ["vm:eth0"]
 
 
+def test_gc_without_any_record_finds_endpoints(cnif, fake_ipam, recorder):
+    recorder.endpoints["x:eth0"] = {"id": "x:eth0", "container": "x", "ifname": "eth0"}
+    gc(cnif, fake_ipam).ok()
+    assert recorder.endpoints == {}
+
+
 def test_gc_frees_endpoints_without_a_record(cnif, fake_ipam, recorder):
     """What a killed ADD left in leatd after its DEL."""
     recorder.page = 7
@@ -260,8 +272,8 @@ def test_gc_takes_the_older_name_of_the_list(cnif, fake_ipam, recorder, netns):
     assert recorder.endpoints == {}
 
 
-def test_gc_removes_half_written_files(cnif, fake_ipam, recorder):
-    gc(cnif, fake_ipam).ok()
+def test_gc_removes_half_written_files(cnif, fake_ipam, recorder, netns):
+    cnif("ADD", full(cnif, fake_ipam, "ADD"), netns=netns).ok()
     for kind in ("attached", "pending"):
         with open(os.path.join(cnif.state, kind, ".x:eth0"), "w", encoding="utf-8") as file:
             file.write("{")
@@ -269,8 +281,8 @@ def test_gc_removes_half_written_files(cnif, fake_ipam, recorder):
     assert cnif.entries("attached") == cnif.entries("pending") == []
 
 
-def test_gc_reports_an_unreadable_record(cnif, fake_ipam, recorder):
-    gc(cnif, fake_ipam).ok()
+def test_gc_reports_an_unreadable_record(cnif, fake_ipam, recorder, netns):
+    cnif("ADD", full(cnif, fake_ipam, "ADD"), netns=netns).ok()
     with open(os.path.join(cnif.state, "attached", "x:eth0"), "w", encoding="utf-8") as file:
         file.write("{")
     answer = gc(cnif, fake_ipam)

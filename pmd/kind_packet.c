@@ -58,6 +58,7 @@ struct packet_port {
 	struct rte_mempool *huge_pool;
 	uint32_t n_huges_reserved;
 	uint16_t n_queues;
+	_Atomic uint64_t n_unreadable; /* super-frames of a kernel's tunnel */
 	_Atomic uint64_t link_checked_tsc;
 	_Atomic bool is_link_up;
 	struct packet_queue queues[PORT_QUEUES_MAX];
@@ -260,6 +261,13 @@ static struct rte_mbuf *packet_take(
 	return NULL;
 }
 
+/* A super-frame that the header cannot express; the kernel has dropped it. */
+static void unreadable_count(struct packet_port *k, struct port_stats *stats)
+{
+	stats->drops[DROP_VNET_HDR]++;
+	atomic_fetch_add_explicit(&k->n_unreadable, 1, memory_order_relaxed);
+}
+
 static uint16_t packet_rx(
 	struct port *p, uint16_t queue, unsigned int worker, struct rte_mbuf **pkts, uint16_t max)
 {
@@ -276,9 +284,8 @@ static uint16_t packet_rx(
 	if (got < 0) {
 		if (errno == EAGAIN)
 			rx_poll_set_empty(&q->poll);
-		else if (errno ==
-			EINVAL) /* a super-frame that the header cannot express: the kernel has dropped it */
-			p->stats[worker]->drops[DROP_VNET_HDR]++;
+		else if (errno == EINVAL)
+			unreadable_count(k, p->stats[worker]);
 		return 0;
 	}
 	q->n_used = (uint16_t)got;
@@ -383,9 +390,9 @@ static size_t packet_describe(const struct port *p, char *buf, size_t size)
 	n = snprintf(buf, size,
 		"driver=packet_socket iface=%s queues=%u link=%s tx_csum=kernel tso=kernel "
 		"rx_wake=event "
-		"kernel_dropped=%u",
+		"kernel_dropped=%u unreadable_superframes=%lu",
 		uplink_netdev_ifname(k->netdev), k->n_queues, packet_is_up(p) ? "up" : "down",
-		stats.tp_drops);
+		stats.tp_drops, atomic_load_explicit(&k->n_unreadable, memory_order_relaxed));
 	return n < 0 ? 0 : RTE_MIN((size_t)n, size > 0 ? size - 1 : 0);
 }
 

@@ -298,6 +298,12 @@ int uplink_netdev_open(const char *device, uint16_t mtu, uint16_t n_queues, uint
 	u->takes_superframes = devargs == NULL;
 	if (!u->takes_superframes)
 		peer_check(nl, &link);
+	else if (strcmp(link.kind, "veth") == 0)
+		log_info(u->ifname,
+			"veth: a kernel at the other end that sends VXLAN or Geneve itself must "
+			"cut its "
+			"super-frames: ethtool -K PEER tx-udp_tnl-segmentation off "
+			"tx-udp_tnl-csum-segmentation off");
 	u->mac = link.mac;
 	u->ifindex = link.ifindex;
 	u->old_mtu = link.mtu;

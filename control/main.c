@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "control/call.h"
 #include "control/cni_pending.h"
@@ -17,6 +18,7 @@
 #include "control/metrics.h"
 #include "control/notify.h"
 #include "control/options.h"
+#include "control/pci.h"
 #include "control/purge.h"
 #include "control/server.h"
 #include "control/state.h"
@@ -134,11 +136,24 @@ static int lock(void)
 	return rc;
 }
 
+/* Ports and clients are descriptors: as many as we may have. */
+static void raise_limits(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		log_warn("leatd", "cannot raise the limit of open files: %s", strerror(errno));
+}
+
 static int run(void)
 {
 	char errbuf[400] = "";
 	int rc;
 
+	raise_limits();
 	if (loop_init() < 0 || call_init() < 0 || watch_signals() < 0 || txn_init() < 0 ||
 		job_init(JOB_THREADS) < 0) {
 		fatal("%s", "cannot set up the event loop");
@@ -154,6 +169,7 @@ static int run(void)
 		fatal("cannot keep the tunnel MAC in the state folder: %s", strerror(-rc));
 		goto out_state;
 	}
+	pci_collect(&opts);
 	rc = dataplane_start(&opts, errbuf, sizeof(errbuf));
 	if (rc < 0) {
 		fatal("%s", errbuf);

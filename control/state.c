@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "control/call.h"
 #include "control/journal.h"
@@ -138,6 +139,20 @@ int state_open_memory(void)
 	return store != NULL ? 0 : -ENOMEM;
 }
 
+/* What this version does not understand would be gone with the next compaction. */
+static void keep_file(const char *dir)
+{
+	char path[256], kept[256];
+
+	snprintf(path, sizeof(path), "%s/state.journal", dir);
+	snprintf(kept, sizeof(kept), "%s/state.journal.bad", dir);
+	unlink(kept);
+	if (link(path, kept) < 0)
+		log_err("state", "cannot keep %s: %s", kept, strerror(errno));
+	else
+		log_err("state", "calls not understood are left out, the file is kept as %s", kept);
+}
+
 int state_open(const char *dir)
 {
 	struct journal_report report;
@@ -151,6 +166,8 @@ int state_open(const char *dir)
 		store = NULL;
 		return rc;
 	}
+	if (counts.n_bad > 0 && report.n_bad == 0)
+		keep_file(dir);
 	counts.n_bad += report.n_bad;
 	if (report.n_bad > 0)
 		log_err("state",

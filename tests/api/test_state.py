@@ -89,6 +89,30 @@ def test_damaged_state_is_restored_as_far_as_readable(leatd, seed):
     assert 1000 in [c["params"]["id"] for c in client.call("config.dump")["calls"]]
 
 
+def crc32c(data):
+    crc = 0xffffffff
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+    return crc ^ 0xffffffff
+
+
+def test_calls_of_a_newer_version_are_left_out_and_kept_aside(leatd):
+    client = leatd.start().client()
+    client.call("zone.add", id=1, name="known")
+    leatd.stop()
+    path = leatd.state_dir + "/state.journal"
+    line = b'{"calls":[{"method":"quantum.add","params":{"name":"q"}}]}'
+    with open(path, "ab") as state:
+        state.write(b"%08x %s\n" % (crc32c(line), line))
+    client = leatd.start().client()
+    assert [c["params"]["id"] for c in client.call("config.dump")["calls"]] == [1]
+    assert client.call("sys.status")["restored"]["unreadable"] == 1
+    with open(path + ".bad", "rb") as kept:
+        assert line in kept.read()
+
+
 def test_state_of_nonsense_does_not_stop_a_start(leatd):
     leatd.start().kill()
     with open(leatd.state_dir + "/state.journal", "wb") as state:

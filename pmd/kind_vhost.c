@@ -69,11 +69,18 @@ static void bad_descs_count(struct port *p, struct vhost_rxq *q, unsigned int wo
 {
 	struct vhost_port *vp = p->priv;
 	uint16_t last_avail, last_used, n_bad;
+	uint32_t enabled = atomic_load_explicit(&vp->rx_enabled, memory_order_acquire);
 
-	if (rte_vhost_get_vring_base(vid, vring, &last_avail, &last_used) != 0)
+	if ((enabled >> vring / 2 & 1) == 0 ||
+		rte_vhost_get_vring_base(vid, vring, &last_avail, &last_used) != 0)
+		return;
+	/* Stopped, moved, started again meanwhile? acquire: pairs with the releases in on_vring_state() */
+	if (unlikely(atomic_load_explicit(&q->is_stale, memory_order_acquire)))
 		return;
 	n_bad = (uint16_t)(last_avail - q->last_avail - n);
 	q->last_avail = last_avail;
+	if (unlikely((int16_t)n_bad < 0))
+		return; /* the guest set the index back, and has only itself to blame */
 	if (likely(n_bad == 0))
 		return;
 	if (rte_mempool_avail_count(p->pool) < 2 * CHUNK) {

@@ -89,11 +89,12 @@ static int on_vring_state(int vid, uint16_t vring, int enable)
 		tx_spread(vp);
 		return 0;
 	}
+	/* release: who sees the ring enabled or disabled sees that it is a new one */
+	atomic_store_explicit(&vp->rxq[vring / 2].is_stale, true, memory_order_release);
 	if (enable)
-		atomic_fetch_or_explicit(&vp->rx_enabled, bit, memory_order_relaxed);
+		atomic_fetch_or_explicit(&vp->rx_enabled, bit, memory_order_release);
 	else
-		atomic_fetch_and_explicit(&vp->rx_enabled, ~bit, memory_order_relaxed);
-	atomic_store_explicit(&vp->rxq[vring / 2].is_stale, true, memory_order_relaxed);
+		atomic_fetch_and_explicit(&vp->rx_enabled, ~bit, memory_order_release);
 	(void)eventfd_write(vp->wake_fd, 1);
 	return 0;
 }

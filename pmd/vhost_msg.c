@@ -32,7 +32,6 @@ static const struct request_info {
 	[VHOST_REQ_SET_PROTOCOL_FEATURES] = { "set-protocol-features", 8, false },
 	[VHOST_REQ_GET_QUEUE_NUM] = { "get-queue-num", 0, true },
 	[VHOST_REQ_SET_VRING_ENABLE] = { "set-vring-enable", 8, false },
-	[VHOST_REQ_SEND_RARP] = { "send-rarp", 8, false },
 	[VHOST_REQ_NET_SET_MTU] = { "net-set-mtu", 8, false },
 	[VHOST_REQ_SET_STATUS] = { "set-status", 8, false },
 	[VHOST_REQ_GET_STATUS] = { "get-status", 0, true },

@@ -269,6 +269,33 @@ def test_vhost_queue_disabled_by_the_guest_is_not_used(rig):
         assert [f for _, f in a.wait_frames(1)] == [frame(1)]
 
 
+def test_vhost_second_pair_may_start_later_and_in_the_middle_of_its_ring(rig):
+    """As a frontend does that brings its rings back after leatd was away."""
+    rig.add("a", queues=2)
+    rig.pair("a", "a")
+    with Guest(rig.path("a"), queues=2, start=False) as a:
+        a.negotiate()
+        a.set_memory()
+        for ring in a.rings[:2]:
+            a.start_ring(ring)
+        a.refill(a.rings[0])
+        rig.wait_up("a")
+        for ring in a.rings[2:]:
+            ring.avail_idx = ring.used_seen = 500
+            a.write(ring.avail + 2, struct.pack("<H", 500))
+            a.write(ring.used + 2, struct.pack("<H", 500))
+            a.start_ring(ring, base=500, enable=False)
+        a.channel.ask(vg.GET_FEATURES)
+        a.send(frame(1), queue=0)
+        assert [f for _, f in a.wait_frames(1)] == [frame(1)]
+        for ring in a.rings[2:]:
+            a.channel.send(vg.SET_VRING_ENABLE, struct.pack("<II", ring.index, 1))
+        for n in range(10):
+            a.send(frame(n), queue=1)
+        assert [f for _, f in a.wait_frames(10)] == [frame(n) for n in range(10)]
+        assert rig.drops("a") == {} and describe(rig, "a")["quarantines"] == "0"
+
+
 def test_vhost_guest_mtu_is_shown(rig):
     rig.add("a")
     with Guest(rig.path("a"), features=BASE_FEATURES | 1 << vg.F_MTU, mtu=9000):

@@ -118,6 +118,7 @@ REFUSED = {
     "kick-no-fd": vg.message(vg.SET_VRING_KICK, struct.pack("<Q", 1)),
     "kick-index": vg.message(vg.SET_VRING_KICK, struct.pack("<Q", 0x1ff)),
     "kick-bits": vg.message(vg.SET_VRING_KICK, struct.pack("<Q", 1 << 40)),
+    "rarp": vg.message(vg.SEND_RARP, bytes(8)),
     "mem-0": vg.message(vg.SET_MEM_TABLE, struct.pack("<II", 0, 0)),
     "mem-count": vg.message(vg.SET_MEM_TABLE, struct.pack("<II", 8, 0) + bytes(32)),
     "mem-no-fd": vg.message(vg.SET_MEM_TABLE, struct.pack("<IIQQQQ", 1, 0, 0, 4096, 0, 0)),

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """leatd's life: start, refusals, stop, kill, purge; and what it costs when nothing happens."""
 import glob
+import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -149,6 +151,64 @@ def test_stop_and_start_keep_the_configuration(leatd):
     restored = leatd.ctl("status")["restored"]
     assert restored["endpoints"] == 2 and restored["routes"] == 1 and restored["failed"] == 0, restored
     assert restored["mirrors"] == 1
+    a.ping(b)
+
+
+def test_damaged_state_is_restored_as_far_as_it_goes(leatd):
+    leatd.start()
+    for i in range(4):
+        leatd.ctl("route", "add", f"198.51.{i}.0/24", "type=blackhole")
+    leatd.stop()
+    path = f"{leatd.state_dir}/state.journal"
+    with open(path, "rb") as file:
+        lines = file.read().splitlines(keepends=True)
+    lines[-2] = lines[-2].replace(b"198.51.2", b"198.51.7")
+    damaged = b"".join(lines) + b"0123abcd {\"calls\":"
+    with open(path, "wb") as file:
+        file.write(damaged)
+    leatd.start()
+    assert sorted(r["prefix"] for r in leatd.ctl("routes")) == [f"198.51.{i}.0/24" for i in (0, 1, 3)]
+    assert leatd.ctl("status")["restored"]["unreadable"] == 1
+    with open(path + ".bad", "rb") as file:
+        assert file.read().startswith(b"".join(lines)), "kept for a person to look at"
+    assert "damaged lines skipped" in leatd.log()
+
+
+def test_pod_gone_meanwhile_is_kept_until_it_is_detached(leatd):
+    leatd.start()
+    a = leatd.attach("pod-a", "10.68.0.1")
+    leatd.stop()
+    leatd.pods.remove(a)
+    a.delete()
+    leatd.start()
+    assert leatd.ctl("status")["restored"]["failed"] == 1 and leatd.ctl("endpoints") == []
+    assert "network namespace cannot be opened" in leatd.log()
+    assert len(leatd.ctl("config", "dump")) == 1
+    leatd.ctl("endpoint", "detach", "pod-a")
+    assert leatd.ctl("config", "dump") == []
+
+
+def test_hung_leatd_is_not_waited_for_longer_than_asked(leatd):
+    leatd.start()
+    leatd.process.send_signal(signal.SIGSTOP)
+    try:
+        code, text = leatd.refused("-t", "1", "status")
+    finally:
+        leatd.process.send_signal(signal.SIGCONT)
+    assert code == 3 and "no answer from leatd" in text
+    assert leatd.ctl("status")["ready"]
+
+
+def test_config_takes_pods_away_and_back(leatd, tmp_path):
+    leatd.start()
+    a, b = leatd.attach("pod-a", "10.68.0.1"), leatd.attach("pod-b", "10.68.0.2")
+    full, empty = tmp_path / "full.json", tmp_path / "empty.json"
+    full.write_text(json.dumps(leatd.ctl("config", "dump")))
+    empty.write_text("[]")
+    assert len(leatd.ctl("config", "apply", str(empty), "--prune")) == 2
+    assert leatd.ctl("config", "dump") == [] and not a.has_device() and not b.has_device()
+    assert len(leatd.ctl("config", "apply", str(full))) == 2
+    assert leatd.ctl("config", "diff", str(full), "--prune") == []
     a.ping(b)
 
 

@@ -53,7 +53,8 @@ static const struct port *port_here(const char *name)
 static void add_mirrors(struct observe_config *cfg)
 {
 	for (unsigned int i = 0; i < n_mirrors; i++) {
-		const struct port *from = port_here(mirrors[i].from), *to = port_here(mirrors[i].to);
+		const struct port *from = port_here(mirrors[i].from),
+				  *to = port_here(mirrors[i].to);
 
 		if (from != NULL && to != NULL)
 			cfg->mirrors[cfg->n_mirrors++] = (struct observe_mirror){

@@ -188,9 +188,9 @@ static void handle_mirror_list(struct call *call)
 		cJSON_AddStringToObject(item, "from", m->from);
 		cJSON_AddStringToObject(item, "to", m->to);
 		cJSON_AddStringToObject(item, "direction",
-			m->dirs == OBSERVE_RX	       ? "in"
+			m->dirs == OBSERVE_RX		? "in"
 				: m->dirs == OBSERVE_TX ? "out"
-						       : "both");
+							: "both");
 		cJSON_AddBoolToObject(item, "active",
 			port_by_name(m->from) != NULL && port_by_name(m->to) != NULL);
 		api_page_add(&page, item);

@@ -158,7 +158,8 @@ static int run(struct ctl *ctl, int argc, char **argv)
 		else if (is_object(argv[0]))
 			ctl_help_object(argv[0]);
 		else
-			fprintf(stderr, "leatctl: there is no command \"%s\": see leatctl help\n", argv[0]);
+			fprintf(stderr, "leatctl: there is no command \"%s\": see leatctl help\n",
+				argv[0]);
 		return method != NULL || is_object(argv[0]) ? CTL_EXIT_OK : CTL_EXIT_USAGE;
 	}
 	if (strcmp(object, "config") == 0)

@@ -74,7 +74,8 @@ def lines(path, title, x_label, y_label, series):
         for x, y in points:
             cx, cy = at(x, y)
             out.append(f'<circle cx="{cx:.1f}" cy="{cy:.1f}" r="3" fill="{colour}"/>')
-            out.append(_text(cx, cy - 8, f"{y:.0f}" if y >= 20 else f"{y:.1f}", size=10))
+            if i == 0:
+                out.append(_text(cx, cy - 8, f"{y:.0f}" if y >= 20 else f"{y:.1f}", size=10))
     _write(path, out)
 
 

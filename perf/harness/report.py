@@ -7,6 +7,11 @@ def key(row):
     return tuple(row.get(k) for k in ("scenario", "peer", "frame_bytes", "flows", "proto", "mtu", "load", "zipf"))
 
 
+def peerless(k):
+    """The key without its peer."""
+    return k[:1] + k[2:]
+
+
 def line(row):
     head = f"{row['scenario']:10} {row['peer']:8} round {row['round']}"
     if "error" in row:
@@ -46,14 +51,16 @@ def spread(values):
 
 
 def summary(rows):
-    """Medians by row and peer. A row with quiet rounds uses only those; else all, and says so."""
+    """Medians by row and peer. Only quiet rounds count where every peer of the row has some; else all, for all, and it
+    says so: quiet rounds of one beside noisy ones of another would not be the same machine."""
     groups = {}
     for r in rows:
         if "error" not in r:
             groups.setdefault(key(r), []).append(r)
     out = ["", "median (lowest … highest) of the rounds"]
+    unsettled = {peerless(k) for k, rounds in groups.items() if all(r.get("noisy") for r in rounds)}
     for k, all_rounds in groups.items():
-        quiet = [r for r in all_rounds if not r.get("noisy")]
+        quiet = [] if peerless(k) in unsettled else [r for r in all_rounds if not r.get("noisy")]
         used = quiet or all_rounds
         name = " ".join(str(x) for x in k if x is not None)
         unit = "mpps" if used[0].get("mpps") is not None else "gbps"
@@ -65,7 +72,7 @@ def summary(rows):
             text += f"  p99 {median([r['p99_ns'] for r in used]) / 1e3:.1f} us"
         limited = sum(1 for r in used if r.get("generator_limited"))
         text += f"  {len(used)} of {len(all_rounds)} rounds"
-        text += "" if quiet else ", NONE QUIET"
+        text += "" if quiet else ", NOT QUIET"
         text += f", generator the limit in {limited}" if limited else ""
         out.append(text)
     return "\n".join(out)

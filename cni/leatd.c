@@ -8,7 +8,7 @@
 
 #define RETRY_FIRST_MS 10
 #define RETRY_MAX_MS 160
-#define RETRY_TOTAL_MS 3000
+#define RETRY_TOTAL_MS 10000
 
 int cni_leatd_open(
 	const char *instance, int timeout_ms, struct cni_leatd *out, struct cni_error *err)

@@ -217,10 +217,13 @@ bool cni_store_has(const struct cni_store *store, enum cni_store_kind kind, cons
 int cni_store_del(
 	struct cni_store *store, enum cni_store_kind kind, const char *id, struct cni_error *err)
 {
+	char temp[CNI_ID_LEN + 1];
 	int dir = store->dir_fd[kind];
 
 	if (dir < 0)
 		return 0;
+	snprintf(temp, sizeof(temp), ".%s", id);
+	unlinkat(dir, temp, 0); /* of a writer that was killed */
 	if (unlinkat(dir, id, 0) < 0)
 		return errno == ENOENT ? 0
 				       : cni_fail(err, CNI_ERR_IO, "cannot remove %s of %s: %s",

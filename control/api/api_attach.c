@@ -54,6 +54,58 @@ static cJSON *result_json(const struct req_attach *req, const struct port *port)
 	return result;
 }
 
+/* Endpoints whose device is being made or closed on a helper thread: until that is done, no other call may touch them. A
+ * client that was killed leaves such work behind, and the next one comes to undo it. */
+struct busy {
+	struct busy *next;
+	char id[ENDPOINT_ID_LEN];
+};
+static struct busy *busy_list;
+
+static struct busy **busy_find(const char *id)
+{
+	struct busy **at = &busy_list;
+
+	while (*at != NULL && strcmp((*at)->id, id) != 0)
+		at = &(*at)->next;
+	return at;
+}
+
+/* Whether the endpoint is marked; the call has then been finished. */
+static bool busy_refuses(struct call *call, const char *id)
+{
+	if (*busy_find(id) == NULL)
+		return false;
+	call_fail(call, LEAT_ERR_BUSY, "id", "endpoint %s is being attached or detached", id);
+	return true;
+}
+
+/* Marks the endpoint; false if that cannot be and the call has been finished. */
+static bool busy_begin(struct call *call, const char *id)
+{
+	struct busy **at = busy_find(id);
+
+	if (busy_refuses(call, id))
+		return false;
+	*at = calloc(1, sizeof(**at));
+	if (*at == NULL) {
+		call_fail(call, LEAT_ERR_RESOURCES, NULL, "out of memory");
+		return false;
+	}
+	snprintf((*at)->id, sizeof((*at)->id), "%s", id);
+	return true;
+}
+
+static void busy_end(const char *id)
+{
+	struct busy **at = busy_find(id), *gone = *at;
+
+	if (gone == NULL)
+		return;
+	*at = gone->next;
+	free(gone);
+}
+
 /* The same attach again: true if the call has been finished. */
 static bool is_repeated(struct call *call, const struct req_attach *req)
 {
@@ -110,6 +162,7 @@ static void attached(int rc, struct port *port, const struct attach_error *err, 
 	struct call *call = attach->call;
 	const struct req_attach *req = call_req(call);
 
+	busy_end(req->id);
 	if (rc < 0) {
 		call_fail(call, api_errno_code(rc), err->field, "%s", err->reason);
 	} else {
@@ -145,6 +198,11 @@ static void handle_attach(struct call *call)
 		free(attach);
 		return;
 	}
+	if (!busy_begin(call, req->id)) {
+		netns_ref_close(&attach->ns);
+		free(attach);
+		return;
+	}
 	attach_pod(req, attach->ns.fd, attached, attach);
 }
 
@@ -171,6 +229,7 @@ static void detached(void *arg)
 	struct call *call = arg;
 	const struct req_endpoint_id *req = call_req(call);
 
+	busy_end(req->id);
 	log_info("endpoint", "detached id=%s", req->id);
 	call_ok(call, NULL);
 }
@@ -181,7 +240,7 @@ static void handle_detach(struct call *call)
 	uint32_t idx = endpoint_by_id(req->id);
 	struct rpc_request stored;
 
-	if (endpoint_id_is_reserved(call, req->id))
+	if (endpoint_id_is_reserved(call, req->id) || busy_refuses(call, req->id))
 		return;
 	if (idx != ENDPOINT_NONE) {
 		bool is_attached = stored_attach(req->id, &stored) || call->is_replay;
@@ -192,6 +251,8 @@ static void handle_detach(struct call *call)
 				"endpoint %s was not attached: use endpoint.del", req->id);
 			return;
 		}
+		if (!busy_begin(call, req->id))
+			return;
 		attach_remove(idx, detached, call);
 		gen_publish();
 		loop_wake_tick();

@@ -2,6 +2,7 @@
 #include "pmd/mempool.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -140,7 +141,7 @@ static struct rte_mempool *get_lazily(unsigned int node, enum pool_kind kind, ui
 	node = node_with_pool(node);
 	if (pools[node][kind].mp == NULL) {
 		if (eal_is_no_huge()) /* tests run in little memory */
-			n = RTE_MAX(n / 8, (uint32_t)MIN_HUGES);
+			n = RTE_MAX(kind == POOL_HUGE ? n / 2 : n / 8, (uint32_t)MIN_HUGES);
 		ret = pool_create(node, kind, n);
 		if (ret < 0)
 			log_err("mempool", "cannot make the %s pool node=%u n=%u: %s",
@@ -181,19 +182,27 @@ static uint32_t unreserved(const struct pool *pool)
 	return pool->n_reserved < budget ? budget - pool->n_reserved : 0;
 }
 
+/* Taps are opened and closed on helper threads. */
+static pthread_mutex_t accounts_lock = PTHREAD_MUTEX_INITIALIZER;
+
 int mempool_reserve(struct rte_mempool *mp, uint32_t n, char *errbuf, size_t errlen)
 {
 	struct pool *pool = mp != NULL ? pool_of(mp) : NULL;
+	uint32_t n_left;
 
 	if (pool == NULL)
 		return err_set(errbuf, errlen, -EINVAL, "no such packet buffer pool");
-	if (n > unreserved(pool))
+	pthread_mutex_lock(&accounts_lock);
+	n_left = unreserved(pool);
+	if (n <= n_left)
+		pool->n_reserved += n;
+	pthread_mutex_unlock(&accounts_lock);
+	if (n > n_left)
 		return err_set(errbuf, errlen, -ENOBUFS,
 			"%u packet buffers are needed and %u of %u are not promised to other "
 			"ports: remove ports, "
 			"use smaller rings, or raise the number of buffers",
-			n, unreserved(pool), mp->size);
-	pool->n_reserved += n;
+			n, n_left, mp->size);
 	return 0;
 }
 
@@ -201,8 +210,11 @@ void mempool_release(struct rte_mempool *mp, uint32_t n)
 {
 	struct pool *pool = mp != NULL ? pool_of(mp) : NULL;
 
-	if (pool != NULL)
-		pool->n_reserved -= n < pool->n_reserved ? n : pool->n_reserved;
+	if (pool == NULL)
+		return;
+	pthread_mutex_lock(&accounts_lock);
+	pool->n_reserved -= n < pool->n_reserved ? n : pool->n_reserved;
+	pthread_mutex_unlock(&accounts_lock);
 }
 
 void mempool_usage_read(struct mempool_usage *out)

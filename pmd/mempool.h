@@ -3,7 +3,7 @@
  * Packet buffers. Per NUMA node one pool of ordinary mbufs that every port shares, and, made when first asked for, one
  * of jumbo mbufs (a 9 KiB frame in one piece, for drivers that cannot chain) and one of huge mbufs (a 64 KiB super-frame
  * behind a first ordinary mbuf, for taps). Ports reserve what their rings can hold, so that a port too many is refused
- * instead of starving the others. Control thread, except allocation from the pools.
+ * instead of starving the others. Control thread; allocation from the pools and their accounts: any.
  */
 #ifndef LEAT_PMD_MEMPOOL_H
 #define LEAT_PMD_MEMPOOL_H

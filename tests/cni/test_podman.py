@@ -12,6 +12,7 @@ import time
 
 import pytest
 from conftest import IPAM_DIRS, PLUGIN
+from leatd import wait_for
 
 PROGRAMS = ("sh", "ip", "ping", "sleep", "true", "httpd", "wget", "cat")
 
@@ -73,7 +74,13 @@ class Podman:
 
     def close(self):
         self.start("rm", "--all", "--force", "--time", "0")
-        subprocess.run(["umount", "-q", f"{self.dir}/root/overlay"], stderr=subprocess.DEVNULL, check=False)
+        subprocess.run(["umount", "-R", "-q", f"{self.dir}/root/overlay"], stderr=subprocess.DEVNULL, check=False)
+
+
+def is_removed(folder):
+    """Containers' own clean-up goes on for a moment after `podman rm`."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return not folder.exists()
 
 
 @pytest.fixture
@@ -86,7 +93,7 @@ def podman(live):
     finally:
         if podman is not None:
             podman.close()
-        shutil.rmtree(folder)
+        wait_for(lambda: is_removed(folder), "podman's storage stays busy")
 
 
 def wait_ping(podman, name, address):

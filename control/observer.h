@@ -22,7 +22,7 @@ uint32_t observer_trace_start(const struct observe_filter *filter, uint32_t coun
 cJSON *observer_trace_show(uint32_t id);
 
 struct capture_config {
-	const char *file; /* created or overwritten, 0600; symbolic links are not followed */
+	const char *file; /* created, 0600; what exists is never overwritten */
 	uint8_t point;	  /* enum observe_dir */
 	uint16_t port_id; /* PORT_ID_NONE: all */
 	int16_t reason;	  /* -1: all */

@@ -57,7 +57,7 @@ int pcapng_open(struct pcapng *p, const char *path, uint32_t snaplen)
 {
 	static const char application[] = "leatd " LEAT_VERSION;
 	uint32_t len = 28 + option_len(application) + 4;
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 
 	*p = (struct pcapng){ .snaplen = snaplen };
 	if (fd < 0)

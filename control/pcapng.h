@@ -13,7 +13,7 @@ struct pcapng {
 	uint64_t n_pkts, n_bytes;
 };
 
-/* Opens path for writing and writes the section header. 0 or -errno. */
+/* Creates path (0600) and writes the section header. 0 or -errno; -EEXIST: nothing is overwritten. */
 int pcapng_open(struct pcapng *p, const char *path, uint32_t snaplen);
 
 /* New interface; its id. */

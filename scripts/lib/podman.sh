@@ -7,7 +7,7 @@ podman_setup() { # CNI-PLUGIN-FOLDER…
 	local dir
 
 	PODMAN_DIR=$(mktemp -d /var/tmp/leat-lab.XXXXXX) || return 1
-	lab_defer "umount -q '$PODMAN_DIR/root/overlay'; rm -rf --one-file-system '$PODMAN_DIR'"
+	lab_defer "umount -q '$PODMAN_DIR/root/overlay' || umount -lq '$PODMAN_DIR/root/overlay'; rm -rf --one-file-system '$PODMAN_DIR'"
 	mkdir -p "$PODMAN_DIR/net.d" "$PODMAN_DIR/tmp"
 	{
 		echo '[engine]'

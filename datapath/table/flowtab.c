@@ -348,7 +348,6 @@ void flowtab_reclaim(struct flowtab *t, unsigned int worker)
 	}
 	if (c->n_waiting == 0 && c->n_retired > 0) {
 		c->waiting_head = c->retired_head;
-		c->waiting_tail = c->retired_tail;
 		c->n_waiting = c->n_retired;
 		c->n_retired = 0;
 		c->token = rcu_token();

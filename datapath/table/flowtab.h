@@ -119,7 +119,7 @@ static_assert(sizeof(struct flowtab_bucket) == 64, "one cache line");
 struct flowtab_cache {
 	uint32_t free_head, n_free;
 	uint32_t retired_head, retired_tail, n_retired; /* no token yet */
-	uint32_t waiting_head, waiting_tail, n_waiting; /* under `token` */
+	uint32_t waiting_head, n_waiting;		/* under `token` */
 	uint64_t token;
 	uint32_t sweep_next; /* connection that the sweeper looks at next */
 	uint64_t n_created, n_expired, n_full;

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Services: virtual addresses and ports (frontends) in front of weighted backends.
+ *
+ * A frontend is found by (zone, address, protocol, port); a node port by (zone, protocol, port) on any address of this node that serves node ports;
+ * a port range is a few port prefixes. A service holds two selection tables, over all usable backends and over those on this
+ * node; each is an immutable block that is replaced when the service's own backends change. Backends keep their slot while
+ * they exist, so that a connection's binding survives every change that does not concern its backend.
+ *
+ * Selection: Maglev (Eisenbud et al., NSDI 2016, s. 3.4), table of prime size ≥ 100 × backends, weights by turns; or plain
+ * hash. Both over the same keyed 5-tuple hash on every node, so that nodes behind one router agree.
+ *
+ * What flows depend on: the generation of their backend (touched when it goes, or may no longer be used) and of their
+ * service (touched when it goes). Adding a backend touches no flow.
+ *
+ * Writer: control thread; affinity entries and counters: workers.
+ */
+#ifndef LEAT_TABLE_SERVICE_H
+#define LEAT_TABLE_SERVICE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "datapath/base/addr.h"
+#include "datapath/base/slots.h"
+
+#define SERVICE_NONE SLOT_NONE
+#define BACKEND_NONE SLOT_NONE
+#define FRONTEND_NONE SLOT_NONE
+#define SERVICE_TABLE_MAX (1u << 21)
+#define BACKEND_TABLE_MAX (1u << 23)
+#define FRONTEND_TABLE_MAX (1u << 23)
+#define SERVICE_NAME_LEN 128
+#define SERVICE_BACKENDS_MAX 6000u /* of one service */
+#define SERVICE_FRONTENDS_MAX 256u
+
+enum service_algorithm { SERVICE_MAGLEV, SERVICE_HASH, SERVICE_ALGORITHM_N };
+
+enum frontend_kind {
+	FRONTEND_CLUSTER, /* ClusterIP: internal traffic policy */
+	FRONTEND_EXTERNAL, /* ExternalIP, LoadBalancer IP: external traffic policy for what comes from outside */
+	FRONTEND_NODE_PORT,
+	FRONTEND_HOST_PORT, /* one pod's port on the node's addresses (or the given one) */
+	FRONTEND_KIND_N
+};
+
+#define SERVICE_F_INTERNAL_LOCAL (1u << 0) /* internalTrafficPolicy: Local */
+#define SERVICE_F_EXTERNAL_LOCAL                                                                   \
+	(1u << 1) /* externalTrafficPolicy: Local: no SNAT, this node's backends only */
+#define SERVICE_F_REJECT (1u << 2) /* no backend: RST or ICMP port unreachable; else silence */
+#define SERVICE_F_RESET                                                                            \
+	(1u << 3) /* TCP connections to a removed backend are reset; else they drain */
+
+#define BACKEND_F_READY (1u << 0)
+#define BACKEND_F_SERVING (1u << 1)
+#define BACKEND_F_TERMINATING (1u << 2)
+#define BACKEND_F_LOCAL (1u << 3)   /* on this node */
+#define BACKEND_F_REMOVED (1u << 4) /* no longer configured; kept while connections drain */
+
+struct service {
+	_Atomic uint32_t gen;
+	_Atomic uint16_t flags; /* SERVICE_F_* */
+	uint16_t zone;
+	uint8_t algorithm;
+	_Atomic uint32_t
+		affinity_s; /* client address → backend for so long after its last new connection; 0: off */
+	_Atomic uint32_t source_sets_n; /* 0: everybody may */
+					/* … opaque from here: service.c */
+};
+
+struct backend {
+	_Atomic uint32_t gen;
+	uint32_t service;
+	struct ip_addr addr;
+	rte_be16_t port;       /* 0: keep the packet's own port (port ranges) */
+	_Atomic uint8_t flags; /* BACKEND_F_* */
+	uint16_t weight;
+	_Atomic uint64_t n_conns, pkts,
+		bytes; /* opened; of connections that ended (control/usage.h) */
+};
+
+struct backend_config {
+	struct ip_addr addr;
+	uint16_t port;	 /* host order */
+	uint16_t weight; /* 0: never chosen for new connections */
+	uint8_t flags;	 /* READY, SERVING, TERMINATING, LOCAL */
+};
+
+struct frontend_config {
+	uint8_t kind; /* enum frontend_kind */
+	uint8_t proto;
+	bool has_addr; /* false: any address of this node (node port, host port) */
+	struct ip_addr addr;
+	uint16_t port, port_end; /* host order, inclusive */
+	/* port of the backends for this frontend; 0: each backend's own */
+	uint16_t target_port;
+};
+
+struct service_config {
+	const char *name;
+	uint16_t zone;
+	uint16_t flags;
+	enum service_algorithm algorithm;
+	uint32_t affinity_s;
+	const uint32_t *source_sets; /* ipsets; references are taken by the service */
+	unsigned int n_source_sets;
+	const struct frontend_config *frontends;
+	unsigned int n_frontends;
+	const struct backend_config *backends;
+	unsigned int n_backends;
+};
+
+int service_table_init(void);
+void service_table_fini(void);
+
+/* Makes the service, or changes it into this: frontends and backends are compared with what is there, by value, and only the
+ * difference is touched (work in proportion to this service). 0; -EEXIST (a frontend belongs to another service; *out_frontend its
+ * position); -ENOSPC; -EINVAL. On error nothing changed. */
+int service_set(const struct service_config *cfg, uint32_t *out_idx, unsigned int *out_frontend);
+void service_del(uint32_t idx);
+uint32_t service_by_name(const char *name);
+uint32_t service_next(uint32_t idx);
+const char *service_name(uint32_t idx);
+
+/* Listing. Control thread. */
+unsigned int service_frontends(uint32_t idx, struct frontend_config *out, unsigned int max);
+unsigned int service_backends(uint32_t idx, uint32_t *out_backends, unsigned int max);
+/* Ready backends on this node, for the health check port. */
+unsigned int service_n_local_ready(uint32_t idx);
+
+extern struct slots service_slots, backend_slots;
+
+static inline struct service *service_at(uint32_t idx)
+{
+	return slots_at(&service_slots, idx);
+}
+
+static inline struct backend *backend_at(uint32_t idx)
+{
+	return slots_at(&backend_slots, idx);
+}
+
+/* What a packet's destination is. */
+struct service_hit {
+	uint32_t service; /* SERVICE_NONE: not a frontend */
+	uint8_t kind;	  /* enum frontend_kind */
+	rte_be16_t target_port;
+	bool is_vip; /* without service: a ClusterIP or external address of the zone, but no such port: to be rejected */
+};
+
+/* dport in host order. is_node_addr: the address is one of this node's (then node and host ports apply). Any thread. */
+void service_lookup(uint16_t zone, const struct ip_addr *addr, uint8_t proto, uint16_t dport,
+	bool is_node_addr, struct service_hit *out);
+
+/* Whether the source may use the service (source ranges). Any thread. */
+bool service_source_allowed(uint32_t service, const struct ip_addr *src);
+
+/* Backend for a new connection: by affinity if the client has one, else by the algorithm; local_only by traffic policy. Falls back to
+ * serving terminating backends when no ready one is left. BACKEND_NONE: nobody. `peek`: changes no affinity (explain). now_s:
+ * clock_s(). Any worker. */
+struct service_pick {
+	const struct ip_addr *src, *dst;
+	rte_be16_t sport, dport;
+	uint8_t proto;
+	bool is_local_only, is_peek;
+	uint32_t now_s;
+};
+uint32_t service_pick(uint32_t service, const struct service_pick *pick);
+
+/* Whether a connection that is bound to (service, backend) may go on: neither gone; a terminating backend may while it serves. */
+bool service_binding_holds(uint32_t service, uint32_t backend);
+
+/* Backend of the service with this address and port (network order), for connections adopted from an earlier process; BACKEND_NONE.
+ * Any thread. */
+uint32_t service_backend_find(uint32_t service, const struct ip_addr *addr, rte_be16_t port);
+
+/* The keyed 5-tuple hash of the selection: folded multiplications over five words, the same on every node for the same seed (documented
+ * in docs/services.md so that an independent model can compute it). */
+uint64_t service_hash(const struct service_pick *pick);
+
+#endif

@@ -120,7 +120,7 @@ static uint32_t conn_create(
 	c->proto = ctx->pkt->proto;
 	c->zone = ctx->zone;
 	c->created_s = w->now_s;
-	c->service = c->backend = c->rule = SLOT_NONE;
+	c->service = c->backend = c->rule[0] = c->rule[1] = SLOT_NONE;
 	atomic_store_explicit(&c->route[CONN_REPLY], SLOT_NONE, memory_order_relaxed);
 	keys_fill(w, is_v6, conn, b, i);
 	verdict_store(w, is_v6, 2 * conn, ctx, 0);

@@ -61,7 +61,8 @@ static enum conn_state tcp_next(struct conn *c, enum conn_state s, enum conn_dir
 			return s == CONN_SYN_SENT ? CONN_SYN_RECV : s;
 		if (s >= CONN_FIN_WAIT && s != CONN_DEAD) {
 			/* The same tuple again: a new connection. */
-			atomic_store_explicit(&c->flags, 0, memory_order_relaxed);
+			atomic_fetch_and_explicit(
+				&c->flags, (uint8_t)~CONN_F_FINS, memory_order_relaxed);
 			return CONN_SYN_SENT;
 		}
 		return s;
@@ -69,7 +70,7 @@ static enum conn_state tcp_next(struct conn *c, enum conn_state s, enum conn_dir
 	if ((f & CONN_TCP_FIN) != 0 && s < CONN_CLOSED) {
 		uint8_t seen = atomic_fetch_or_explicit(&c->flags, fin, memory_order_relaxed) | fin;
 
-		return seen == (CONN_F_FIN_ORIG | CONN_F_FIN_REPLY) ? CONN_TIME_WAIT
+		return (seen & CONN_F_FINS) == CONN_F_FINS ? CONN_TIME_WAIT
 								    : CONN_FIN_WAIT;
 	}
 	/* The ACK that ends the handshake comes from the opener; data from the other side means that it was lost to us. */

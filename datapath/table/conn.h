@@ -29,6 +29,8 @@ enum conn_dir { CONN_ORIG, CONN_REPLY, CONN_DIR_N };
 
 #define CONN_F_FIN_ORIG (1u << 0)
 #define CONN_F_FIN_REPLY (1u << 1)
+#define CONN_F_FINS (CONN_F_FIN_ORIG | CONN_F_FIN_REPLY)
+#define CONN_F_POLICED (1u << 2) /* a policy allowed it: its peers' groups matter */
 
 struct conn {
 	_Atomic uint8_t state; /* enum conn_state */
@@ -39,10 +41,12 @@ struct conn {
 		route[CONN_DIR_N]; /* route that decided each direction's way, or SLOT_NONE */
 	_Atomic uint32_t endpoint
 		[CONN_DIR_N]; /* who opened it, whom it reaches; SLOT_NONE: not on this node */
-	uint32_t created_s;
-	uint32_t next;		   /* list link while free or retired */
-	uint32_t service, backend; /* dependencies of the next layers; SLOT_NONE */
-	uint32_t rule;
+	union {
+		uint32_t created_s; /* while it lives */
+		uint32_t next;	    /* list link while free or retired */
+	};
+	_Atomic uint32_t service, backend; /* where it was sent, or SLOT_NONE */
+	_Atomic uint32_t rule[2]; /* by enum policy_dir: the rules that let it pass, or SLOT_NONE */
 	uint32_t opener; /* endpoint that it is counted at, SLOT_NONE: none */
 	uint16_t zone;
 	uint16_t pad2;

@@ -56,6 +56,25 @@ static inline bool ip_is_zero(const struct ip_addr *a)
 	return (a->q[0] == 0 && a->q[1] == 0) || (ip_is_v4(a) && a->w[3] == 0);
 }
 
+/* The gateway that every pod sees on its link: leatd itself, 169.254.1.1 or fe80::1. Nobody else's on any port. */
+static inline struct ip_addr ip_gateway(bool is_v6)
+{
+	return is_v6 ? (struct ip_addr){ .b = { 0xfe, 0x80, [15] = 1 } }
+		     : ip_from_v4(RTE_BE32(0xa9fe0101));
+}
+
+static inline bool ip_is_gateway(const struct ip_addr *a)
+{
+	struct ip_addr gateway = ip_gateway(!ip_is_v4(a));
+
+	return ip_eq(a, &gateway);
+}
+
+static inline bool ip_is_v6_link_local(const struct ip_addr *a)
+{
+	return a->b[0] == 0xfe && (a->b[1] & 0xc0) == 0x80;
+}
+
 /* Text forms. Parsers return 0 or -EINVAL and accept nothing but the exact form (no blanks, no port).
  * ip_prefix_parse takes "a/len", and a bare address as a host prefix; with host bits set it is -EINVAL. */
 int ip_parse(const char *text, struct ip_addr *out);

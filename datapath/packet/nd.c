@@ -50,11 +50,6 @@ static bool is_unspecified(const struct ip_addr *a)
 	return a->q[0] == 0 && a->q[1] == 0;
 }
 
-static bool is_link_local(const struct ip_addr *a)
-{
-	return a->b[0] == 0xfe && (a->b[1] & 0xc0) == 0x80;
-}
-
 struct ip_addr nd_solicited_node(const struct ip_addr *target)
 {
 	struct ip_addr a = { .b = { 0xff, 0x02, [11] = 1, [12] = 0xff } };
@@ -129,7 +124,7 @@ static bool addresses_fit(const struct nd_info *nd)
 	case ND_RS:
 		return !is_unspecified(&nd->src) || !nd->has_slla;
 	case ND_RA:
-		return is_link_local(&nd->src);
+		return ip_is_v6_link_local(&nd->src);
 	case ND_NS:
 		if (is_multicast(&nd->target) || is_unspecified(&nd->target))
 			return false;
@@ -139,7 +134,7 @@ static bool addresses_fit(const struct nd_info *nd)
 			return false;
 		return !is_multicast(&nd->dst) || (nd->na_flags & ND_NA_SOLICITED) == 0;
 	case ND_REDIRECT:
-		return is_link_local(&nd->src);
+		return ip_is_v6_link_local(&nd->src);
 	default:
 		return false;
 	}

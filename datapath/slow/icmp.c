@@ -33,11 +33,7 @@ static struct ip_addr error_source(bool is_v6)
 {
 	struct ip_addr src = endpoint_node_addr(is_v6);
 
-	if (!ip_is_zero(&src))
-		return src;
-	if (!is_v6)
-		return ip_from_v4(RTE_BE32(0xa9fe0101)); /* 169.254.1.1 */
-	return (struct ip_addr){ .b = { 0xfe, 0x80, [15] = 1 } };
+	return ip_is_zero(&src) ? ip_gateway(is_v6) : src;
 }
 
 /* The way back to the packet's sender, as any packet to it would go. */

@@ -35,7 +35,7 @@ static enum drop_reason dst_refused(const struct ip_addr *a)
 	if (a->b[0] == 0xff)
 		return DROP_IP_MULTICAST;
 	/* link-local does not leave its link */
-	if (a->b[0] == 0xfe && (a->b[1] & 0xc0) == 0x80)
+	if (ip_is_v6_link_local(a))
 		return DROP_IP_MARTIAN;
 	return a->q[0] == 0 && (a->q[1] == 0 || a->q[1] == RTE_BE64(1)) ? DROP_IP_MARTIAN
 									: DROP_NONE;
@@ -60,6 +60,14 @@ static bool is_tunnel_packet(const struct slow_ctx *ctx)
 		tunnel_remote_known(&ctx->pkt->dst);
 }
 
+/* A pod asks the gateway from a link-local address of its own choice; its MAC was checked with the frame's, and the answer
+ * goes back to the same port. */
+static bool is_link_local_talk(const struct slow_ctx *ctx)
+{
+	return slow_is_to_gateway(ctx) && ip_is_v6_link_local(&ctx->pkt->src) &&
+		!ip_is_gateway(&ctx->pkt->src);
+}
+
 static void admit_pod(struct slow_ctx *ctx)
 {
 	uint32_t ep = endpoint_by_addr(ctx->zone, &ctx->pkt->src);
@@ -68,6 +76,8 @@ static void admit_pod(struct slow_ctx *ctx)
 		slow_drop(ctx, DROP_PORT_NO_ENDPOINT, ICMP_ERROR_N);
 		return;
 	}
+	if (is_link_local_talk(ctx))
+		return;
 	if (ep == ENDPOINT_NONE || endpoint_at(ep)->port_id != ctx->port->id) {
 		slow_drop(ctx, DROP_IP_SRC_SPOOFED, ICMP_ERROR_N);
 		return;
@@ -93,7 +103,7 @@ static bool tunnel_may_carry(const struct slow_ctx *ctx)
 
 void layer_admit(struct slow_ctx *ctx)
 {
-	enum drop_reason reason = dst_refused(&ctx->pkt->dst);
+	enum drop_reason reason = slow_is_to_gateway(ctx) ? DROP_NONE : dst_refused(&ctx->pkt->dst);
 
 	if (src_is_martian(&ctx->pkt->src))
 		reason = DROP_IP_MARTIAN;

@@ -10,8 +10,11 @@ void layer_local(struct slow_ctx *ctx)
 	uint32_t idx = endpoint_by_addr(ctx->zone, &ctx->pkt->dst);
 	const struct endpoint *ep;
 
-	if (idx == ENDPOINT_NONE)
+	if (idx == ENDPOINT_NONE) {
+		if (slow_is_to_gateway(ctx))
+			ctx->action = SLOW_SELF;
 		return;
+	}
 	ep = endpoint_at(idx);
 	ctx->dst_ep = idx;
 	if (ep->kind == ENDPOINT_SELF) {

@@ -111,11 +111,6 @@ void slow_arp(struct worker *w, struct batch *b, uint64_t i)
 		arp_on_pod(w, b, i, &info);
 }
 
-static bool is_link_local(const struct ip_addr *a)
-{
-	return a->b[0] == 0xfe && (a->b[1] & 0xc0) == 0x80;
-}
-
 static void nd_on_uplink(struct worker *w, struct batch *b, uint64_t i, const struct nd_info *info)
 {
 	if (is_own(b->port, &info->src))
@@ -130,26 +125,21 @@ static void nd_on_uplink(struct worker *w, struct batch *b, uint64_t i, const st
 		batch_kill(w, b, i, DROP_ND_INVALID);
 }
 
-/* fe80::1, leatd's own on every link; other link-local addresses are the pod's to choose. */
-static bool is_gateway_link_local(const struct ip_addr *a)
-{
-	return a->q[0] == RTE_BE64(0xfe80000000000000ull) && a->q[1] == RTE_BE64(1);
-}
-
+/* Link-local addresses but the gateway's are the pod's to choose. */
 static enum drop_reason nd_pod_refused(const struct port *p, const struct nd_info *info)
 {
 	if (info->type == ND_RA || info->type == ND_REDIRECT)
 		return DROP_RA_FROM_POD;
-	if (is_gateway_link_local(&info->src) ||
-		(info->type == ND_NA && is_gateway_link_local(&info->target)))
+	if (ip_is_gateway(&info->src) || (info->type == ND_NA && ip_is_gateway(&info->target)))
 		return DROP_ND_SPOOFED;
 	if ((info->has_slla && !has_mac(p, &info->slla)) ||
 		(info->has_tlla && !has_mac(p, &info->tlla)))
 		return DROP_ND_SPOOFED;
-	if (!info->is_dad && !ip_is_zero(&info->src) && !is_link_local(&info->src) &&
+	if (!info->is_dad && !ip_is_zero(&info->src) && !ip_is_v6_link_local(&info->src) &&
 		!may_claim(p, &info->src))
 		return DROP_ND_SPOOFED;
-	if (info->type == ND_NA && !is_link_local(&info->target) && !may_claim(p, &info->target))
+	if (info->type == ND_NA && !ip_is_v6_link_local(&info->target) &&
+		!may_claim(p, &info->target))
 		return DROP_ND_SPOOFED;
 	return DROP_NONE;
 }

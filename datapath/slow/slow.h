@@ -70,6 +70,13 @@ static inline void slow_drop(
 	ctx->error = (uint8_t)error;
 }
 
+/* Whether a pod speaks to the gateway, which is leatd itself on each pod's link. For layers. */
+static inline bool slow_is_to_gateway(const struct slow_ctx *ctx)
+{
+	return ctx->port->role == PORT_ROLE_POD && (ctx->in & FLOW_IN_TUNNEL) == 0 &&
+		ip_is_gateway(&ctx->pkt->dst);
+}
+
 /* Packet i of the batch: afterwards it has a program and goes on, or it is no longer live. */
 void slow_packet(struct worker *w, struct batch *b, uint64_t i);
 

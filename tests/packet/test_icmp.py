@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """ICMP that leat answers, sends about packets, and lets pass."""
 import pytest
-from conftest import (A, B, EXTERNAL, HOST, ROUTER, UP, both, echo, error, from_gw, ip, tcp, to_gw, udp)
+from conftest import (A, B, EXTERNAL, GW4, GW6, HOST, REMOTE2, ROUTER, UP, both, echo, error, from_gw, from_tunnel, ip, tcp,
+                      to_gw, udp)
 from scapy.layers.inet import ICMP, IP
 from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6EchoReply, ICMPv6PacketTooBig, IPv6
 from scapy.layers.l2 import Ether
@@ -111,6 +112,34 @@ def test_leatd_answers_echo_from_a_pod_too(net, family):
     assert len(frames) == 1
     reply = Ether(frames[0])
     assert (reply.src, reply.dst) == (to_gw(A).dst, A.mac)
+
+
+GATEWAY = {4: GW4, 6: GW6}
+LINK_LOCAL = "fe80::858:aff:fef4:102"
+
+
+@pytest.mark.parametrize("src,gateway", [(A.ip4, GW4), (A.ip6, GW6), (LINK_LOCAL, GW6)])
+def test_pod_pings_its_gateway(net, src, gateway):
+    net.send("a", to_gw(A) / ip(src, gateway, ttl=1) / echo(6 if ":" in src else 4, data=b"ping" * 20))
+    reply = ICMPv6EchoReply(id=1, seq=1, data=b"ping" * 20) if ":" in src else ICMP(type=0, id=1, seq=1) / Raw(
+        b"ping" * 20)
+    net.expect("a", from_gw(A) / ip(gateway, src, ttl=64) / reply)
+    assert net.conns() == []
+
+
+def test_only_a_pod_and_only_as_itself_reaches_the_gateway(net):
+    for src, gateway in ((B.ip4, GW4), (B.ip6, GW6), (GW4, GW4), (GW6, GW6)):
+        net.send_dropped("a", to_gw(A) / ip(src, gateway) / echo(6 if ":" in src else 4), "ip_src_spoofed")
+    net.send_dropped("a", to_gw(A) / ip(LINK_LOCAL, A.ip6) / echo(6), "ip_src_spoofed")
+    net.send_dropped("up", Ether(src=ROUTER.mac, dst=UP.mac) / ip(ROUTER.ip6, GW6) / echo(6), "ip_martian")
+    net.send_dropped("up", from_tunnel(ip(REMOTE2[6], GW6) / echo(6)), "ip_martian")
+
+
+@both
+def test_nothing_else_listens_on_the_gateways_address(net, family):
+    packet = ip(A.ip(family), GATEWAY[family], ttl=64) / udp()
+    net.send_dropped("a", to_gw(A) / packet, "local_proto")
+    net.expect("a", error(A, family, "port", packet))
 
 
 @both

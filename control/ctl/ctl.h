@@ -28,6 +28,9 @@ int ctl_call_paged(
 /* Params from the words of a command line. NULL and a message on mistakes. */
 cJSON *ctl_params(const struct method *method, int argc, char **argv);
 
+/* Seconds in words, min_s to a day, as milliseconds; what: the option's name. 0, or -1 and a message. */
+int ctl_seconds(const char *what, const char *text, double min_s, long *out_ms);
+
 /* Prints an answer for people (table, pairs, text), or as JSON. */
 void ctl_print(const struct ctl *ctl, const struct method *method, const cJSON *result);
 void ctl_print_json(const cJSON *json);

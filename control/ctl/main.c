@@ -207,6 +207,7 @@ int main(int argc, char **argv)
 	};
 	struct ctl ctl = { .instance = getenv("LEAT_INSTANCE") };
 	int opt, rc, n = 0;
+	long ms;
 
 	/* --json may come anywhere. */
 	for (int i = 0; i < argc; i++) {
@@ -223,7 +224,9 @@ int main(int argc, char **argv)
 			ctl.instance = optarg;
 			break;
 		case 't':
-			ctl.timeout_ms = atoi(optarg) * 1000;
+			if (ctl_seconds("-t", optarg, 0.001, &ms) < 0)
+				return CTL_EXIT_USAGE;
+			ctl.timeout_ms = (int)ms;
 			break;
 		case 'j':
 			ctl.is_json = true;

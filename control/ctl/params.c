@@ -6,6 +6,8 @@
 
 #include "control/ctl/ctl.h"
 
+#define DAY_S 86400u
+
 static const struct field *find_field(const struct field *fields, const char *name, size_t len)
 {
 	for (const struct field *field = fields; field->name != NULL; field++)
@@ -116,4 +118,19 @@ cJSON *ctl_params(const struct method *method, int argc, char **argv)
 		return NULL;
 	}
 	return params;
+}
+
+int ctl_seconds(const char *what, const char *text, double min_s, long *out_ms)
+{
+	char *end;
+	double seconds = strtod(text, &end);
+
+	/* not a number compares false */
+	if (end == text || *end != '\0' || !(seconds >= min_s && seconds <= DAY_S)) {
+		fprintf(stderr, "leatctl: %s takes seconds, %g to %u, not \"%s\"\n", what, min_s,
+			DAY_S, text);
+		return -1;
+	}
+	*out_ms = (long)(seconds * 1000);
+	return 0;
 }

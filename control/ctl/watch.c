@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Commands that look again: trace, top. */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#include <bsd/stdlib.h>
 
 #include "control/ctl/ctl.h"
 
@@ -59,9 +62,11 @@ static void trace_print(const cJSON *result)
 int ctl_trace(struct ctl *ctl, int argc, char **argv)
 {
 	const char *wait = take_option(&argc, argv, "wait");
-	long left_ms = wait != NULL ? (long)(strtod(wait, NULL) * 1000) : 30000;
-	cJSON *params = ctl_params(schema_method("trace.start"), argc, argv), *id = NULL,
-	      *result = NULL;
+	long left_ms = 30000;
+	cJSON *params = wait != NULL && ctl_seconds("wait", wait, 0, &left_ms) < 0
+		? NULL
+		: ctl_params(schema_method("trace.start"), argc, argv),
+	      *id = NULL, *result = NULL;
 	bool is_done = false;
 	int rc;
 
@@ -104,11 +109,14 @@ int ctl_top(struct ctl *ctl, int argc, char **argv)
 	static const char *const methods[] = { "worker.show", "port.list", "drop.show" };
 	const char *interval = take_option(&argc, argv, "interval"),
 		   *count = take_option(&argc, argv, "count");
-	long ms = interval != NULL ? (long)(strtod(interval, NULL) * 1000) : 1000;
-	long rounds = count != NULL ? strtol(count, NULL, 10) : -1;
+	long ms = 1000, rounds = -1;
+	const char *bad = NULL;
 	int rc = CTL_EXIT_OK;
 
-	if (argc != 0 || ms < 100) {
+	if (count != NULL)
+		rounds = (long)strtonum(count, 1, LONG_MAX, &bad);
+	if (argc != 0 || bad != NULL ||
+		(interval != NULL && ctl_seconds("interval", interval, 0.1, &ms) < 0)) {
 		fputs("usage: leatctl top [interval=SECONDS, at least 0.1] [count=N]\n", stderr);
 		return CTL_EXIT_USAGE;
 	}

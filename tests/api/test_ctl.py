@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """leatctl: words become calls, answers become tables, mistakes become sentences."""
 import json
+import select
 import subprocess
 import tarfile
 
@@ -44,6 +45,18 @@ def test_help_needs_no_daemon():
     for words in (["help"], ["route", "add", "help"], ["help", "route"]):
         done = subprocess.run([LEATCTL, *words], capture_output=True, text=True, timeout=DEADLINE_S)
         assert done.returncode == 0 and "route" in done.stdout
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-1", "0", "1e9", "nan", "3s"])
+def test_time_to_wait_must_be_seconds(text):
+    done = subprocess.run([LEATCTL, "-t", text, "status"], capture_output=True, text=True, timeout=DEADLINE_S)
+    assert done.returncode == 2 and "-t takes seconds" in done.stderr and f'"{text}"' in done.stderr
+
+
+@pytest.mark.parametrize("words", [["trace", "wait=x"], ["trace", "wait=-1"], ["top", "interval=x"], ["top", "count=-1"],
+                                   ["top", "count=x"]])
+def test_options_of_repeated_looks_are_checked(running, words):
+    running.ctl(*words, code=2)
 
 
 CONFIG = [
@@ -96,7 +109,6 @@ def test_events_are_streamed(running):
             for number in range(1000):
                 if not subscribed:
                     running.ctl("port", "add", f"p{number}", "ring")
-                import select
                 if select.select([watcher.stdout], [], [], 0.05)[0]:
                     break
             assert json.loads(watcher.stdout.readline())["kind"] == "port"

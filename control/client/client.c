@@ -16,6 +16,8 @@
 
 #include <bsd/string.h>
 
+#include "control/client/schema.h"
+
 #define RESPONSE_MAX (64u << 20)
 
 struct leat_client {
@@ -256,8 +258,44 @@ static int error_of(const cJSON *answer, struct leat_error *err)
 	return value;
 }
 
-static int await_answer(struct leat_client *client, unsigned int id, long long deadline_ms,
-	cJSON **out_result, struct leat_error *err)
+/* Where one sees whether a call was applied; false: it would have changed nothing. */
+static bool checked_with(const char *name, char *buf, size_t size)
+{
+	const struct method *method = schema_method(name);
+
+	if (strcmp(name, "txn.commit") == 0)
+		snprintf(buf, size, "config dump");
+	else if (method != NULL && (method->flags & (METHOD_SETS | METHOD_REMOVES)) != 0)
+		snprintf(buf, size, "%.*s list", (int)strcspn(name, "."), name);
+	else
+		return false;
+	return true;
+}
+
+/* The request is out and nothing came back. */
+static int no_answer(
+	const struct leat_client *client, const char *method, int rc, struct leat_error *err)
+{
+	char why[80], check[64];
+	bool may_be_applied = checked_with(method, check, sizeof(check));
+
+	if (rc == -ETIMEDOUT)
+		snprintf(why, sizeof(why), "within %g s", client->timeout_ms / 1000.0);
+	else
+		snprintf(why, sizeof(why), "from leatd (%s)", strerror(-rc));
+	if (may_be_applied)
+		fail(err, LEAT_ERR_TRANSPORT, -rc,
+			"no answer %s: it may still be applied; check with \"leatctl %s\"", why,
+			check);
+	else
+		fail(err, LEAT_ERR_TRANSPORT, -rc, "no answer %s", why);
+	if (err != NULL)
+		err->may_be_applied = may_be_applied;
+	return LEAT_ERR_TRANSPORT;
+}
+
+static int await_answer(struct leat_client *client, const char *method, unsigned int id,
+	long long deadline_ms, cJSON **out_result, struct leat_error *err)
 {
 	for (;;) {
 		cJSON *answer, *result;
@@ -265,8 +303,7 @@ static int await_answer(struct leat_client *client, unsigned int id, long long d
 		int rc = recv_object(client, deadline_ms, &answer);
 
 		if (rc < 0)
-			return fail(err, LEAT_ERR_TRANSPORT, -rc, "no answer from leatd: %s",
-				strerror(-rc));
+			return no_answer(client, method, rc, err);
 		answer_id = cJSON_GetObjectItemCaseSensitive(answer, "id");
 		if (cJSON_GetObjectItemCaseSensitive(answer, "method") != NULL) {
 			if (client->events == NULL)
@@ -323,7 +360,7 @@ int leat_call_fds(struct leat_client *client, const char *method, const cJSON *p
 	if (rc < 0)
 		return fail(
 			err, LEAT_ERR_TRANSPORT, -rc, "cannot send to leatd: %s", strerror(-rc));
-	return await_answer(client, id, deadline_ms, out_result, err);
+	return await_answer(client, method, id, deadline_ms, out_result, err);
 }
 
 int leat_call(struct leat_client *client, const char *method, const cJSON *params,

@@ -6,6 +6,7 @@
 #ifndef LEAT_CLIENT_H
 #define LEAT_CLIENT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include <cjson/cJSON.h>
@@ -37,10 +38,11 @@ enum leat_error_code {
 };
 
 struct leat_error {
-	int code;	  /* enum leat_error_code */
-	int sys_errno;	  /* of a transport error: ECONNREFUSED, ENOENT, ETIMEDOUT …; else 0 */
-	char field[128];  /* offending field, or "" */
-	char reason[512]; /* sentence for a person */
+	int code;	     /* enum leat_error_code */
+	int sys_errno;	     /* of a transport error: ECONNREFUSED, ENOENT, ETIMEDOUT …; else 0 */
+	bool may_be_applied; /* a change was asked for and no answer came: leatd may still make it */
+	char field[128];     /* offending field, or "" */
+	char reason[512];    /* sentence for a person */
 };
 
 struct leat_client;

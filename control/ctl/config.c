@@ -189,8 +189,10 @@ static int run_plan(struct ctl *ctl, const cJSON *plan)
 	if (!has_slow_call(plan)) {
 		if (leat_txn(ctl->client, plan, &err) == 0)
 			return CTL_EXIT_OK;
-		fprintf(stderr, "leatctl: nothing was changed: %s\n", err.reason);
-		return CTL_EXIT_FAILED;
+		if (!err.may_be_applied)
+			fputs("leatctl: nothing was changed\n", stderr);
+		fprintf(stderr, "leatctl: %s\n", err.reason);
+		return err.code == LEAT_ERR_TRANSPORT ? CTL_EXIT_NO_DAEMON : CTL_EXIT_FAILED;
 	}
 	cJSON_ArrayForEach(call, plan) {
 		int rc = ctl_call(ctl,

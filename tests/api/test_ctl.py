@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """leatctl: words become calls, answers become tables, mistakes become sentences."""
+import contextlib
 import json
 import select
+import signal
+import socket
 import subprocess
 import tarfile
 
 import pytest
-from conftest import DEADLINE_S, LEATCTL
+from conftest import DEADLINE_S, LEATCTL, wait_for
 
 
 def test_words_fields_and_switches(running):
@@ -57,6 +60,39 @@ def test_time_to_wait_must_be_seconds(text):
                                    ["top", "count=x"]])
 def test_options_of_repeated_looks_are_checked(running, words):
     running.ctl(*words, code=2)
+
+
+@contextlib.contextmanager
+def stopped(leatd):
+    leatd.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        leatd.process.send_signal(signal.SIGCONT)
+
+
+def test_change_without_an_answer_is_said_to_be_open(running, client, tmp_path):
+    running.ctl("port", "add", "up", "ring", "role=uplink", "addresses=192.0.2.1/24")
+    with stopped(running):
+        text = running.ctl("-t", "0.2", "route", "add", "10.0.0.0/8", "via=192.0.2.9", code=3)
+        asked = running.ctl("-t", "0.2", "route", "list", code=3)
+    assert "no answer within 0.2 s" in text and "may still be applied" in text and '"leatctl route list"' in text
+    assert "no answer within 0.2 s" in asked and "applied" not in asked
+    wait_for(lambda: "10.0.0.0/8" in [r["prefix"] for r in client.list("route.list")], "the route that was asked for")
+
+
+def test_daemon_that_goes_away_in_a_call_leaves_it_open(tmp_path):
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        listener.settimeout(DEADLINE_S)
+        with subprocess.Popen([LEATCTL, "-s", path, "port", "add", "p", "ring"], stderr=subprocess.PIPE, text=True) as asking:
+            connection, _ = listener.accept()
+            assert b"port.add" in connection.recv(1 << 16)
+            connection.close()
+            text = asking.communicate(timeout=DEADLINE_S)[1]
+            assert asking.returncode == 3 and "may still be applied" in text and '"leatctl port list"' in text
 
 
 CONFIG = [

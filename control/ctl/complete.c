@@ -107,15 +107,18 @@ int ctl_man(void)
 	puts(".Dd November 23, 2026\n.Dt LEATCTL 8\n.Os\n.Sh NAME\n.Nm leatctl\n.Nd control leatd, "
 	     "the "
 	     "userspace switch and router\n"
-	     ".Sh SYNOPSIS\n.Nm\n.Op Fl i Ar instance\n.Op Fl j\n.Op Fl t Ar seconds\n.Ar command "
+	     ".Sh SYNOPSIS\n.Nm\n.Op Fl i Ar instance\n.Op Fl s Ar socket\n.Op Fl j\n.Op Fl t Ar "
+	     "seconds\n.Ar command "
 	     "...\n.Sh DESCRIPTION\n"
 	     "Every method of leatd's API is a command: its required fields stand in order, all "
 	     "others as\n.Ar name=value .\n"
-	     ".Bl -tag -width Ds\n.It Fl i Ar instance\nName of the instance, or path of its "
-	     "socket. "
-	     "Default: LEAT_INSTANCE, else default.\n.It Fl j\nPrint results as JSON.\n.It Fl t Ar "
+	     ".Bl -tag -width Ds\n.It Fl i Ar instance\nName of the instance. "
+	     "Default: LEAT_INSTANCE, else default.\n.It Fl s Ar socket\nPath of the control "
+	     "socket, in place "
+	     "of an instance.\n.It Fl j\nPrint results as JSON.\n.It Fl t Ar "
 	     "seconds\n"
-	     "Time to wait for an answer.\n.El\n.Sh COMMANDS\n.Bl -tag -width Ds\n"
+	     "Time to wait for an answer, default 30. A change that was not answered in time may "
+	     "still be applied.\n.El\n.Sh COMMANDS\n.Bl -tag -width Ds\n"
 	     ".It Cm config apply Ar file Op Fl -prune\nMake the configuration that of the file, "
 	     "in one transaction.\n"
 	     ".It Cm config diff Ar file\nWhat config apply would change.\n"
@@ -128,8 +131,8 @@ int ctl_man(void)
 	     "drops, again and again.");
 	for (size_t i = 0; i < schema_n_methods; i++)
 		man_method(schema_methods[i]);
-	puts(".El\n.Sh EXIT STATUS\n0 done; 1 refused or failed; 2 wrong use; 3 leatd is not "
-	     "there; 4 config diff: differs.\n"
+	puts(".El\n.Sh EXIT STATUS\n0 done; 1 refused or failed, or config diff found a "
+	     "difference; 2 wrong use;\n3 leatd is not there or did not answer.\n"
 	     ".Sh SEE ALSO\n.Xr leatd 8 ,\n.Xr leat-cni 8");
 	return CTL_EXIT_OK;
 }

@@ -70,8 +70,7 @@ static enum conn_state tcp_next(struct conn *c, enum conn_state s, enum conn_dir
 	if ((f & CONN_TCP_FIN) != 0 && s < CONN_CLOSED) {
 		uint8_t seen = atomic_fetch_or_explicit(&c->flags, fin, memory_order_relaxed) | fin;
 
-		return (seen & CONN_F_FINS) == CONN_F_FINS ? CONN_TIME_WAIT
-								    : CONN_FIN_WAIT;
+		return (seen & CONN_F_FINS) == CONN_F_FINS ? CONN_TIME_WAIT : CONN_FIN_WAIT;
 	}
 	/* The ACK that ends the handshake comes from the opener; data from the other side means that it was lost to us. */
 	if (s == CONN_SYN_RECV && dir == CONN_ORIG)

@@ -47,7 +47,7 @@ struct conn {
 	};
 	_Atomic uint32_t service, backend; /* where it was sent, or SLOT_NONE */
 	_Atomic uint32_t rule[2]; /* by enum policy_dir: the rules that let it pass, or SLOT_NONE */
-	uint32_t opener; /* endpoint that it is counted at, SLOT_NONE: none */
+	uint32_t opener;	  /* endpoint that it is counted at, SLOT_NONE: none */
 	uint16_t zone;
 	uint16_t pad2;
 };

@@ -284,6 +284,13 @@ int uplink_netdev_open(const char *device, uint16_t mtu, uint16_t n_queues, uint
 			nl_error(nl));
 		goto out;
 	}
+	if ((link.flags & IFF_LOOPBACK) != 0) {
+		ret = -EINVAL;
+		err_set(errbuf, errlen, ret,
+			"interface '%s' is the loopback: leatd would cut this node off from itself",
+			u->ifname);
+		goto out;
+	}
 	ret = nl_addr_list(nl, link.ifindex, address_refuse, &addr);
 	if (ret < 0) {
 		err_set(errbuf, errlen, ret,

@@ -106,9 +106,28 @@ static void fill_config(const struct req_port *req, struct port_config *cfg)
 	}
 }
 
+/* *out_field: what the device's own refusal is about. */
+static int create(const struct req_port *req, const struct port_config *cfg, struct port **out,
+	const char **out_field, char *errbuf, size_t errlen)
+{
+	static const char *const opened_by[] = { [REQ_PORT_ETHDEV] = "device",
+		[REQ_PORT_VHOST] = "socket",
+		[REQ_PORT_TAP] = "ifname",
+		[REQ_PORT_RING] = NULL };
+	int rc = port_create_begin(cfg, out, errbuf, errlen);
+
+	if (rc < 0)
+		return rc;
+	rc = port_create_open(*out, cfg, errbuf, errlen);
+	if (rc < 0)
+		*out_field = opened_by[req->kind];
+	return port_create_end(*out, rc, errbuf, errlen);
+}
+
 static void handle_add(struct call *call)
 {
 	const struct req_port *req = call_req(call);
+	const char *field = NULL;
 	char errbuf[300] = "", socket[108];
 	struct port_config cfg;
 	struct port *port;
@@ -122,14 +141,16 @@ static void handle_add(struct call *call)
 	fill_config(req, &cfg);
 	if (!fill_socket(call, &cfg, socket, sizeof(socket)))
 		return;
-	rc = port_create(&cfg, &port, errbuf, sizeof(errbuf));
+	rc = create(req, &cfg, &port, &field, errbuf, sizeof(errbuf));
 	if (rc == 0) {
 		rc = object_port_up(port, errbuf, sizeof(errbuf));
-		if (rc < 0)
+		if (rc < 0) {
+			field = "addresses";
 			port_destroy(port, false);
+		}
 	}
 	if (rc < 0) {
-		call_fail(call, api_errno_code(rc), NULL, "%s", errbuf);
+		call_fail(call, api_errno_code(rc), field, "%s", errbuf);
 		return;
 	}
 	observer_port_came();

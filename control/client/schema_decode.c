@@ -164,12 +164,16 @@ static int decode_value(
 			? 0
 			: REFUSE(dec, field, "must be an IPv4 or IPv6 address");
 	case FIELD_PREFIX:
-	case FIELD_IFADDR:
-		return schema_prefix_parse(text, field->type == FIELD_IFADDR,
-			       (struct schema_prefix *)(void *)member) == 0
+		return schema_prefix_parse(text, false, (struct schema_prefix *)(void *)member) == 0
 			? 0
-			: REFUSE(dec, field, "must be address/length%s",
-				  field->type == FIELD_PREFIX ? " with all host bits zero" : "");
+			: REFUSE(dec, field, "must be address/length with all host bits zero");
+	case FIELD_IFADDR:
+		/* with length 0 the whole world would be on its link */
+		return schema_prefix_parse(text, true, (struct schema_prefix *)(void *)member) ==
+					0 &&
+				((struct schema_prefix *)(void *)member)->len > 0
+			? 0
+			: REFUSE(dec, field, "must be address/length, the length at least 1");
 	case FIELD_MAC:
 		return schema_mac_parse(text, (struct schema_mac *)(void *)member) == 0
 			? 0

@@ -26,6 +26,27 @@ def test_port_is_added_listed_shown_and_removed(client):
     assert client.list("port.list") == []
 
 
+@pytest.mark.parametrize("device", ["net_af_packet0,iface=lo", "net_af_packet0,iface=lo,framesz=2048"])
+def test_uplink_on_the_loopback_is_refused(client, device):
+    error = client.fails(-32602, "port.add", name="up", kind="ethdev", role="uplink", device=device)
+    assert error.field == "device" and "loopback" in error.reason
+    assert client.list("port.list") == []
+
+
+def test_device_that_cannot_be_opened_is_the_field(client):
+    error = client.fails(1, "port.add", name="up", kind="ethdev", role="uplink", device="net_af_packet0,iface=none0")
+    assert error.field == "device"
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1/0", "2001:db8::1/0"])
+def test_interface_address_that_spans_everything_is_refused(client, address):
+    error = client.fails(-32602, "port.add", name="up", kind="ring", role="uplink", addresses=["192.0.2.9/24", address])
+    assert error.field.startswith("addresses") and "at least 1" in error.reason
+    error = client.fails(-32602, "endpoint.attach", id="v", kind="vhost-user", addresses=[address])
+    assert error.field.startswith("addresses")
+    assert client.list("route.list") == [] and client.list("endpoint.list") == []
+
+
 def test_256_ports_come_and_go(client):
     client.txn([{"method": "port.add", "params": {"name": f"p{i}", "kind": "ring"}} for i in range(256)])
     assert len(client.list("port.list", limit=50)) == 256

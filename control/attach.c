@@ -20,8 +20,6 @@
 #include "pmd/pod_net.h"
 #include "pmd/portmgr.h"
 
-#define GATEWAY_V4 "169.254.1.1"
-#define GATEWAY_V6 "fe80::1"
 #define ROUTES_MAX (POD_NET_ROUTES_MAX + 2)
 
 struct pod_routes {
@@ -83,7 +81,7 @@ static void collect_routes(const struct req_attach *req, struct pod_routes *out)
 		if (routes[i].gw.is_set)
 			route->gw = api_ip(&routes[i].gw);
 		else
-			ip_parse(ip_is_v4(&route->dst.addr) ? GATEWAY_V4 : GATEWAY_V6, &route->gw);
+			route->gw = ip_gateway(!ip_is_v4(&route->dst.addr));
 	}
 }
 
@@ -187,28 +185,6 @@ static int make_endpoint(const struct req_attach *req, struct port *port, struct
 	return rc;
 }
 
-/* A taken address is refused before anything is made. */
-static int check_addresses(const struct req_attach *req, struct attach_error *err)
-{
-	const struct schema_prefix *addresses = req->addresses.items;
-	char text[SCHEMA_TEXT_MAX];
-
-	for (uint32_t i = 0; i < req->addresses.len; i++) {
-		struct ip_addr addr;
-		uint32_t owner;
-
-		memcpy(addr.b, addresses[i].b, sizeof(addr.b));
-		owner = endpoint_by_addr((uint16_t)req->zone, &addr);
-		if (owner == ENDPOINT_NONE)
-			continue;
-		err->field = "addresses";
-		snprintf(err->reason, sizeof(err->reason), "address %s is taken by endpoint %s",
-			schema_prefix_format(&addresses[i], text), endpoint_at(owner)->id);
-		return -EADDRINUSE;
-	}
-	return 0;
-}
-
 static void finish(struct attach *attach)
 {
 	attach->done(attach->rc, attach->port, &attach->err, attach->arg);
@@ -238,7 +214,10 @@ static void device_opened(void *arg)
 	attach->rc = port_create_end(
 		attach->port, attach->rc, attach->err.reason, sizeof(attach->err.reason));
 	if (attach->rc == 0) {
-		attach->rc = make_endpoint(attach->req, attach->port, &attach->err);
+		/* Another one may have come first while the device was made. */
+		attach->rc = attach_admit(attach->req, &attach->err);
+		if (attach->rc == 0)
+			attach->rc = make_endpoint(attach->req, attach->port, &attach->err);
 		if (attach->rc == 0) {
 			object_port_refs[attach->port->id]++;
 			observer_port_came();
@@ -263,7 +242,7 @@ void attach_pod(const struct req_attach *req, int netns_fd, attach_done_fn *done
 	attach->arg = arg;
 	fill_port(req, netns_fd, &attach->cfg);
 	collect_routes(req, &attach->routes);
-	attach->rc = check_addresses(req, &attach->err);
+	attach->rc = attach_admit(req, &attach->err);
 	if (attach->rc == 0 && req->kind == REQ_ATTACH_VHOST_USER)
 		attach->rc = make_socket_folder(attach);
 	if (attach->rc == 0)

@@ -14,6 +14,10 @@ struct attach_error {
 	char reason[300];
 };
 
+/* Whether a pod may be what the request says: addresses and MAC that nobody else has. Nothing is made yet. 0 or -errno with
+ * *err. */
+int attach_admit(const struct req_attach *req, struct attach_error *err);
+
 /* Called on the control thread when it is done: rc 0 and the port, or -errno with *err; nothing is left on error. */
 typedef void attach_done_fn(int rc, struct port *port, const struct attach_error *err, void *arg);
 

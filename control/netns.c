@@ -128,6 +128,14 @@ int netns_ref_open(struct netns_ref *ref, int fd, const char *path, uint64_t ino
 	return search_processes(ref, inode);
 }
 
+bool netns_is_own(const struct netns_ref *ref)
+{
+	struct stat own, other;
+
+	return stat("/proc/self/ns/net", &own) == 0 && fstat(ref->fd, &other) == 0 &&
+		own.st_dev == other.st_dev && own.st_ino == other.st_ino;
+}
+
 void netns_ref_close(struct netns_ref *ref)
 {
 	if (ref->fd >= 0)

@@ -3,6 +3,7 @@
 #ifndef LEAT_NETNS_H
 #define LEAT_NETNS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct netns_ref {
@@ -14,6 +15,9 @@ struct netns_ref {
 /* Opens a namespace: fd (taken over) if ≥ 0, else path, else (or when what lies there is another one than `inode`) by
  * looking for the inode among bound namespaces and processes. inode 0: any. 0 or -errno. */
 int netns_ref_open(struct netns_ref *ref, int fd, const char *path, uint64_t inode);
+/* Whether it is the namespace that leatd itself lives in. */
+bool netns_is_own(const struct netns_ref *ref);
+
 void netns_ref_close(struct netns_ref *ref);
 
 #endif

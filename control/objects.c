@@ -70,14 +70,32 @@ static void touch_covering(uint16_t zone, const struct ip_addr *addr)
 	gen_touch(&route_base[route_lookup(zone, addr)].gen);
 }
 
+/* The gateway's address is leatd's own on every pod's link. */
+static int endpoint_refused(const struct endpoint_config *cfg, char *errbuf, size_t errlen)
+{
+	char text[IP_ADDR_STRLEN];
+
+	for (unsigned int i = 0; i < cfg->n_addrs; i++) {
+		if (!ip_is_gateway(&cfg->addrs[i]))
+			continue;
+		snprintf(errbuf, errlen, "address %s is the gateway's of every pod",
+			ip_format(&cfg->addrs[i], text));
+		return -EINVAL;
+	}
+	return 0;
+}
+
 int object_endpoint_add(
 	struct port *port, const struct endpoint_config *cfg, char *errbuf, size_t errlen)
 {
 	unsigned int taken = 0;
 	char text[IP_ADDR_STRLEN];
 	uint32_t idx;
-	int rc = endpoint_add(cfg, &idx, &taken);
+	int rc = endpoint_refused(cfg, errbuf, errlen);
 
+	if (rc < 0)
+		return rc;
+	rc = endpoint_add(cfg, &idx, &taken);
 	if (rc == -EEXIST)
 		snprintf(errbuf, errlen, "endpoint %s exists already", cfg->id);
 	else if (rc == -EADDRINUSE)

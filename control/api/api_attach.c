@@ -174,11 +174,30 @@ static void attached(int rc, struct port *port, const struct attach_error *err, 
 	free(attach);
 }
 
+/* The pod's namespace; false if the call has been finished. */
+static bool open_netns(struct call *call, struct netns_ref *ns)
+{
+	const struct req_attach *req = call_req(call);
+	int rc = netns_ref_open(ns, call_take_fd(call), req->netns, (uint64_t)req->netns_id);
+
+	if (rc < 0) {
+		call_fail(call, LEAT_ERR_NOT_FOUND, "netns",
+			"the network namespace cannot be opened: %s", strerror(-rc));
+		return false;
+	}
+	if (netns_is_own(ns)) {
+		netns_ref_close(ns);
+		call_fail(call, LEAT_ERR_PARAMS, "netns",
+			"the network namespace is leatd's own: no pod lives there");
+		return false;
+	}
+	return true;
+}
+
 static void handle_attach(struct call *call)
 {
 	const struct req_attach *req = call_req(call);
 	struct attach_call *attach;
-	int rc = 0;
 
 	if (!check_request(call, req))
 		return;
@@ -189,12 +208,7 @@ static void handle_attach(struct call *call)
 	}
 	attach->call = call;
 	attach->ns.fd = -1;
-	if (req->kind == REQ_ATTACH_TAP)
-		rc = netns_ref_open(
-			&attach->ns, call_take_fd(call), req->netns, (uint64_t)req->netns_id);
-	if (rc < 0) {
-		call_fail(call, LEAT_ERR_NOT_FOUND, "netns",
-			"the network namespace cannot be opened: %s", strerror(-rc));
+	if (req->kind == REQ_ATTACH_TAP && !open_netns(call, &attach->ns)) {
 		free(attach);
 		return;
 	}

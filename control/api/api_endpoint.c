@@ -77,13 +77,17 @@ static void handle_add(struct call *call)
 	};
 	for (uint32_t i = 0; i < req->addresses.len; i++)
 		cfg.addrs[i] = api_ip(&addresses[i]);
+	if (rte_is_same_ether_addr(&cfg.mac, &port->gw_mac)) {
+		call_fail(call, LEAT_ERR_PARAMS, "mac", "the gateway's MAC is not for an endpoint");
+		return;
+	}
 	if (port->endpoint_idx == ENDPOINT_NONE)
 		port->mac =
 			cfg.mac; /* no packet is accepted from a port without endpoint: nobody reads it now */
 	rc = object_endpoint_add(port, &cfg, errbuf, sizeof(errbuf));
 	if (rc < 0) {
-		call_fail(call, api_errno_code(rc), rc == -EADDRINUSE ? "addresses" : NULL, "%s",
-			errbuf);
+		call_fail(call, api_errno_code(rc),
+			rc == -EADDRINUSE || rc == -EINVAL ? "addresses" : NULL, "%s", errbuf);
 		return;
 	}
 	object_port_refs[port->id]++;

@@ -78,6 +78,31 @@ def test_failed_attach_leaves_nothing(client, netns):
     os.close(file_fd)
 
 
+@pytest.mark.parametrize("field,word,params", [
+    ("addresses", "169.254.1.1", {"addresses": ["10.244.1.9/32", "169.254.1.1/32"]}),
+    ("addresses", "fe80::1", {"addresses": ["fe80::1/64"]}),
+    ("addresses", "10.7.0.1", {"addresses": ["10.7.0.1/24"], "gateways": ["10.7.0.1"]}),
+    ("mac", "gateway", {"mac": "02:1e:a7:00:00:01"}),
+    ("mac", "endpoint pod1", {"mac": "0a:58:0a:f4:01:01"}),
+    ("netns", "own", {"netns": f"/proc/{os.getpid()}/ns/net"}),
+])
+def test_attach_that_would_take_anothers_place_is_refused(client, netns, field, word, params):
+    one, two = netns(), netns()
+    attach(client, one, 1)
+    wanted = {"id": "other", "kind": "tap", "addresses": ["10.244.1.9/32"], "netns": two.path, **params}
+    with pytest.raises(Exception) as info:
+        client.call("endpoint.attach", **wanted)
+    assert info.value.field == field and word in info.value.reason, str(info.value)
+    assert not two.has_link("eth0") and [p["name"] for p in client.list("port.list")] == ["pod1"]
+
+
+def test_same_mac_lives_in_two_zones(client, netns):
+    one, two = netns(), netns()
+    attach(client, one, 1)
+    client.call("zone.add", id=7)
+    attach(client, two, 2, zone=7, mac="0a:58:0a:f4:01:01")
+
+
 @pytest.mark.parametrize("damage,word", [
     (["ip", "addr", "del", "10.244.1.1/32", "dev", "eth0"], "10.244.1.1"),
     (["ip", "route", "del", "default"], "default"),

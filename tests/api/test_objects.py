@@ -68,6 +68,17 @@ def test_endpoint_owns_its_addresses(client):
     client.fails(1, "endpoint.show", id="a")
 
 
+def test_gateway_is_nobody_elses(client):
+    client.call("port.add", name="p1", kind="ring")
+    for address in ("169.254.1.1", "fe80::1"):
+        assert client.fails(-32602, "endpoint.add", id="a", port="p1", addresses=[address]).field == "addresses"
+        error = client.fails(-32602, "port.add", name="up", kind="ring", role="uplink", addresses=[address])
+        assert error.field == "addresses" and "gateway" in error.reason
+    error = client.fails(-32602, "endpoint.add", id="a", port="p1", addresses=["10.0.0.1"], mac="02:1e:a7:00:00:01")
+    assert error.field == "mac"
+    assert [p["name"] for p in client.list("port.list")] == ["p1"] and client.list("endpoint.list") == []
+
+
 def test_same_address_lives_in_two_zones(client):
     for zone in (1, 2):
         client.call("zone.add", id=zone, name=f"z{zone}")

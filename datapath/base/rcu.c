@@ -21,10 +21,11 @@ int rcu_init(void)
 	if (rcu_qsbr != NULL)
 		return 0;
 	rcu_qsbr = aligned_alloc(RTE_CACHE_LINE_SIZE,
-		RTE_ALIGN_CEIL(rte_rcu_qsbr_get_memsize(RCU_MAX_READERS), RTE_CACHE_LINE_SIZE));
+		RTE_ALIGN_CEIL(rte_rcu_qsbr_get_memsize(RCU_MAX_READERS + 1), RTE_CACHE_LINE_SIZE));
 	if (rcu_qsbr == NULL)
 		return -ENOMEM;
-	rte_rcu_qsbr_init(rcu_qsbr, RCU_MAX_READERS);
+	rte_rcu_qsbr_init(rcu_qsbr, RCU_MAX_READERS + 1);
+	rte_rcu_qsbr_thread_register(rcu_qsbr, RCU_READER_CONTROL);
 	return 0;
 }
 
@@ -47,6 +48,16 @@ void rcu_reader_unregister(unsigned int id)
 {
 	rte_rcu_qsbr_thread_offline(rcu_qsbr, id);
 	rte_rcu_qsbr_thread_unregister(rcu_qsbr, id);
+}
+
+void rcu_control_enter(void)
+{
+	rcu_reader_online(RCU_READER_CONTROL);
+}
+
+void rcu_control_leave(void)
+{
+	rcu_reader_offline(RCU_READER_CONTROL);
 }
 
 void rcu_defer(void (*fn)(void *arg), void *arg)

@@ -18,6 +18,8 @@
 #include <rte_rcu_qsbr.h>
 
 #define RCU_MAX_READERS 64
+#define RCU_READER_CONTROL                                                                         \
+	RCU_MAX_READERS /* the control thread, where it walks what workers free */
 
 extern struct rte_rcu_qsbr *rcu_qsbr;
 
@@ -47,6 +49,11 @@ static inline void rcu_reader_online(unsigned int id)
 {
 	rte_rcu_qsbr_thread_online(rcu_qsbr, id);
 }
+
+/* Around the control thread's own look at objects that workers retire (connections). Short: no grace period ends meanwhile,
+ * so nothing in between may wait for one. */
+void rcu_control_enter(void);
+void rcu_control_leave(void);
 
 /* Starts a grace period. Any thread. */
 static inline uint64_t rcu_token(void)

@@ -36,7 +36,7 @@ struct conn {
 	_Atomic uint8_t state; /* enum conn_state */
 	uint8_t proto;
 	_Atomic uint8_t flags;
-	uint8_t pad;
+	_Atomic uint8_t is_linked; /* both keys are in the index: set by flowtab_publish() */
 	_Atomic uint32_t
 		route[CONN_DIR_N]; /* route that decided each direction's way, or SLOT_NONE */
 	_Atomic uint32_t endpoint

@@ -288,16 +288,43 @@ int flowtab_publish(struct flowtab *t, uint32_t conn)
 	ret = index_insert(t, 2 * conn + 1);
 	/* A packet to oneself has one key for both directions. */
 	if (ret == -EEXIST && key_eq(t, 2 * conn, flow_key(t, 2 * conn + 1)))
-		return 0;
-	if (ret < 0)
+		ret = 0;
+	if (ret < 0) {
 		index_delete(t, 2 * conn);
-	return ret;
+		return ret;
+	}
+	/* release: both keys before; pairs with the acquire in flowtab_unlink() */
+	atomic_store_explicit(&t->conns[conn].is_linked, 1, memory_order_release);
+	return 0;
+}
+
+bool flowtab_unlink(struct flowtab *t, uint32_t conn)
+{
+	struct conn *c = &t->conns[conn];
+	uint8_t state = atomic_load_explicit(&c->state, memory_order_relaxed);
+
+	/* Half published it stays: a key that came after this would never go. */
+	if (atomic_load_explicit(&c->is_linked, memory_order_acquire) == 0)
+		return false;
+	do {
+		if (state == CONN_FREE || state == CONN_DEAD)
+			return false;
+	} while (!atomic_compare_exchange_weak_explicit(
+		&c->state, &state, CONN_DEAD, memory_order_relaxed, memory_order_relaxed));
+	for (uint32_t flow = 2 * conn; flow <= 2 * conn + 1; flow++) {
+		/* A worker that has found it already asks the layers. */
+		atomic_fetch_or_explicit(
+			&flowtab_prog(t, flow)->flags, FLOW_F_UNJUDGED, memory_order_relaxed);
+		index_delete(t, flow);
+	}
+	return true;
 }
 
 void flowtab_remove(struct flowtab *t, unsigned int worker, uint32_t conn)
 {
 	struct flowtab_cache *c = &t->cache[worker];
 
+	atomic_store_explicit(&t->conns[conn].is_linked, 0, memory_order_relaxed);
 	index_delete(t, 2 * conn);
 	index_delete(t, 2 * conn + 1);
 	t->conns[conn].next = FLOW_NONE;

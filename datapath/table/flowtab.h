@@ -8,7 +8,7 @@
  * beyond 80 %. Everything lies in one named hugepage region, holds indexes only, and is adopted by a restarted process.
  *
  * Threads: lookups are lock-free; an insert locks the buckets it touches; a connection is removed only by the sweeper of
- * the worker that owns its chunk, and its memory is reused after a grace period. What may change in a published flow: path,
+ * the worker that owns its chunk, and its memory is reused after a grace period; any reader may unlink its keys before. What may change in a published flow: path,
  * in_port, flags, epoch, last_seen (each one aligned word, stored atomically) and the counters; key and NAT program never.
  * Any worker may count: the flow's first worker in the entry, others in their own side slots (flowtab_count_foreign).
  */
@@ -307,6 +307,11 @@ void flowtab_abort(struct flowtab *t, unsigned int worker, uint32_t conn);
 /* Publishes both flows of the connection under the keys in them. 0; -EEXIST: one of the keys is taken (look it up again);
  * -ENOSPC: its buckets are full. On error nothing is published. */
 int flowtab_publish(struct flowtab *t, uint32_t conn);
+
+/* Marks the connection dead and takes both its keys out of the index at once: the next packet finds nothing, the keys may be
+ * used again, its sweeper retires the record later. False: it is not published yet, or is gone already. Any worker, for a
+ * connection that it found since its last quiescent state; the control thread between rcu_control_enter() and _leave(). */
+bool flowtab_unlink(struct flowtab *t, uint32_t conn);
 
 /* Unlinks both keys and retires the connection. Only its sweeper. */
 void flowtab_remove(struct flowtab *t, unsigned int worker, uint32_t conn);

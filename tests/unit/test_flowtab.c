@@ -246,6 +246,86 @@ static void test_flowtab_two_workers_insert_the_same_keys_once(void **state)
 		assert_int_not_equal(find(i), FLOW_NONE);
 }
 
+static void test_flowtab_unlinked_connection_is_gone_and_its_keys_are_free(void **state)
+{
+	uint32_t first = add(1, 0), unpublished = flowtab_alloc(t, 0), again;
+
+	(void)state;
+	assert_true(flowtab_unlink(t, first));
+	assert_false(flowtab_unlink(t, first));
+	assert_false(flowtab_unlink(t, unpublished));
+	assert_int_equal(find(1), FLOW_NONE);
+	assert_int_equal(t->conns[first].state, CONN_DEAD);
+	again = add(1, 0);
+	assert_int_not_equal(again, FLOW_NONE);
+	/* The sweeper retires the record and leaves its successor alone. */
+	assert_int_equal(sweep_all(clock_s()), 1);
+	assert_int_equal(find(1), 2 * again);
+	assert_false(flowtab_unlink(t, first));
+}
+
+static _Atomic bool is_over;
+
+/* Unlinks whatever it finds, as another worker would. */
+static void *unlink_found(void *arg)
+{
+	_Atomic uint32_t *n_unlinked = arg;
+
+	rcu_reader_register(1);
+	for (uint32_t i = 0; !atomic_load(&is_over); i = (i + 1) % 512) {
+		uint32_t flow = find(i);
+
+		if (flow != FLOW_NONE && flowtab_unlink(t, flow >> 1))
+			atomic_fetch_add(n_unlinked, 1);
+		rcu_quiescent(1);
+	}
+	rcu_reader_unregister(1);
+	return NULL;
+}
+
+static unsigned int n_tags(void)
+{
+	unsigned int n = 0;
+
+	for (uint32_t b = 0; b < t->n_buckets; b++)
+		for (unsigned int slot = 0; slot < FLOWTAB_BUCKET_LEN; slot++)
+			n += atomic_load(&t->buckets[b].tag[slot]) != 0;
+	return n;
+}
+
+static void test_flowtab_unlink_beside_opening_and_sweeping_loses_no_key(void **state)
+{
+	_Atomic uint32_t n_unlinked = 0;
+	uint32_t n_added = 0;
+	uint64_t n_expired = t->cache[0].n_expired;
+	pthread_t thread;
+
+	(void)state;
+	atomic_store(&is_over, false);
+	assert_int_equal(pthread_create(&thread, NULL, unlink_found, &n_unlinked), 0);
+	rcu_reader_register(0);
+	for (uint32_t round = 0; round < 400 || atomic_load(&n_unlinked) < 1000; round++) {
+		/* every fourth round everything left times out, whether the other thread is at it or not */
+		for (uint32_t i = 0; i < 512; i++)
+			n_added += add(i, 0) != FLOW_NONE;
+		sweep_all(clock_s() + (round % 4 == 3 ? 1000 : 0));
+		rcu_quiescent(0);
+		flowtab_reclaim(t, 0);
+	}
+	atomic_store(&is_over, true);
+	pthread_join(thread, NULL);
+	sweep_all(clock_s() + 1000);
+	for (int i = 0; i < 3; i++) {
+		rcu_quiescent(0);
+		flowtab_reclaim(t, 0);
+	}
+	rcu_reader_unregister(0);
+	assert_int_equal(t->cache[0].n_expired - n_expired, n_added);
+	assert_true(n_unlinked <= n_added);
+	assert_int_equal(n_tags(), 0);
+	assert_int_equal(flowtab_n_used(t), 0);
+}
+
 /* --- adoption: the region is a file, here on whatever hugetlbfs there is ------------------------------------------------ */
 
 static char instance[32];
@@ -349,6 +429,12 @@ int main(void)
 			test_flowtab_two_workers_count_one_flow_exactly, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_flowtab_two_workers_insert_the_same_keys_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_flowtab_unlinked_connection_is_gone_and_its_keys_are_free, setup,
+			teardown),
+		cmocka_unit_test_setup_teardown(
+			test_flowtab_unlink_beside_opening_and_sweeping_loses_no_key, setup,
+			teardown),
 		cmocka_unit_test_setup_teardown(
 			test_flowtab_restart_adopts_connections_unjudged, setup, teardown),
 		cmocka_unit_test_setup_teardown(

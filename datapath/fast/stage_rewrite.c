@@ -29,6 +29,12 @@ static inline uint32_t wire_len(const struct rte_mbuf *m, uint32_t l3_len)
 	return (uint32_t)m->l3_len + m->l4_len + m->tso_segsz;
 }
 
+static void flow_track(struct flow_prog *p)
+{
+	if ((atomic_load_explicit(&p->flags, memory_order_relaxed) & FLOW_F_TRACK) == 0)
+		atomic_fetch_or_explicit(&p->flags, FLOW_F_TRACK, memory_order_relaxed);
+}
+
 static void track(struct worker *w, struct batch *b, uint64_t i, struct flow_prog *p, bool is_v6)
 {
 	const struct flowtab *t = is_v6 ? w->ft6 : w->ft4;
@@ -38,8 +44,10 @@ static void track(struct worker *w, struct batch *b, uint64_t i, struct flow_pro
 	if (flow == FLOW_NONE)
 		return;
 	needs_more = conn_track(flowtab_conn(t, flow), (enum conn_dir)(flow & 1), b->tcp_flags[i]);
+	/* Both directions: what follows a RST may come from either. */
 	if (needs_more)
-		atomic_fetch_or_explicit(&p->flags, FLOW_F_TRACK, memory_order_relaxed);
+		for (unsigned int d = 0; d < CONN_DIR_N; d++)
+			flow_track(flowtab_prog(t, (flow & ~1u) + d));
 	else
 		atomic_fetch_and_explicit(&p->flags, (uint16_t)~FLOW_F_TRACK, memory_order_relaxed);
 }

@@ -125,7 +125,7 @@ static uint32_t conn_create(
 	keys_fill(w, is_v6, conn, b, i);
 	verdict_store(w, is_v6, 2 * conn, ctx, 0);
 	prog_at(w, is_v6, 2 * conn)->owner = w->id;
-	if (state == CONN_SYN_SENT || state == CONN_SYN_RECV)
+	if (state != CONN_NEW && conn_is_tracked(state))
 		atomic_fetch_or_explicit(
 			&prog_at(w, is_v6, 2 * conn)->flags, FLOW_F_TRACK, memory_order_relaxed);
 	reply = prog_at(w, is_v6, 2 * conn + 1);

@@ -50,32 +50,66 @@ enum conn_state conn_first_state(uint8_t proto, uint8_t tcp_flags)
 	return (tcp_flags & CONN_TCP_FIN) != 0 ? CONN_FIN_WAIT : CONN_ESTABLISHED;
 }
 
+/* The state that the FINs seen so far mean. */
+static enum conn_state tcp_open_state(uint8_t flags)
+{
+	switch (flags & CONN_F_FINS) {
+	case 0:
+		return CONN_ESTABLISHED;
+	case CONN_F_FINS:
+		return CONN_TIME_WAIT;
+	default:
+		return CONN_FIN_WAIT;
+	}
+}
+
+/* A SYN: a retransmission, the other half of a simultaneous open (RFC 9293 s. 3.5), or the same tuple again. On an open
+ * connection it changes nothing: the endpoint answers it with a challenge ACK (RFC 5961 s. 4). */
+static enum conn_state tcp_syn(struct conn *c, enum conn_state s, enum conn_dir dir, uint8_t flags)
+{
+	bool is_opener = (flags & CONN_F_OPENED_BY_REPLY) != 0 ? dir == CONN_REPLY
+							       : dir == CONN_ORIG;
+
+	if (s == CONN_SYN_SENT)
+		return is_opener ? CONN_SYN_SENT : CONN_SYN_RECV;
+	if (s < CONN_FIN_WAIT)
+		return s;
+	atomic_fetch_and_explicit(
+		&c->flags, (uint8_t) ~(CONN_F_FINS | CONN_F_OPENED_BY_REPLY), memory_order_relaxed);
+	if (dir == CONN_REPLY)
+		atomic_fetch_or_explicit(&c->flags, CONN_F_OPENED_BY_REPLY, memory_order_relaxed);
+	return CONN_SYN_SENT;
+}
+
 static enum conn_state tcp_next(struct conn *c, enum conn_state s, enum conn_dir dir, uint8_t f)
 {
-	uint8_t fin = dir == CONN_ORIG ? CONN_F_FIN_ORIG : CONN_F_FIN_REPLY;
+	uint8_t flags = atomic_load_explicit(&c->flags, memory_order_relaxed);
 
 	if ((f & CONN_TCP_RST) != 0)
 		return CONN_CLOSED;
-	if ((f & CONN_TCP_SYN) != 0) {
-		if ((f & CONN_TCP_ACK) != 0)
-			return s == CONN_SYN_SENT ? CONN_SYN_RECV : s;
-		if (s >= CONN_FIN_WAIT && s != CONN_DEAD) {
-			/* The same tuple again: a new connection. */
-			atomic_fetch_and_explicit(
-				&c->flags, (uint8_t)~CONN_F_FINS, memory_order_relaxed);
-			return CONN_SYN_SENT;
-		}
+	if ((f & (CONN_TCP_SYN | CONN_TCP_ACK)) == CONN_TCP_SYN)
+		return tcp_syn(c, s, dir, flags);
+	if ((f & CONN_TCP_SYN) != 0)
+		return s == CONN_SYN_SENT ? CONN_SYN_RECV : s;
+	if ((f & CONN_TCP_FIN) != 0) {
+		uint8_t fin = dir == CONN_ORIG ? CONN_F_FIN_ORIG : CONN_F_FIN_REPLY;
+
+		return tcp_open_state(
+			atomic_fetch_or_explicit(&c->flags, fin, memory_order_relaxed) | fin);
+	}
+	switch (s) {
+	case CONN_SYN_SENT:
+		/* From the opener: it has a SYN+ACK that went another way. From the other side: a challenge ACK. */
+		return ((flags & CONN_F_OPENED_BY_REPLY) != 0) == (dir == CONN_REPLY)
+			? CONN_ESTABLISHED
+			: s;
+	case CONN_SYN_RECV:
+	case CONN_CLOSED:
+		/* The handshake's end, even if its ACK was lost to us; or the RST was not believed. */
+		return tcp_open_state(flags);
+	default:
 		return s;
 	}
-	if ((f & CONN_TCP_FIN) != 0 && s < CONN_CLOSED) {
-		uint8_t seen = atomic_fetch_or_explicit(&c->flags, fin, memory_order_relaxed) | fin;
-
-		return (seen & CONN_F_FINS) == CONN_F_FINS ? CONN_TIME_WAIT : CONN_FIN_WAIT;
-	}
-	/* The ACK that ends the handshake comes from the opener; data from the other side means that it was lost to us. */
-	if (s == CONN_SYN_RECV && dir == CONN_ORIG)
-		return CONN_ESTABLISHED;
-	return s;
 }
 
 bool conn_track(struct conn *c, enum conn_dir dir, uint8_t tcp_flags)
@@ -95,7 +129,7 @@ bool conn_track(struct conn *c, enum conn_dir dir, uint8_t tcp_flags)
 		atomic_compare_exchange_strong_explicit(&c->state, &expected, (uint8_t)next,
 			memory_order_relaxed, memory_order_relaxed);
 	}
-	return next == CONN_NEW || next == CONN_SYN_SENT || next == CONN_SYN_RECV;
+	return conn_is_tracked(next);
 }
 
 const char *conn_state_name(enum conn_state state)

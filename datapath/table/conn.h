@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Connection records: the state that both directions of a flow share. Written when the state changes, so that an
- * established flow's packets touch only their flow entry. Liberal TCP tracking (flags only): no window, mid-stream pick-up.
+ * established flow's packets touch only their flow entry. TCP is tracked liberally, by flags only, picked up mid-stream. Then a
+ * RST proves nothing: it shortens the time-out, and the next segment of either side brings the connection back.
  */
 #ifndef LEAT_TABLE_CONN_H
 #define LEAT_TABLE_CONN_H
@@ -30,7 +31,8 @@ enum conn_dir { CONN_ORIG, CONN_REPLY, CONN_DIR_N };
 #define CONN_F_FIN_ORIG (1u << 0)
 #define CONN_F_FIN_REPLY (1u << 1)
 #define CONN_F_FINS (CONN_F_FIN_ORIG | CONN_F_FIN_REPLY)
-#define CONN_F_POLICED (1u << 2) /* a policy allowed it: its peers' groups matter */
+#define CONN_F_OPENED_BY_REPLY (1u << 3) /* the last SYN came from the reply direction */
+#define CONN_F_POLICED (1u << 2)	 /* a policy allowed it: its peers' groups matter */
 
 struct conn {
 	_Atomic uint8_t state; /* enum conn_state */
@@ -71,8 +73,16 @@ static inline bool conn_tcp_flags_bad(uint8_t flags)
 	return (CONN_TCP_FLAGS_BAD >> (flags & 31) & 1) != 0;
 }
 
-/* Advances the state for a packet of direction dir. Whether further packets of the flow still need tracking (the handshake is
- * not over, or no reply was seen). Any worker. */
+/* Whether every packet goes through conn_track() in this state: no reply yet, the handshake is not over, or a RST may have been
+ * forged. */
+static inline bool conn_is_tracked(enum conn_state state)
+{
+	return state == CONN_NEW || state == CONN_SYN_SENT || state == CONN_SYN_RECV ||
+		state == CONN_CLOSED;
+}
+
+/* Advances the state for a packet of direction dir. Whether further packets still need it, as conn_is_tracked(). Any
+ * worker. */
 bool conn_track(struct conn *c, enum conn_dir dir, uint8_t tcp_flags);
 
 /* Idle seconds after which a connection in that state goes. */

@@ -59,7 +59,7 @@ static void test_conn_tcp_reset_closes_and_a_new_syn_opens_again(void **state)
 {
 	(void)state;
 	WALK(IPPROTO_TCP, { CONN_ORIG, S, CONN_SYN_SENT, true },
-		{ CONN_REPLY, R | A, CONN_CLOSED, false }, { CONN_ORIG, S, CONN_SYN_SENT, true },
+		{ CONN_REPLY, R | A, CONN_CLOSED, true }, { CONN_ORIG, S, CONN_SYN_SENT, true },
 		{ CONN_REPLY, S | A, CONN_SYN_RECV, true },
 		{ CONN_ORIG, A, CONN_ESTABLISHED, false });
 }
@@ -68,7 +68,7 @@ static void test_conn_tcp_mid_stream_is_picked_up(void **state)
 {
 	(void)state;
 	WALK(IPPROTO_TCP, { CONN_ORIG, A, CONN_ESTABLISHED, false },
-		{ CONN_REPLY, A, CONN_ESTABLISHED, false }, { CONN_REPLY, R, CONN_CLOSED, false });
+		{ CONN_REPLY, A, CONN_ESTABLISHED, false }, { CONN_REPLY, R, CONN_CLOSED, true });
 }
 
 static void test_conn_tcp_one_sided_fins_do_not_close_both_sides(void **state)
@@ -78,6 +78,91 @@ static void test_conn_tcp_one_sided_fins_do_not_close_both_sides(void **state)
 		{ CONN_ORIG, F | A, CONN_FIN_WAIT, false },
 		{ CONN_ORIG, F | A, CONN_FIN_WAIT, false },
 		{ CONN_REPLY, A, CONN_FIN_WAIT, false });
+}
+
+/* Every state, direction and kind of segment; opened by the original direction, FIN_WAIT by its FIN. */
+static void test_conn_tcp_every_state_by_direction_and_flags(void **state)
+{
+	enum {
+		SS = CONN_SYN_SENT,
+		SR = CONN_SYN_RECV,
+		ES = CONN_ESTABLISHED,
+		FW = CONN_FIN_WAIT,
+		TW = CONN_TIME_WAIT,
+		CL = CONN_CLOSED
+	};
+	static const uint8_t segments[] = { S, S | A, A, F | A, R, R | A };
+	static const struct {
+		uint8_t from, fins;
+		uint8_t to[CONN_DIR_N][sizeof(segments)];
+	} rows[] = {
+		{ SS, 0, { { SS, SR, ES, FW, CL, CL }, { SR, SR, SS, FW, CL, CL } } },
+		{ SR, 0, { { SR, SR, ES, FW, CL, CL }, { SR, SR, ES, FW, CL, CL } } },
+		{ ES, 0, { { ES, ES, ES, FW, CL, CL }, { ES, ES, ES, FW, CL, CL } } },
+		{ FW, CONN_F_FIN_ORIG, { { SS, FW, FW, FW, CL, CL }, { SS, FW, FW, TW, CL, CL } } },
+		{ TW, CONN_F_FINS, { { SS, TW, TW, TW, CL, CL }, { SS, TW, TW, TW, CL, CL } } },
+		{ CL, 0, { { SS, CL, ES, FW, CL, CL }, { SS, CL, ES, FW, CL, CL } } },
+		{ CL, CONN_F_FIN_ORIG, { { SS, CL, FW, FW, CL, CL }, { SS, CL, FW, TW, CL, CL } } },
+		{ CL, CONN_F_FINS, { { SS, CL, TW, TW, CL, CL }, { SS, CL, TW, TW, CL, CL } } },
+	};
+
+	(void)state;
+	for (unsigned int r = 0; r < sizeof(rows) / sizeof(rows[0]); r++)
+		for (unsigned int d = 0; d < CONN_DIR_N; d++)
+			for (unsigned int i = 0; i < sizeof(segments); i++) {
+				struct conn c = { .proto = IPPROTO_TCP };
+				enum conn_state want = (enum conn_state)rows[r].to[d][i], got;
+
+				atomic_store(&c.state, rows[r].from);
+				atomic_store(&c.flags, rows[r].fins);
+				assert_int_equal(conn_track(&c, (enum conn_dir)d, segments[i]),
+					conn_is_tracked(want));
+				got = (enum conn_state)atomic_load(&c.state);
+				if (got != want)
+					fail_msg("row %u dir %u flags %#x: %s, wanted %s", r, d,
+						segments[i], conn_state_name(got),
+						conn_state_name(want));
+			}
+}
+
+static void test_conn_tcp_blind_reset_is_undone_by_the_next_segment(void **state)
+{
+	(void)state;
+	WALK(IPPROTO_TCP, { CONN_ORIG, A, CONN_ESTABLISHED, false },
+		{ CONN_REPLY, R, CONN_CLOSED, true }, { CONN_ORIG, A, CONN_ESTABLISHED, false },
+		{ CONN_ORIG, F | A, CONN_FIN_WAIT, false }, { CONN_ORIG, R, CONN_CLOSED, true },
+		{ CONN_REPLY, A, CONN_FIN_WAIT, false });
+}
+
+static void test_conn_tcp_simultaneous_open(void **state)
+{
+	(void)state;
+	WALK(IPPROTO_TCP, { CONN_ORIG, S, CONN_SYN_SENT, true },
+		{ CONN_REPLY, S, CONN_SYN_RECV, true }, { CONN_ORIG, S | A, CONN_SYN_RECV, true },
+		{ CONN_REPLY, S | A, CONN_SYN_RECV, true },
+		{ CONN_REPLY, A, CONN_ESTABLISHED, false });
+}
+
+static void test_conn_tcp_half_seen_handshakes_establish(void **state)
+{
+	(void)state;
+	/* only the server's side comes by, then only the client's */
+	WALK(IPPROTO_TCP, { CONN_ORIG, S | A, CONN_SYN_RECV, true },
+		{ CONN_ORIG, A, CONN_ESTABLISHED, false });
+	WALK(IPPROTO_TCP, { CONN_ORIG, S, CONN_SYN_SENT, true },
+		{ CONN_ORIG, A, CONN_ESTABLISHED, false });
+}
+
+static void test_conn_tcp_opened_again_from_the_other_side(void **state)
+{
+	(void)state;
+	WALK(IPPROTO_TCP, { CONN_ORIG, A, CONN_ESTABLISHED, false },
+		{ CONN_ORIG, F | A, CONN_FIN_WAIT, false },
+		{ CONN_REPLY, F | A, CONN_TIME_WAIT, false },
+		{ CONN_REPLY, S, CONN_SYN_SENT, true }, { CONN_ORIG, A, CONN_SYN_SENT, true },
+		{ CONN_REPLY, S, CONN_SYN_SENT, true }, { CONN_ORIG, S | A, CONN_SYN_RECV, true },
+		{ CONN_REPLY, A, CONN_ESTABLISHED, false },
+		{ CONN_REPLY, F | A, CONN_FIN_WAIT, false });
 }
 
 static void test_conn_udp_and_icmp_are_replied_by_the_other_side_only(void **state)
@@ -133,6 +218,11 @@ int main(void)
 		cmocka_unit_test(test_conn_tcp_reset_closes_and_a_new_syn_opens_again),
 		cmocka_unit_test(test_conn_tcp_mid_stream_is_picked_up),
 		cmocka_unit_test(test_conn_tcp_one_sided_fins_do_not_close_both_sides),
+		cmocka_unit_test(test_conn_tcp_every_state_by_direction_and_flags),
+		cmocka_unit_test(test_conn_tcp_blind_reset_is_undone_by_the_next_segment),
+		cmocka_unit_test(test_conn_tcp_simultaneous_open),
+		cmocka_unit_test(test_conn_tcp_half_seen_handshakes_establish),
+		cmocka_unit_test(test_conn_tcp_opened_again_from_the_other_side),
 		cmocka_unit_test(test_conn_udp_and_icmp_are_replied_by_the_other_side_only),
 		cmocka_unit_test(test_conn_that_is_on_its_way_out_never_comes_back),
 		cmocka_unit_test(test_conn_impossible_flags_are_bad),

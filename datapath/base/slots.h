@@ -42,6 +42,12 @@ static inline void *slots_at(const struct slots *s, uint32_t idx)
 	return s->base + (size_t)idx * s->size;
 }
 
+/* How many slots_alloc() will not fail; those that wait for a grace period do not count. */
+static inline uint32_t slots_room(const struct slots *s)
+{
+	return s->n_free + (s->max - s->n_touched);
+}
+
 /* Next live index at or after idx, or SLOT_NONE: for listing. Control thread. */
 uint32_t slots_next(const struct slots *s, uint32_t idx);
 

@@ -34,6 +34,8 @@
 #define SERVICE_NAME_LEN 128
 #define SERVICE_BACKENDS_MAX 6000u /* of one service */
 #define SERVICE_FRONTENDS_MAX 256u
+#define SERVICE_SOURCE_SETS_MAX 256u
+#define SERVICE_HASH_SEED 0x6c6561742d737663ull /* "leat-svc" */
 
 enum service_algorithm { SERVICE_MAGLEV, SERVICE_HASH, SERVICE_ALGORITHM_N };
 
@@ -58,26 +60,38 @@ enum frontend_kind {
 #define BACKEND_F_LOCAL (1u << 3)   /* on this node */
 #define BACKEND_F_REMOVED (1u << 4) /* no longer configured; kept while connections drain */
 
+struct service_selection;
+struct service_block;
+
 struct service {
 	_Atomic uint32_t gen;
+	uint32_t serial; /* of all services ever made; never 0, never used again */
+	/* client address → backend for so long after its last new connection; 0: off */
+	_Atomic uint32_t affinity_s;
 	_Atomic uint16_t flags; /* SERVICE_F_* */
 	uint16_t zone;
-	uint8_t algorithm;
-	_Atomic uint32_t
-		affinity_s; /* client address → backend for so long after its last new connection; 0: off */
-	_Atomic uint32_t source_sets_n; /* 0: everybody may */
-					/* … opaque from here: service.c */
+	/* by [is IPv6][is local only]; NULL: no usable backend */
+	struct service_selection *_Atomic selections[2][2];
+	struct service_block *_Atomic block; /* backends, source sets; NULL once deleted */
+
+	/* control thread only */
+	_Atomic uint32_t name_link;
+	uint16_t n_frontends;
+	uint8_t algorithm; /* enum service_algorithm */
+	struct frontend_config *frontends;
+	char name[SERVICE_NAME_LEN];
 };
 
 struct backend {
 	_Atomic uint32_t gen;
 	uint32_t service;
 	struct ip_addr addr;
-	rte_be16_t port;       /* 0: keep the packet's own port (port ranges) */
-	_Atomic uint8_t flags; /* BACKEND_F_* */
-	uint16_t weight;
-	_Atomic uint64_t n_conns, pkts,
-		bytes; /* opened; of connections that ended (control/usage.h) */
+	rte_be16_t port;	 /* 0: keep the packet's own port (port ranges) */
+	_Atomic uint8_t flags;	 /* BACKEND_F_* */
+	_Atomic uint16_t weight; /* 0: never chosen for new connections */
+	uint16_t serial;	 /* tells it from an earlier one in this slot (affinity.h) */
+	/* written by workers: connections opened; of connections that ended (control/usage.h) */
+	_Atomic uint64_t n_conns, pkts, bytes;
 };
 
 struct backend_config {
@@ -103,7 +117,8 @@ struct service_config {
 	uint16_t flags;
 	enum service_algorithm algorithm;
 	uint32_t affinity_s;
-	const uint32_t *source_sets; /* ipsets; references are taken by the service */
+	const uint32_t *
+		source_sets; /* ipsets; the service takes references of its own; none: everybody may */
 	unsigned int n_source_sets;
 	const struct frontend_config *frontends;
 	unsigned int n_frontends;
@@ -112,21 +127,35 @@ struct service_config {
 };
 
 int service_table_init(void);
+
+/* No reader may be left and rcu_synchronize() must have run. References to source sets are not given back. */
 void service_table_fini(void);
 
 /* Makes the service, or changes it into this: frontends and backends are compared with what is there, by value, and only the
- * difference is touched (work in proportion to this service). 0; -EEXIST (a frontend belongs to another service; *out_frontend its
- * position); -ENOSPC; -EINVAL. On error nothing changed. */
+ * difference is touched (work in proportion to this service). A backend is the same as long as its address and port are: it keeps its slot,
+ * and its generation is touched only when it stops to serve. READY implies SERVING. Removing a frontend, or changing flags, affinity or source
+ * sets, touches no connection that is bound already. 0; -EEXIST (a frontend overlaps one of another service, or an earlier one of
+ * this list; *out_frontend its position, may be NULL: delete it there first); -EINVAL (name, a port range, a frontend without its
+ * address, a backend named twice or without address, too many of something, another zone than before); -ENOSPC; -ENOMEM. On error nothing changed. The
+ * caller publishes generations. */
 int service_set(const struct service_config *cfg, uint32_t *out_idx, unsigned int *out_frontend);
+
+/* Touches the service's and its backends' generations. */
 void service_del(uint32_t idx);
+
 uint32_t service_by_name(const char *name);
+
+/* Next service at or after idx, or SERVICE_NONE. Control thread. */
 uint32_t service_next(uint32_t idx);
 const char *service_name(uint32_t idx);
 
-/* Listing. Control thread. */
+/* Listing: the number there is, of which at most max are written; frontends as configured, backends by address and port. Control
+ * thread. */
 unsigned int service_frontends(uint32_t idx, struct frontend_config *out, unsigned int max);
 unsigned int service_backends(uint32_t idx, uint32_t *out_backends, unsigned int max);
-/* Ready backends on this node, for the health check port. */
+unsigned int service_source_sets(uint32_t idx, uint32_t *out_sets, unsigned int max);
+
+/* Ready backends with a weight on this node, for the health check port. Control thread. */
 unsigned int service_n_local_ready(uint32_t idx);
 
 extern struct slots service_slots, backend_slots;
@@ -156,9 +185,9 @@ void service_lookup(uint16_t zone, const struct ip_addr *addr, uint8_t proto, ui
 /* Whether the source may use the service (source ranges). Any thread. */
 bool service_source_allowed(uint32_t service, const struct ip_addr *src);
 
-/* Backend for a new connection: by affinity if the client has one, else by the algorithm; local_only by traffic policy. Falls back to
- * serving terminating backends when no ready one is left. BACKEND_NONE: nobody. `peek`: changes no affinity (explain). now_s:
- * clock_s(). Any worker. */
+/* Backend for a new connection, of the family of dst: the client's own if affinity knows one, else by the algorithm; of this node's only if
+ * is_local_only. Falls back to serving terminating backends when no ready one is left. BACKEND_NONE: nobody. is_peek: changes no
+ * affinity (explain). now_s: clock_s(). Any worker; to peek, any thread. */
 struct service_pick {
 	const struct ip_addr *src, *dst;
 	rte_be16_t sport, dport;
@@ -168,15 +197,20 @@ struct service_pick {
 };
 uint32_t service_pick(uint32_t service, const struct service_pick *pick);
 
-/* Whether a connection that is bound to (service, backend) may go on: neither gone; a terminating backend may while it serves. */
+/* Whether a connection that is bound to (service, backend) may go on: neither gone; a terminating backend may while it serves. Both slots
+ * may have new owners since the connection was bound, even one and the same service; then the backend's address or port differ from the
+ * connection's, which the caller must compare (with equal ones the connection is where it belongs). Any thread. */
 bool service_binding_holds(uint32_t service, uint32_t backend);
 
 /* Backend of the service with this address and port (network order), for connections adopted from an earlier process; BACKEND_NONE.
  * Any thread. */
 uint32_t service_backend_find(uint32_t service, const struct ip_addr *addr, rte_be16_t port);
 
-/* The keyed 5-tuple hash of the selection: folded multiplications over five words, the same on every node for the same seed (documented
- * in docs/services.md so that an independent model can compute it). */
+/* The keyed hash of a new connection: the same on every node for the same seed. docs/services.md has the algorithm, so that an
+ * independent model can compute it. */
 uint64_t service_hash(const struct service_pick *pick);
+
+/* Default SERVICE_HASH_SEED. At start, before workers. */
+void service_hash_seed_set(uint64_t seed);
 
 #endif

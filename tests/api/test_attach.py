@@ -7,7 +7,8 @@ import threading
 import time
 
 import pytest
-from conftest import DEADLINE_S, Client, wait_for
+from node import Client
+from waiting import DEADLINE_S, wait_for
 
 
 def attach(client, ns, number, **params):

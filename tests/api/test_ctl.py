@@ -9,7 +9,8 @@ import subprocess
 import tarfile
 
 import pytest
-from conftest import DEADLINE_S, LEATCTL, wait_for
+from node import LEATCTL
+from waiting import DEADLINE_S, wait_for
 
 
 def test_words_fields_and_switches(running):

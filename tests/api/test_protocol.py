@@ -7,7 +7,8 @@ import threading
 import time
 
 import pytest
-from conftest import Client, wait_for
+from node import Client
+from waiting import wait_for
 
 
 def raw(client, text):

@@ -7,7 +7,8 @@ import json
 import os
 import subprocess
 
-from conftest import DEADLINE_S, LEATCTL
+from node import LEATCTL
+from waiting import DEADLINE_S
 
 PUBLISHED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "schema.json")
 

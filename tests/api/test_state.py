@@ -7,7 +7,8 @@ import subprocess
 import time
 
 import pytest
-from conftest import DEADLINE_S, LEATD, wait_for
+from node import LEATD
+from waiting import DEADLINE_S, wait_for
 
 
 def fill(client):

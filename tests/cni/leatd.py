@@ -6,19 +6,13 @@ import os
 import signal
 import socket
 import subprocess
-import time
+
+from waiting import wait_for
 
 
 def free_hugepages():
     with open("/proc/meminfo", encoding="ascii") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("HugePages_Free"))
-
-
-def wait_for(condition, what, timeout=20):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.005)  # poll interval
 
 
 class RpcError(Exception):

@@ -10,19 +10,13 @@ import pytest
 from conftest import VERSIONS, Cni
 from recorder import INTERNAL, Failure, Recorder
 from test_matrix import full
+from waiting import wait_for
 
 
 @pytest.fixture
 def cnif(cni, fake_ipam):
     cni.path += f":{fake_ipam.dir}"
     return cni
-
-
-def wait_for(condition, what, timeout=20):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.005)  # poll interval
 
 
 def gc(cni, ipam, valid=(), **keys):

@@ -13,7 +13,7 @@ import time
 
 import pytest
 from conftest import IPAM_DIRS, VERSIONS, Cni, new_leatd
-from leatd import wait_for
+from waiting import wait_for
 
 pytestmark = pytest.mark.skipif(shutil.which("host-local", path=":".join(IPAM_DIRS)) is None,
                                 reason="no host-local in " + ", ".join(IPAM_DIRS))

@@ -12,7 +12,7 @@ import time
 
 import pytest
 from conftest import IPAM_DIRS, PLUGIN
-from leatd import wait_for
+from waiting import wait_for
 
 PROGRAMS = ("sh", "ip", "ping", "sleep", "true", "httpd", "wget", "cat")
 

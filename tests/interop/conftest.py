@@ -6,26 +6,15 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 import uuid
 
 import pytest
 
+from waiting import DEADLINE_S, wait_for
+
 ROOT = os.environ.get("LEAT_ROOT", os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 BUILD = os.environ.get("LEAT_BUILD", os.path.join(ROOT, "build"))
 LEATD = os.path.join(BUILD, "control", "leatd")
-DEADLINE_S = 30
-
-
-def wait_for(condition, what, deadline_s=DEADLINE_S):
-    """Polls the condition until it is true; fails naming it."""
-    end = time.monotonic() + deadline_s
-    while time.monotonic() < end:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.02)  # poll interval
-    raise AssertionError(f"not within {deadline_s} s: {what}")
 
 
 def run(*args, check=True, timeout=120, **kw):

@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from conftest import need, run, wait_for
+from conftest import need, run
+from waiting import wait_for
 
 VNI = 88
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"

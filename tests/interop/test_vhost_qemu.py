@@ -16,7 +16,7 @@ import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lab"))
 from test_vhost_leatd import LEATD, Daemon, wait_up  # noqa: E402  pylint: disable=wrong-import-position
-from vhost_guest import wait_for  # noqa: E402  pylint: disable=wrong-import-position
+from waiting import wait_for  # noqa: E402
 
 ROOT = os.environ.get("LEAT_VM_KERNEL", "/")
 KERNELS = sorted(glob.glob(os.path.join(ROOT, "boot", "vmlinuz-*-cloud-amd64")))

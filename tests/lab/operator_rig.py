@@ -9,7 +9,8 @@ import subprocess
 import sys
 import uuid
 
-from rig import BUILD, Netns, run, wait_for
+from rig import BUILD, Netns, run
+from waiting import wait_for
 
 LEATD = os.path.join(BUILD, "control", "leatd")
 LEATCTL = os.path.join(BUILD, "control", "ctl", "leatctl")

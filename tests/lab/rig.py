@@ -2,23 +2,12 @@
 """The tap rig (tap_rig.c) and network namespaces, for tests of ports without the daemon."""
 import os
 import subprocess
-import time
 import uuid
+
+from waiting import DEADLINE_S, wait_for
 
 BUILD = os.environ.get("LEAT_BUILD", os.path.join(os.path.dirname(__file__), "..", "..", "build"))
 RIG = os.path.join(BUILD, "tests", "lab", "tap_rig")
-DEADLINE_S = 20
-
-
-def wait_for(condition, what, deadline_s=DEADLINE_S):
-    """Polls the condition until it is true; fails naming it."""
-    end = time.monotonic() + deadline_s
-    while time.monotonic() < end:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.01)  # poll interval
-    raise AssertionError(f"not within {deadline_s} s: {what}")
 
 
 def run(*args, check=True, timeout=60):

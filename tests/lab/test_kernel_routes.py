@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 
-from rig import BUILD, Netns, run, wait_for
+from rig import BUILD, Netns, run
+from waiting import wait_for
 
 LEATD = os.path.join(BUILD, "control", "leatd")
 

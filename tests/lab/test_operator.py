@@ -13,7 +13,8 @@ from scapy.layers.l2 import Ether
 from scapy.utils import PcapNgReader
 
 from operator_rig import LEATCTL, LEATD, Leatd
-from rig import run, wait_for
+from rig import run
+from waiting import wait_for
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: taps and network namespaces")
 

@@ -10,7 +10,8 @@ import sys
 import pytest
 
 from operator_rig import LEATD, Leatd
-from rig import run, wait_for
+from rig import run
+from waiting import wait_for
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: taps and network namespaces")
 

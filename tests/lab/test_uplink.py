@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from rig import RIG, Netns, Rig, run, wait_for
+from rig import RIG, Netns, Rig, run
+from waiting import wait_for
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root for namespaces and packet sockets"),

@@ -11,7 +11,8 @@ import time
 import pytest
 
 import vhost_guest as vg
-from vhost_guest import BASE_FEATURES, OFFLOADS, RIG, Guest, Rig, exchange, frame, tcp_frame, wait_for
+from vhost_guest import BASE_FEATURES, OFFLOADS, RIG, Guest, Rig, exchange, frame, tcp_frame
+from waiting import wait_for
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),

@@ -10,7 +10,8 @@ import pytest
 
 import vhost_guest as vg
 from vhost_descs import BAD_DESCS
-from vhost_guest import BASE_FEATURES, OFFLOADS, RIG, Channel, Guest, Rig, exchange, frame, wait_for
+from vhost_guest import BASE_FEATURES, OFFLOADS, RIG, Channel, Guest, Rig, exchange, frame
+from waiting import wait_for
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),

@@ -10,7 +10,8 @@ import uuid
 
 import pytest
 
-from vhost_guest import BASE_FEATURES, BUILD, DEADLINE_S, OFFLOADS, Guest, frame, net_header, wait_for
+from vhost_guest import BASE_FEATURES, BUILD, OFFLOADS, Guest, frame, net_header
+from waiting import DEADLINE_S, wait_for
 
 LEATD = os.path.join(BUILD, "control", "leatd")
 

@@ -13,12 +13,12 @@ import socket
 import struct
 import subprocess
 import tempfile
-import time
 import uuid
+
+from waiting import DEADLINE_S, wait_for
 
 BUILD = os.environ.get("LEAT_BUILD", os.path.join(os.path.dirname(__file__), "..", "..", "build"))
 RIG = os.path.join(BUILD, "tests", "lab", "vhost_rig")
-DEADLINE_S = 20
 
 (GET_FEATURES, SET_FEATURES, SET_OWNER, RESET_OWNER, SET_MEM_TABLE) = range(1, 6)
 (SET_LOG_BASE, SET_LOG_FD, SET_VRING_NUM, SET_VRING_ADDR, SET_VRING_BASE, GET_VRING_BASE) = range(6, 12)
@@ -42,17 +42,6 @@ RING_AREA = 0x10000  # bytes of rings a queue
 BUF_BYTES = 2048
 
 libc = ctypes.CDLL(None, use_errno=True)
-
-
-def wait_for(condition, what, deadline_s=DEADLINE_S):
-    """Polls the condition until it is true; fails naming it."""
-    end = time.monotonic() + deadline_s
-    while time.monotonic() < end:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.005)  # poll interval
-    raise AssertionError(f"not within {deadline_s} s: {what}")
 
 
 class Rig:

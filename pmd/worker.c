@@ -297,7 +297,7 @@ static int poller_open(struct poller *p, unsigned int id, struct flowtab *ft4, s
 	unsigned int node = eal_worker_node(id);
 
 	*p = (struct poller){ .epoll_fd = -1, .is_busy_poll = is_busy_poll };
-	p->w = worker_create(id, ft4, ft6, mempool_get(node), (int)node);
+	p->w = worker_create(id, ft4, ft6, mempool_get(node));
 	p->armed = calloc((size_t)PORT_MAX * PORT_QUEUES_MAX, sizeof(*p->armed));
 	rcu_assign(p->list, list_make(0));
 	if (p->w == NULL || p->armed == NULL || rcu_deref(p->list) == NULL)

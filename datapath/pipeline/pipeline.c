@@ -28,13 +28,12 @@ static void (*const stages[STAGE_N])(struct worker *w, struct batch *b) = {
 #undef STAGE
 };
 
-struct worker *worker_create(unsigned int id, struct flowtab *ft4, struct flowtab *ft6,
-	struct rte_mempool *pool, int node)
+struct worker *worker_create(
+	unsigned int id, struct flowtab *ft4, struct flowtab *ft6, struct rte_mempool *pool)
 {
 	struct worker *w = aligned_alloc(
 		RTE_CACHE_LINE_SIZE, RTE_ALIGN_CEIL(sizeof(*w), (size_t)RTE_CACHE_LINE_SIZE));
 
-	(void)node;
 	if (w == NULL)
 		return NULL;
 	memset(w, 0, sizeof(*w));

@@ -7,8 +7,8 @@
 
 /* Makes worker `id` (cache-aligned, its queues empty) and enters it in worker_table. ft4, ft6: shared by all workers. pool: for
  * packets that the worker makes. NULL when memory ran out. Control thread, before the worker starts. */
-struct worker *worker_create(unsigned int id, struct flowtab *ft4, struct flowtab *ft6,
-	struct rte_mempool *pool, int node);
+struct worker *worker_create(
+	unsigned int id, struct flowtab *ft4, struct flowtab *ft6, struct rte_mempool *pool);
 void worker_destroy(struct worker *w);
 
 /* Once before each round over the queues: time, epoch, observers. */

@@ -218,7 +218,7 @@ int world_open(struct world *world, uint32_t n_conns, bool is_v6, bool no_huge)
 		return ret;
 	}
 	gen_publish();
-	world->w = worker_create(0, &world->ft4, &world->ft6, world->pool, 0);
+	world->w = worker_create(0, &world->ft4, &world->ft6, world->pool);
 	if (!world->w)
 		return -ENOMEM;
 	rcu_reader_register(0);

@@ -94,7 +94,7 @@ void node_init(uint32_t n_conns)
 	must("ports", portmgr_init(&ports));
 	must("IPv4 flows", flowtab_open(&harness_ft4, NULL, false, n_conns, 1, 0, &cold));
 	must("IPv6 flows", flowtab_open(&harness_ft6, NULL, true, n_conns, 1, 0, &cold));
-	harness_worker = worker_create(0, &harness_ft4, &harness_ft6, mempool_get(0), 0);
+	harness_worker = worker_create(0, &harness_ft4, &harness_ft6, mempool_get(0));
 	must("worker", harness_worker != NULL ? 0 : -ENOMEM);
 	rcu_reader_register(0);
 }

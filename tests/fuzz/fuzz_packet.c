@@ -24,11 +24,13 @@
 #include "datapath/packet/ip6ext.h"
 #include "datapath/packet/nd.h"
 #include "datapath/packet/vxlan.h"
+#include "tests/common/chain.h"
 #include "tests/fuzz/fuzz.h"
 
 #define PARAMS_LEN 12
 #define OUT_MAX 64
 #define FRAME_MAX 20000
+#define SEGMENT_MAX 1900
 
 static struct rte_mempool *pool;
 
@@ -67,13 +69,14 @@ static void extbuf_free(void *addr, void *opaque)
 }
 
 /* One segment of these bytes: on the heap and exactly as long, or in the pool's buffer. */
-static struct rte_mbuf *segment(const uint8_t *p, uint32_t n, bool is_exact)
+static struct rte_mbuf *segment(const uint8_t *p, uint32_t n, void *arg)
 {
+	const bool *is_exact = arg;
 	struct rte_mbuf *m = rte_pktmbuf_alloc(pool);
 
 	if (m == NULL)
 		return NULL;
-	if (is_exact) {
+	if (*is_exact) {
 		struct rte_mbuf_ext_shared_info *info = malloc(sizeof(*info));
 		uint8_t *buf = malloc(n > 0 ? n : 1);
 
@@ -88,37 +91,6 @@ static struct rte_mbuf *segment(const uint8_t *p, uint32_t n, bool is_exact)
 	m->data_len = (uint16_t)n;
 	m->pkt_len = n;
 	return m;
-}
-
-static struct rte_mbuf *chain(
-	const uint8_t *p, uint32_t len, uint32_t first, uint32_t step, bool is_exact)
-{
-	struct rte_mbuf *head = NULL, *last = NULL;
-	uint32_t want = first;
-
-	do {
-		uint32_t n = want < 1900 ? want : 1900;
-		struct rte_mbuf *m;
-
-		n = n < len ? n : len;
-		m = segment(p, n, is_exact);
-		if (m == NULL) {
-			rte_pktmbuf_free(head);
-			return NULL;
-		}
-		if (head == NULL) {
-			head = m;
-		} else {
-			last->next = m;
-			head->nb_segs++;
-			head->pkt_len += n;
-		}
-		last = m;
-		p += n;
-		len -= n;
-		want = step;
-	} while (len > 0);
-	return head;
 }
 
 /* A packet that the library made is whole. */
@@ -269,12 +241,13 @@ static void metadata(struct rte_mbuf *m, const uint8_t *d)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const uint16_t mtu = size < PARAMS_LEN ? 0 : (uint16_t)(data[9] << 8 | data[10]);
+	bool is_exact = size > 3 && (data[3] & 1) != 0;
 	struct rte_mbuf *m;
 
 	if (size <= PARAMS_LEN || size > FRAME_MAX)
 		return 0;
-	m = chain(data + PARAMS_LEN, (uint32_t)size - PARAMS_LEN, data[1],
-		data[2] == 0 ? 1900 : data[2], (data[3] & 1) != 0);
+	m = chain_cut(data + PARAMS_LEN, (uint32_t)size - PARAMS_LEN, data[1],
+		chain_len(data[2], SEGMENT_MAX), segment, &is_exact);
 	if (m == NULL)
 		return 0;
 	metadata(m, data);

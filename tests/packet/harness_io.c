@@ -11,6 +11,7 @@
 #include "pmd/kind_ring.h"
 #include "pmd/mempool.h"
 #include "pmd/portmgr.h"
+#include "tests/common/chain.h"
 #include "tests/packet/harness.h"
 
 #define FRAME_MAX 70000
@@ -47,38 +48,6 @@ static char *to_hex(const struct rte_mbuf *m)
 	return text;
 }
 
-/* A chain as a driver makes it: first segment of `first` bytes (0: what fits), others of `step`. */
-static struct rte_mbuf *chain(const uint8_t *p, uint32_t len, uint32_t first, uint32_t step)
-{
-	struct rte_mbuf *head = NULL, *last = NULL;
-	uint32_t want = first;
-
-	do {
-		struct rte_mbuf *m = rte_pktmbuf_alloc(mempool_get(0));
-		uint32_t n = want == 0 || want > MEMPOOL_DATA_ROOM_BYTES ? MEMPOOL_DATA_ROOM_BYTES
-									 : want;
-
-		if (m == NULL) {
-			rte_pktmbuf_free(head);
-			return NULL;
-		}
-		n = RTE_MIN(n, len);
-		memcpy(rte_pktmbuf_append(m, (uint16_t)n), p, n);
-		if (head == NULL) {
-			head = m;
-		} else {
-			last->next = m;
-			head->nb_segs++;
-			head->pkt_len += n;
-		}
-		last = m;
-		p += n;
-		len -= n;
-		want = step;
-	} while (len > 0);
-	return head;
-}
-
 /* Offload metadata: "l4" tcp|udp (unfinished checksum), "segsz" (super-frame), l2_len, l3_len, l4_len, is_v6. */
 static void metadata(struct rte_mbuf *m, const cJSON *meta)
 {
@@ -98,6 +67,12 @@ static void metadata(struct rte_mbuf *m, const cJSON *meta)
 		m->ol_flags |= is_udp ? RTE_MBUF_F_TX_UDP_SEG : RTE_MBUF_F_TX_TCP_SEG;
 }
 
+/* Of the first segment, or of the others; 0: what fits. */
+static uint32_t segment_len(const cJSON *params, const char *name)
+{
+	return chain_len((uint32_t)harness_num(params, name, 0), MEMPOOL_DATA_ROOM_BYTES);
+}
+
 static const char *inject(const cJSON *params, cJSON *result)
 {
 	static uint8_t bytes[FRAME_MAX];
@@ -114,8 +89,8 @@ static const char *inject(const cJSON *params, cJSON *result)
 
 		if (len <= 0)
 			return "frames: not hexadecimal";
-		m = chain(bytes, (uint32_t)len, (uint32_t)harness_num(params, "first", 0),
-			(uint32_t)harness_num(params, "step", 0));
+		m = chain_cut(bytes, (uint32_t)len, segment_len(params, "first"),
+			segment_len(params, "step"), chain_pool_segment, mempool_get(0));
 		if (m == NULL)
 			return "no mbuf";
 		metadata(m, meta);

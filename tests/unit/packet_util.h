@@ -20,6 +20,8 @@
 #include <rte_errno.h>
 #include <rte_mbuf.h>
 
+#include "tests/common/chain.h"
+
 #define UTIL_POOL_SIZE 8191
 
 static struct rte_mempool *util_pool; /* data room RTE_PKTMBUF_HEADROOM + 2048 */
@@ -80,32 +82,11 @@ static inline void util_fill(uint8_t *p, size_t n)
 static inline struct rte_mbuf *util_chain(
 	const uint8_t *p, uint32_t len, uint32_t first, uint32_t step)
 {
-	struct rte_mbuf *head = NULL, *last = NULL;
-	uint32_t want = first;
+	struct rte_mbuf *m = chain_cut(p, len, chain_len(first, 2000), chain_len(step, 2000),
+		chain_pool_segment, util_pool);
 
-	do {
-		uint32_t n = want == 0 || want > 2000 ? 2000 : want;
-		struct rte_mbuf *m = rte_pktmbuf_alloc(util_pool);
-
-		assert_non_null(m);
-		if (n > len)
-			n = len;
-		memcpy(rte_pktmbuf_mtod(m, void *), p, n);
-		m->data_len = (uint16_t)n;
-		m->pkt_len = n;
-		if (head == NULL) {
-			head = m;
-		} else {
-			last->next = m;
-			head->nb_segs++;
-			head->pkt_len += n;
-		}
-		last = m;
-		p += n;
-		len -= n;
-		want = step;
-	} while (len > 0);
-	return head;
+	assert_non_null(m);
+	return m;
 }
 
 /* The packet's bytes, flat; checks that the chain is well-formed. */

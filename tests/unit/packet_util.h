@@ -189,6 +189,28 @@ static inline void util_csums_fill(uint8_t *ip)
 	util_put16(field, csum == 0 && proto == 17 ? 0xffff : csum);
 }
 
+/* RFC 9260 app. A, bit by bit; the field as it lies in memory. */
+static inline uint32_t util_ref_crc32c(const uint8_t *p, uint32_t len)
+{
+	uint32_t crc = UINT32_MAX;
+
+	for (uint32_t i = 0; i < len; i++) {
+		crc ^= p[i];
+		for (int bit = 0; bit < 8; bit++)
+			crc = crc >> 1 ^ ((crc & 1) != 0 ? 0x82f63b78u : 0);
+	}
+	return rte_cpu_to_le_32(~crc);
+}
+
+static inline void util_sctp_crc_fill(uint8_t *sctp, uint32_t len)
+{
+	uint32_t crc;
+
+	memset(sctp + 8, 0, 4);
+	crc = util_ref_crc32c(sctp, len);
+	memcpy(sctp + 8, &crc, 4);
+}
+
 /* Headers of a random-looking packet at p: Ethernet, IP (v4 with ihl_bytes, or v6), TCP (20 bytes +
  * tcp_opts), UDP or ICMP echo, payload; checksums right. Returns the frame's length. */
 struct util_packet {

@@ -26,7 +26,8 @@ def pings(ns, address):
 
 def test_attached_pods_reach_each_other_and_detach_leaves_nothing(running, client, netns):
     one, two = netns(), netns()
-    attach(client, one, 1)  # what is made once is there now
+    attach(client, one, 1)
+    wait_for(lambda: client.call("port.show", name="pod1")["rx_packets"] > 0, "the worker has what it makes once")
     client.call("endpoint.detach", id="pod1")
     before = running.n_fds()
     result = attach(client, one, 1)

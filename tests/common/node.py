@@ -123,9 +123,9 @@ class Leatd:
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(self.arguments(*extra), stderr=log, stdout=log)
 
-    def start(self, *extra):
+    def start(self, *extra, deadline_s=DEADLINE_S):
         self.spawn(*extra)
-        wait_for(self.is_ready, "leatd ready: " + self.log())
+        wait_for(self.is_ready, f"leatd {self.instance} ready", deadline_s)
         return self
 
     def is_ready(self):

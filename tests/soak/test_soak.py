@@ -97,6 +97,9 @@ class Node:
     def mbufs(self):
         return self.client.call("sys.status")["mbufs"]["in_use"]
 
+    def drops(self):
+        return re.findall(r"^leat_port_drops_total.*$", self.client.call("metrics.text")["text"], re.M)
+
     def totals(self):
         """Packets in, out, dropped; asked for and answered by the node itself."""
         text = self.client.call("metrics.text")["text"]
@@ -193,7 +196,7 @@ def test_soak_loses_nothing_and_keeps_nothing(nodes, spaces, record_property):
     for turn in itertools.count():
         a.churn([spaces[name] for name in ("ca1", "ca2", "ca3")], turn)
         b.churn([spaces[name] for name in ("cb1", "cb2")], turn)
-        assert [f.n_lost for f in flows] == [0, 0, 0], f"lost in turn {turn}"
+        assert [f.n_lost for f in flows] == [0, 0, 0], f"lost in turn {turn}: {a.drops()} {b.drops()}"
         if time.monotonic() > end:
             break
         if time.monotonic() > next_kill:

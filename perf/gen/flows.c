@@ -138,6 +138,8 @@ void gen_flows_free(struct gen *g)
 	}
 	free(g->order);
 	g->order = NULL;
+	free(g->services.nat);
+	g->services.nat = NULL;
 }
 
 static int build_order(struct gen *g)
@@ -182,6 +184,11 @@ int gen_flows_build(struct gen *g)
 	}
 	if (g->is_zipf && build_order(g))
 		goto err_free;
+	if (g->services.is_on) {
+		g->services.nat = calloc(g->n_flows, sizeof(*g->services.nat));
+		if (!g->services.nat)
+			goto err_free;
+	}
 	return 0;
 
 err_free:

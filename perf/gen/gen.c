@@ -17,52 +17,11 @@
 #include <rte_tcp.h>
 
 #include "datapath/base/addr.h"
+#include "perf/gen/opener.h"
 
 #define TX_POOL_LEN 8191
 #define RX_POOL_LEN 8191
 #define POOL_CACHE_LEN 512
-#define WORDS_MAX 32
-
-/* A command line taken apart. */
-struct words {
-	unsigned int n;
-	char *key[WORDS_MAX], *value[WORDS_MAX];
-};
-
-static const char *word(const struct words *w, const char *key)
-{
-	for (unsigned int i = 1; i < w->n; i++)
-		if (!strcmp(w->key[i], key))
-			return w->value[i];
-	return NULL;
-}
-
-static double word_number(const struct words *w, const char *key, double fallback)
-{
-	const char *v = word(w, key);
-
-	return v ? strtod(v, NULL) : fallback;
-}
-
-static void split(char *line, struct words *w)
-{
-	char *save = NULL;
-
-	w->n = 0;
-	for (char *t = strtok_r(line, " \t\r\n", &save); t && w->n < WORDS_MAX;
-		t = strtok_r(NULL, " \t\r\n", &save)) {
-		char *eq = strchr(t, '=');
-		if (eq)
-			*eq = 0;
-		w->key[w->n] = t;
-		w->value[w->n++] = eq ? eq + 1 : eq;
-	}
-}
-
-static void answer_error(const char *what)
-{
-	printf("{\"event\":\"error\",\"error\":\"%s\"}\n", what);
-}
 
 static int port_start(struct gen_side *s, unsigned int side, uint16_t n_desc)
 {
@@ -139,6 +98,26 @@ static void cmd_set(struct gen *g, const struct words *w)
 		answer_error("set: unknown key or bad value");
 }
 
+/* vips=2^n vip=FIRST vip_stride=N vport=PORT; without vips side B is addressed itself. */
+static bool parse_services(struct gen_services *sv, const struct words *w, double n_flows)
+{
+	uint32_t n = (uint32_t)word_number(w, "vips", 0);
+	const char *vip = word(w, "vip");
+	rte_be32_t first;
+
+	sv->is_on = n > 0;
+	if (!n)
+		return true;
+	if (!rte_is_power_of_2(n) || !vip || inet_pton(AF_INET, vip, &first) != 1 ||
+		n_flows / n > UINT16_MAX - GEN_SERVICE_SPORT_MIN)
+		return false;
+	sv->shift = (uint8_t)rte_log2_u32(n);
+	sv->vip = rte_be_to_cpu_32(first);
+	sv->stride = (uint32_t)word_number(w, "vip_stride", 1);
+	sv->port = (uint16_t)word_number(w, "vport", 80);
+	return true;
+}
+
 static void cmd_flows(struct gen *g, const struct words *w)
 {
 	double n = word_number(w, "n", 1), frame = 64;
@@ -152,6 +131,11 @@ static void cmd_flows(struct gen *g, const struct words *w)
 	}
 	if (g->has_trial)
 		gen_flows_free(g);
+	g->has_trial = false;
+	if (!parse_services(&g->services, w, n)) {
+		answer_error("flows: vips is a power of two, with a vip and source ports enough");
+		return;
+	}
 	g->n_flows = (uint32_t)n;
 	g->frame_bytes = (uint32_t)frame;
 	g->is_tcp = proto && !strcmp(proto, "tcp");
@@ -197,6 +181,53 @@ static void cmd_arp(struct gen *g, const struct words *w)
 		printf("{\"event\":\"arp\",\"mac\":\"%s\"}\n", mac_format(&s->gw_mac, mac));
 	else
 		answer_error("arp: no answer");
+}
+
+/* opener.h over the two guests. */
+
+static bool opener_send(struct opener *o, const struct opener_frame *frame)
+{
+	struct gen_side *s = &((struct gen *)o->priv)->side[0];
+	struct rte_mbuf *m = rte_pktmbuf_alloc(s->tx_pool);
+
+	if (!m)
+		return false;
+	memcpy(rte_pktmbuf_append(m, sizeof(*frame)), frame, sizeof(*frame));
+	if (rte_eth_tx_burst(s->port_id, 0, &m, 1) == 1)
+		return true;
+	rte_pktmbuf_free(m);
+	return false;
+}
+
+static bool opener_receive(struct opener *o)
+{
+	struct gen *g = o->priv;
+	struct rte_mbuf *m[GEN_BURST];
+	unsigned int total = 0;
+
+	for (unsigned int side = 0; side < GEN_SIDES; side++) {
+		unsigned int n = rte_eth_rx_burst(g->side[side].port_id, 0, m, GEN_BURST);
+		uint64_t now_ns = opener_now_ns();
+		for (unsigned int i = 0; i < n && side; i++)
+			opener_arrived(o, rte_pktmbuf_mtod(m[i], void *), m[i]->data_len, now_ns);
+		rte_pktmbuf_free_bulk(m, n);
+		total += n;
+	}
+	return total > 0;
+}
+
+static bool opener_try(struct gen *g, const struct words *w)
+{
+	static struct opener o = { .send = opener_send, .receive = opener_receive };
+
+	if (!o.priv) {
+		o.priv = g;
+		opener_init(&o);
+	}
+	memcpy(o.head.eth.ether_dhost, &g->side[0].gw_mac, sizeof(g->side[0].gw_mac));
+	memcpy(o.head.eth.ether_shost, &g->side[0].mac, sizeof(g->side[0].mac));
+	o.head.ip.saddr = g->side[0].ip;
+	return opener_command(&o, w);
 }
 
 static int compare_u64(const void *a, const void *b)
@@ -265,7 +296,7 @@ static bool command(struct gen *g, struct words *w)
 			gen_latency(g, word_number(w, "seconds", 1), word_number(w, "pps", 1e5),
 				stdout);
 		}
-	} else {
+	} else if (!w->n || !opener_try(g, w)) {
 		answer_error("unknown command");
 	}
 	fflush(stdout);
@@ -305,7 +336,7 @@ int main(int argc, char **argv)
 	bool is_on = true;
 
 	while (is_on && getline(&line, &size, stdin) > 0) {
-		split(line, &w);
+		words_split(line, &w);
 		is_on = command(&g, &w);
 	}
 	free(line);

@@ -31,6 +31,7 @@
 #define GEN_VXLAN_OVERHEAD 50
 #define GEN_CLASSES 12 /* frame lengths go round in twelve: IMIX is 7 × 64, 4 × 594, 1 × 1518 */
 #define GEN_ORDER_LEN (1u << 20)
+#define GEN_SERVICE_SPORT_MIN 2048u
 
 struct gen_mark {
 	uint16_t tag; /* trial << 1 | sending side */
@@ -48,6 +49,22 @@ struct gen_flow {
 	uint32_t window; /* bit i: next - 1 - i arrived */
 	uint16_t next;	 /* sequence number expected */
 	uint16_t lost;	 /* holes not filled yet, saturating */
+};
+
+/* What the switch makes of a flow to a virtual address, as side B saw it. */
+struct gen_nat {
+	rte_be32_t backend; /* 0: not seen yet */
+	rte_be16_t port;
+};
+
+/* Side A sends to virtual addresses instead of B's own; flow f to number f mod 2^shift of them. */
+struct gen_services {
+	bool is_on;
+	uint8_t shift;
+	uint16_t port;	      /* of all of them, host order */
+	uint32_t vip, stride; /* the first, host order; from one to the next */
+	struct gen_nat
+		*nat; /* by flow; learned from the first packet, then every packet has to agree */
 };
 
 /* What depends on a frame's length. */
@@ -102,6 +119,7 @@ struct gen {
 	uint32_t vni;
 	struct rte_ether_addr inner_dst_mac; /* of encapsulated frames sent */
 	enum gen_check check;
+	struct gen_services services;
 	uint16_t trial;
 	uint64_t tsc_hz;
 };
@@ -119,6 +137,16 @@ static inline uint16_t gen_flow_sport(uint32_t flow)
 static inline uint16_t gen_flow_dport(uint32_t flow)
 {
 	return (uint16_t)(0x2000 + (flow >> 14));
+}
+
+/* Source port of a flow to a virtual address. */
+static inline uint16_t gen_service_sport(const struct gen_services *sv, uint32_t flow)
+{
+	return (uint16_t)(GEN_SERVICE_SPORT_MIN + (flow >> sv->shift));
+}
+static inline rte_be32_t gen_service_vip(const struct gen_services *sv, uint32_t flow)
+{
+	return rte_cpu_to_be_32(sv->vip + (flow & ((1u << sv->shift) - 1)) * sv->stride);
 }
 
 /* Makes the frame of `flow` out of a copy of the side's header: everything but the sequence number. */
@@ -150,6 +178,46 @@ static inline void gen_frame_finish(const struct gen_class *c, bool is_tcp, bool
 	} else {
 		memcpy(p + 38, &c->l4_len, 2);
 	}
+}
+
+static inline uint32_t gen_sum_of_2(const void *p)
+{
+	uint16_t w[2];
+
+	memcpy(w, p, sizeof(w));
+	return (uint32_t)w[0] + w[1];
+}
+
+/* One's-complement sum without `before` and with `after` (raw sums of few words). */
+static inline void gen_csum_replace(uint8_t *csum, uint32_t before, uint32_t after)
+{
+	uint16_t half;
+
+	memcpy(&half, csum, 2);
+	uint32_t sum = (uint16_t)~half + after + (0xffffu * 4 - before);
+	sum = (sum & 0xffff) + (sum >> 16);
+	half = (uint16_t) ~((sum & 0xffff) + (sum >> 16));
+	memcpy(csum, &half, 2);
+}
+
+/* Makes a finished plain frame one to (side A) or from (side B) the flow's virtual address. */
+static inline void gen_frame_serve(
+	const struct gen_services *sv, bool is_tcp, unsigned int sender, uint32_t flow, uint8_t *p)
+{
+	const struct gen_nat *nat = &sv->nat[flow];
+	uint8_t *addr = p + (sender ? 26 : 30);
+	rte_be32_t ip = sender ? nat->backend : gen_service_vip(sv, flow);
+	rte_be16_t client = rte_cpu_to_be_16(gen_service_sport(sv, flow));
+	rte_be16_t server = sender ? nat->port : rte_cpu_to_be_16(sv->port);
+	rte_be16_t ports[2] = { sender ? server : client, sender ? client : server };
+	uint32_t ip_before = gen_sum_of_2(addr), ip_after = gen_sum_of_2(&ip);
+
+	gen_csum_replace(p + 24, ip_before, ip_after);
+	if (is_tcp)
+		gen_csum_replace(
+			p + 50, ip_before + gen_sum_of_2(p + 34), ip_after + gen_sum_of_2(ports));
+	memcpy(addr, &ip, 4);
+	memcpy(p + 34, ports, 4);
 }
 
 /* traffic.c */

@@ -60,6 +60,8 @@ static inline void build_frame(
 	if (s->is_vxlan)
 		rte_mov64(p + 64, s->head + 64);
 	gen_frame_finish(c, g->is_tcp, s->is_vxlan, (unsigned int)(s - g->side), flow, p);
+	if (g->services.is_on)
+		gen_frame_serve(&g->services, g->is_tcp, (unsigned int)(s - g->side), flow, p);
 	m->data_len = c->wire_len;
 	m->pkt_len = c->wire_len;
 	if (s->is_vxlan)
@@ -118,6 +120,25 @@ static inline bool tuple_matches(
 	return ips[0] == far->ip && ips[1] == s->ip && ports == rte_cpu_to_be_32(want_ports);
 }
 
+/* The same for a flow to a virtual address: B sees the client and a backend, always the same one; A the virtual address. */
+static bool service_matches(struct gen *g, unsigned int rx_side, const uint8_t *p, uint32_t flow)
+{
+	struct gen_services *sv = &g->services;
+	struct gen_nat *nat = &sv->nat[flow];
+	rte_be16_t client = rte_cpu_to_be_16(gen_service_sport(sv, flow)), ports[2];
+	rte_be32_t ips[2];
+
+	memcpy(ips, p + 26, sizeof(ips));
+	memcpy(ports, p + 34, sizeof(ports));
+	if (!rx_side)
+		return ips[0] == gen_service_vip(sv, flow) && ips[1] == g->side[0].ip &&
+			ports[0] == rte_cpu_to_be_16(sv->port) && ports[1] == client;
+	if (!nat->backend)
+		*nat = (struct gen_nat){ ips[1], ports[1] };
+	return ips[0] == g->side[0].ip && ports[0] == client && ips[1] == nat->backend &&
+		ports[1] == nat->port;
+}
+
 static void judge(struct gen *g, unsigned int rx_side, struct rte_mbuf **m, unsigned int n,
 	uint64_t now, struct hist *hist)
 {
@@ -163,7 +184,9 @@ static void judge(struct gen *g, unsigned int rx_side, struct rte_mbuf **m, unsi
 			s->count.corrupt++;
 			continue;
 		}
-		if (unlikely(!tuple_matches(g, rx_side, frame[i], mark->flow)))
+		if (unlikely(
+			    !(g->services.is_on ? service_matches(g, rx_side, frame[i], mark->flow)
+						: tuple_matches(g, rx_side, frame[i], mark->flow))))
 			s->count.misdelivered++;
 		gen_judge_seq(&s->count, &s->rx_flow[mark->flow], rte_be_to_cpu_16(mark->seq));
 		if (hist) {

@@ -4,7 +4,8 @@ from statistics import median
 
 
 def key(row):
-    return tuple(row.get(k) for k in ("scenario", "peer", "frame_bytes", "flows", "proto", "mtu", "load", "zipf"))
+    return tuple(row.get(k) for k in ("scenario", "peer", "frame_bytes", "flows", "proto", "mtu", "load", "zipf", "services",
+                                      "rules", "measure", "position"))
 
 
 def peerless(k):
@@ -15,7 +16,9 @@ def peerless(k):
 def line(row):
     head = f"{row['scenario']:10} {row['peer']:8} round {row['round']}"
     if "error" in row:
-        return f"{head}  ERROR {row['error']}"
+        return f"{head}{count(row)}  ERROR {row['error']}"
+    if "measure" in row:
+        return head + measured(row) + noise(row)
     text = head
     if "frame_bytes" in row and row["frame_bytes"] is not None:
         text += f"  {row['frame_bytes']!s:>5} B {row.get('flows', ''):>8} flows"
@@ -42,6 +45,18 @@ def line(row):
     return text + noise(row)
 
 
+def count(row):
+    return "".join(f"  {row[k]:>7} {k}" for k in ("services", "rules") if k in row)
+
+
+def measured(row):
+    """What a row of the scale-* scenarios says: one measured thing."""
+    text = f"{count(row)}  {row['measure']:14} {row.get('position', ''):7} {row['value']:10.3f} {row['unit']}"
+    more = ("p99", "lowest", "highest", "pps", "changes", "connections", "lost", "loss_share")
+    text += "".join(f"  {k} {row[k]}" for k in more if row.get(k) is not None)
+    return text + ("  GENERATOR WAS THE LIMIT" if row.get("generator_limited") else "")
+
+
 def noise(row):
     return f"  NOISY: {'; '.join(row['noisy'])}" if row.get("noisy") else ""
 
@@ -63,8 +78,10 @@ def summary(rows):
         quiet = [] if peerless(k) in unsettled else [r for r in all_rounds if not r.get("noisy")]
         used = quiet or all_rounds
         name = " ".join(str(x) for x in k if x is not None)
-        unit = "mpps" if used[0].get("mpps") is not None else "gbps"
-        text = f"{name:44} {spread([r[unit] for r in used])} {unit}"
+        field = "value" if "measure" in used[0] else "mpps" if used[0].get("mpps") is not None else "gbps"
+        text = f"{name:44} {spread([r[field] for r in used])} {used[0].get('unit', field)}"
+        if "p99" in used[0]:
+            text += f"  p99 {median([r['p99'] for r in used]):.1f}"
         cycles = [r["cycles_per_packet"] for r in used if r.get("cycles_per_packet")]
         if cycles:
             text += f"  {median(cycles):7.1f} cycles/packet"

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""
+scale-services: what a service costs when there are many: loading all, packets of established flows, the first packet of a
+connection (to the first, middle and last service), and adding and changing one while traffic runs.
+"""
+import os
+import statistics
+
+from . import gate, netfilter, procs
+from .netfilter import CHANGED_PORT, TARGET_PORT, VIP_PORT, vip
+from .peer_kernel import Kernel
+
+KERNEL_PEERS = tuple(netfilter.KINDS)
+FLOWS = 1000        # established
+FIRST_CONNS = 2000  # to each of the three services
+FIRST_PPS, WATCH_PPS, EST_PPS = 1000, 5000, 2000
+CHANGES_SECONDS = 40  # for one kind of change at one count; what was not reached is not made up
+
+
+class Rows:
+    """Makes rows of one peer at one count."""
+
+    def __init__(self, peer, fixed, emit):
+        self.peer, self.fixed, self.emit = peer, fixed, emit
+
+    def window(self):
+        return gate.Window([p.pid for p in self.peer.processes()], own_names=("ksoftirqd", "kworker"))
+
+    def add(self, measure, value, unit, noisy, **more):
+        self.emit({**self.fixed, "measure": measure, "value": round(value, 4), "unit": unit, **more, "noisy": noisy})
+
+
+def quantile(values, share):
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
+
+
+def established(peer, addresses, rows, opts):
+    window = rows.window()
+    answers = [peer.established(addresses, VIP_PORT, FLOWS, opts.seconds) for _ in range(3)]
+    reasons = window.stop(3 * opts.seconds)
+    rates = [a["mpps"] for a in answers]
+    lost = sum(a["sent"] - a["arrived"] for a in answers)
+    rows.add("established", statistics.median(rates), "Mpps", reasons, lowest=min(rates), highest=max(rates),
+             flows=FLOWS, loss_share=round(max(0, lost) / max(1, sum(a["sent"] for a in answers)), 6),
+             generator_limited=any(a.get("generator_limited") for a in answers))
+
+
+def bearable_pps(peer, address, most):
+    """At most a tenth of what the peer can do, by the first packets of a few connections."""
+    t = peer.probe.ask("first", vips=address, port=VIP_PORT, n=20, pps=20)["targets"][0]
+    if not t["arrived"]:
+        raise procs.PerfError(f"no new connection to {address} arrives")
+    return max(10, min(most, int(0.1e9 / t["p50_ns"])))
+
+
+def first_packets(peer, positions, rows):
+    pps = bearable_pps(peer, list(positions.values())[-1], FIRST_PPS)
+    n = FIRST_CONNS if pps == FIRST_PPS else 300
+    window = rows.window()
+    answer = peer.probe.ask("first", vips=",".join(positions.values()), port=VIP_PORT, n=n, pps=pps, deadline_s=300)
+    reasons = window.stop(n * len(positions) / pps)
+    for position, t in zip(positions, answer["targets"]):
+        rows.add("first-packet", t["p50_ns"] / 1e3, "us", reasons, position=position, p99=round(t["p99_ns"] / 1e3, 2),
+                 highest=round(t["max_ns"] / 1e3, 2), connections=t["sent"], lost=t["sent"] - t["arrived"], pps=pps)
+
+
+def watched(peer, address, until, pps, est_vip, change, seconds):
+    """One change while a probe opens connections: (s to acknowledgement, s to effect, packets lost of established flows)."""
+    peer.probe.start("watch", vips=address, port=VIP_PORT, until=until, pps=pps, seconds=seconds + 5, est_vip=est_vip,
+                     est_pps=EST_PPS)
+    ack = change()
+    seen = peer.probe.answer(seconds + 10)
+    if not seen["at_ns"]:
+        raise procs.PerfError(f"no connection to {address} came out at port {until} within {seconds} s of the change")
+    return ack, (seen["at_ns"] - peer.rules.started_ns) / 1e9, seen["est_sent"] - seen["est_arrived"]
+
+
+def changes(peer, n, rows, opts):
+    """Adding services behind the last one, and changing the middle one."""
+    pps = bearable_pps(peer, vip(n - 1), WATCH_PPS)
+    turn = [0]
+
+    def add():
+        return watched(peer, vip(peer.rules.n), TARGET_PORT, pps, vip(0), lambda: peer.rules.add(CHANGES_SECONDS),
+                       CHANGES_SECONDS)
+
+    def change():
+        turn[0] += 1
+        port = CHANGED_PORT if turn[0] % 2 else TARGET_PORT
+        return watched(peer, vip(n // 2), port, pps, vip(0), lambda: peer.rules.change(n // 2, port, CHANGES_SECONDS),
+                       CHANGES_SECONDS)
+
+    for name, one in (("add", add), ("change", change)):
+        seen, begun, window = [], os.times().elapsed, rows.window()
+        while len(seen) < opts.changes and os.times().elapsed - begun < CHANGES_SECONDS:
+            seen.append(one())
+        reasons = window.stop(os.times().elapsed - begun)
+        for what, values in (("ack", [s[0] for s in seen]), ("effect", [s[1] for s in seen])):
+            rows.add(f"{name}-{what}", quantile(values, 0.5) * 1e3, "ms", reasons, p99=round(quantile(values, 0.99) * 1e3, 3),
+                     changes=len(seen), pps=pps, lost=sum(s[2] for s in seen), established_pps=EST_PPS)
+
+
+def run_kernel(name, n, rnd, opts, emit):
+    work, peer, wanted = procs.Workdir(), None, n
+    fixed = {"scenario": "scale-services", "peer": name, "services": n, "backends": netfilter.N_BACKENDS, "round": rnd}
+    try:
+        peer = Kernel(work, name)
+        peer.probe.proc.prefer()
+        rows = Rows(peer, fixed, emit)
+        window = rows.window()
+        took = peer.rules.load(n, opts.load_seconds)
+        if n:
+            n = peer.rules.n  # or fewer, when the time was over
+            fixed["services"] = n
+            rows.add("load", took, "s", window.stop(took), wanted=wanted)
+        positions = {"first": vip(0), "middle": vip(n // 2), "last": vip(n - 1)} if n else {
+            "routed": netfilter.backend(0, 0)}
+        established(peer, list(dict.fromkeys(positions.values())), rows, opts)
+        first_packets(peer, positions, rows)
+        if n:
+            changes(peer, n, rows, opts)
+    except procs.PerfError as e:
+        emit({**fixed, "error": str(e)})
+    finally:
+        if peer:
+            peer.stop()
+        work.remove()
+
+
+def run(scenario, peers, opts, emit):
+    del scenario
+    procs.prefer(os.getpid())
+    for rnd in range(1, opts.rounds + 1):
+        for name in peers:
+            if name == "no-rules":
+                run_kernel(name, 0, rnd, opts, emit)
+                continue
+            for n in opts.services:
+                run_kernel(name, n, rnd, opts, emit)

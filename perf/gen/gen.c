@@ -155,14 +155,15 @@ static void cmd_warm(struct gen *g, const struct words *w)
 {
 	double pps = word_number(w, "pps", 500000);
 	uint32_t seen[3] = { 0 };
+	double seconds, rest;
 
 	/* UDP: once each way. TCP: a handshake. */
-	seen[0] = gen_warm(g, 0, pps, RTE_TCP_SYN_FLAG);
-	seen[1] = gen_warm(g, 1, pps, RTE_TCP_SYN_FLAG | RTE_TCP_ACK_FLAG);
+	seen[0] = gen_warm(g, 0, pps, RTE_TCP_SYN_FLAG, &seconds);
+	seen[1] = gen_warm(g, 1, pps, RTE_TCP_SYN_FLAG | RTE_TCP_ACK_FLAG, &rest);
 	if (g->is_tcp)
-		seen[2] = gen_warm(g, 0, pps, RTE_TCP_ACK_FLAG);
-	printf("{\"event\":\"warm\",\"a_to_b\":%u,\"b_to_a\":%u,\"ack\":%u}\n", seen[0], seen[1],
-		seen[2]);
+		seen[2] = gen_warm(g, 0, pps, RTE_TCP_ACK_FLAG, &rest);
+	printf("{\"event\":\"warm\",\"a_to_b\":%u,\"b_to_a\":%u,\"ack\":%u,\"seconds\":%.6f}\n",
+		seen[0], seen[1], seen[2], seconds);
 }
 
 static void cmd_arp(struct gen *g, const struct words *w)

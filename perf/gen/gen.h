@@ -227,8 +227,10 @@ void gen_drain(struct gen *g);
 void gen_run(struct gen *g, double seconds, double pps, FILE *out);
 /* As gen_run() at a rate, with the latency from the scheduled send time. UDP only. */
 void gen_latency(struct gen *g, double seconds, double pps, FILE *out);
-/* Sends every flow once from `s` at `pps`; number of distinct flows that arrived on the other side. */
-uint32_t gen_warm(struct gen *g, unsigned int s, double pps, uint8_t tcp_flags);
+/* Sends every flow once from `s` at `pps`; number of distinct flows that arrived on the other side. out_seconds:
+ * until the last was sent. */
+uint32_t gen_warm(
+	struct gen *g, unsigned int s, double pps, uint8_t tcp_flags, double *out_seconds);
 /* ARP for `target` from side s; true and gw_mac set when answered within a second. */
 bool gen_arp(struct gen *g, unsigned int s, rte_be32_t target);
 

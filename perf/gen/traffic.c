@@ -433,7 +433,8 @@ void gen_latency(struct gen *g, double seconds, double pps, FILE *out)
 	free(hist);
 }
 
-uint32_t gen_warm(struct gen *g, unsigned int from, double pps, uint8_t tcp_flags)
+uint32_t gen_warm(
+	struct gen *g, unsigned int from, double pps, uint8_t tcp_flags, double *out_seconds)
 {
 	struct gen_side *s = &g->side[from];
 	enum gen_check check = g->check;
@@ -459,6 +460,7 @@ uint32_t gen_warm(struct gen *g, unsigned int from, double pps, uint8_t tcp_flag
 		if (rte_rdtsc() - start > (uint64_t)((g->n_flows / pps + 5) * (double)g->tsc_hz))
 			break;
 	}
+	*out_seconds = (double)(rte_rdtsc() - start) / (double)g->tsc_hz;
 	settle(g, NULL);
 	uint32_t seen = 0;
 	for (uint32_t f = 0; f < g->n_flows; f++)

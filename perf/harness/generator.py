@@ -20,9 +20,9 @@ class Generator:
                      f"{procs.FEATURES}" + (",server=1" if server else "")]
         self.proc = procs.Proc("leat-gen", argv + ["--", str(procs.RING)], work.file("gen.log"),
                                stdout=subprocess.PIPE)
-        self._answer(20)
+        self.answer(20)
 
-    def _answer(self, seconds):
+    def answer(self, seconds):
         if not select.select([self.proc.child.stdout], [], [], seconds)[0]:
             raise procs.PerfError(f"leat-gen: no answer in {seconds} s\n{self.proc.tail()}")
         line = self.proc.child.stdout.readline()
@@ -36,7 +36,11 @@ class Generator:
     def ask(self, verb, deadline_s=60, **args):
         """One command and its answer."""
         self.proc.write(" ".join([verb] + [f"{k}={v}" for k, v in args.items()]))
-        return self._answer(deadline_s)
+        return self.answer(deadline_s)
+
+    def start(self, verb, **args):
+        """A command that says when it began; answer() has its end."""
+        return self.ask(verb, **args)
 
     def warm(self, flows, pps=500000, tries=5):
         """Sends every flow both ways until each has been seen on the far side; the last counts."""

@@ -42,7 +42,9 @@ class Probe:
 
 
 class Kernel:
-    def __init__(self, work, name):
+    """took: seconds that loading the rules took."""
+
+    def __init__(self, work, name, n, seconds):
         self.lab = Lab()
         client, node, backends = (self.lab.netns(n) for n in ("c", "n", "b"))
         self.lab.veth(client, "c0", node, "nc")
@@ -57,8 +59,14 @@ class Kernel:
         procs.run(["nsenter", f"--net=/run/netns/{backends}", "nft",
                    "add table netdev sink; add chain netdev sink c { type filter hook ingress device b0 priority 0; policy drop; }"])
         self.rules = netfilter.KINDS[name](node, work)
-        self.probe = Probe(work, client, backends)
         self.name = name
+        self.probe = Probe(work, client, backends)
+        self.probe.proc.prefer()
+        try:
+            self.took = self.rules.load(n, seconds)
+        except procs.PerfError:
+            self.stop()
+            raise
 
     def established(self, addresses, port, flows, seconds):
         """One direction: what the sender cannot do faster, the kernel's part within its calls, is the limit."""

@@ -11,6 +11,7 @@ A_IP, B_IP, FAR_IP = "10.244.1.2", "10.244.1.3", "10.244.2.2"
 UPLINK_IP, REMOTE_IP = "172.31.251.1", "172.31.251.2"
 UPLINK_MAC, REMOTE_MAC, REMOTE_TUNNEL_MAC = "02:00:00:00:01:01", "02:00:00:00:01:02", "02:00:00:00:02:02"
 GATEWAY = "169.254.1.1"
+BACKENDS = "10.128.0.0/9"  # scale-services: behind the uplink
 
 
 class Client:
@@ -45,7 +46,7 @@ class Client:
 class Leatd:
     """One daemon. netns: name of the network namespace it lives in."""
 
-    def __init__(self, work, tag="", netns=None, core=None, flows=1_200_000):
+    def __init__(self, work, tag="", netns=None, core=None, flows=1_200_000, config=None, seconds=20):
         self.instance = f"perf{os.getpid()}{tag}"
         self.exe = os.path.join(procs.BUILD, "control", "leatd")
         self.client = None
@@ -53,10 +54,11 @@ class Leatd:
         enter = ["nsenter", f"--net=/run/netns/{netns}"] if netns else []
         self.proc = procs.Proc("leatd", [
             *enter, self.exe, f"--instance={self.instance}", f"--cores={procs.SWITCH_CORE if core is None else core}",
-            f"--flows={flows}", "--mbufs=32768", "--log-level=warn"], work.file(f"leatd{tag}.log"))
+            f"--flows={flows}", "--mbufs=32768", "--log-level=warn",
+            *([f"--config={config}"] if config else [])], work.file(f"leatd{tag}.log"))
         path = f"/run/leat/{self.instance}/control.sock"
         try:
-            self.client = procs.wait_for("leatd's control socket", lambda: self._connect(path))
+            self.client = procs.wait_for("leatd's control socket", lambda: self._connect(path), seconds)
         except procs.PerfError as e:
             self.stop()
             raise procs.PerfError(f"{e}\n{self.proc.tail()}") from e
@@ -102,13 +104,17 @@ class LeatPvp:
     checks = "source MAC and address, IPv4 header checksum, connection tracking, TTL, MACs"
     needs = ()
 
-    def __init__(self, work, scenario="pvp-l3"):
-        self.leatd = Leatd(work)
+    def __init__(self, work, scenario="pvp-l3", leatd=None):
+        self.leatd = leatd or Leatd(work)
         try:
             pod_a = self._pod("a", A_IP)
-            if scenario == "pvp-vxlan":
+            if scenario in ("pvp-vxlan", "scale-services"):
                 self.sockets = [pod_a["socket"], work.file("up.sock")]
                 self._uplink(self.sockets[1])
+                if scenario == "pvp-vxlan":
+                    self._tunnel()
+                else:
+                    self.leatd.call("route.add", prefix=BACKENDS, via=REMOTE_IP)
             else:
                 self.sockets = [pod_a["socket"], self._pod("b", B_IP)["socket"]]
             self.mac_a = pod_a["mac"]
@@ -129,19 +135,26 @@ class LeatPvp:
         call("port.add", name="up", kind="ethdev", role="uplink", device=f"net_vhost0,iface={path},queues=1",
              mac=UPLINK_MAC, addresses=[f"{UPLINK_IP}/24"], descriptors=procs.RING, mtu=1600)
         call("neigh.add", port="up", address=REMOTE_IP, mac=REMOTE_MAC)
+
+    def _tunnel(self):
+        call = self.leatd.call
         call("tunnel.add", name="far", type="vxlan", remote=REMOTE_IP, vni=1, remote_mac=REMOTE_TUNNEL_MAC)
         call("route.add", prefix="10.244.2.0/24", tunnel="far")
 
     def setup(self, gen, scenario):
         gen.ask("set", a_ip=A_IP, a_mac=self.mac_a)
-        if scenario == "pvp-vxlan":
-            up_mac = next(p["mac"] for p in self.leatd.call("port.list")["items"] if p["name"] == "up")
-            gen.ask("set", b_ip=FAR_IP, b_encap="vxlan", b_mac=REMOTE_MAC, b_gw_mac=up_mac, b_vtep=REMOTE_IP,
+        if scenario == "scale-services":
+            gen.ask("set", b_ip=BACKENDS.split("/", maxsplit=1)[0], b_mac=REMOTE_MAC, b_gw_mac=self._up_mac())
+        elif scenario == "pvp-vxlan":
+            gen.ask("set", b_ip=FAR_IP, b_encap="vxlan", b_mac=REMOTE_MAC, b_gw_mac=self._up_mac(), b_vtep=REMOTE_IP,
                     vtep_far=UPLINK_IP, vni=1, inner_dst_mac=self.inner_mac)
         else:
             gen.ask("set", b_ip=B_IP, b_mac="0a:58:" + ":".join(f"{int(x):02x}" for x in B_IP.split(".")))
             procs.wait_for("ARP from leat, side b", lambda: self._arp(gen, "b"), 15)
         procs.wait_for("ARP from leat, side a", lambda: self._arp(gen, "a"), 15)
+
+    def _up_mac(self):
+        return next(p["mac"] for p in self.leatd.call("port.list")["items"] if p["name"] == "up")
 
     @staticmethod
     def _arp(gen, side):

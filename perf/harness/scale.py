@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """
-scale-services: what a service costs when there are many: loading all, packets of established flows, the first packet of a
-connection (to the first, middle and last service), and adding and changing one while traffic runs.
+scale-services, scale-rules: what a service or a rule costs when there are many: loading all, packets of established flows, the first
+packet of a connection (to the first, middle and last service), new connections, and adding and changing one while traffic runs.
 """
 import os
 import statistics
@@ -9,11 +9,14 @@ import statistics
 from . import gate, netfilter, procs
 from .netfilter import CHANGED_PORT, TARGET_PORT, VIP_PORT, vip
 from .peer_kernel import Kernel
+from .peer_leat import B_IP
+from .peer_scale import LeatRules, LeatServices
 
-KERNEL_PEERS = tuple(netfilter.KINDS)
 FLOWS = 1000        # established
 FIRST_CONNS = 2000  # to each of the three services
 FIRST_PPS, WATCH_PPS, EST_PPS = 1000, 5000, 2000
+NEW_CONNS, NEW_PPS = 500_000, 1e7  # as many as come, of so many
+RULE_PORTS = 40000  # not opened by any other rule
 CHANGES_SECONDS = 40  # for one kind of change at one count; what was not reached is not made up
 
 
@@ -42,7 +45,9 @@ def established(peer, addresses, rows, opts):
     lost = sum(a["sent"] - a["arrived"] for a in answers)
     rows.add("established", statistics.median(rates), "Mpps", reasons, lowest=min(rates), highest=max(rates),
              flows=FLOWS, loss_share=round(max(0, lost) / max(1, sum(a["sent"] for a in answers)), 6),
-             generator_limited=any(a.get("generator_limited") for a in answers))
+             generator_limited=any(a.get("generator_limited") for a in answers),
+             **({"cycles_per_packet": round(statistics.median(a["cycles_per_packet"] for a in answers), 1)}
+                if "cycles_per_packet" in answers[0] else {}))
 
 
 def bearable_pps(peer, address, most):
@@ -100,19 +105,19 @@ def changes(peer, n, rows, opts):
                      changes=len(seen), pps=pps, lost=sum(s[2] for s in seen), established_pps=EST_PPS)
 
 
-def run_kernel(name, n, rnd, opts, emit):
+def services(name, n, rnd, opts, emit):
+    """All rows of one peer at one count."""
     work, peer, wanted = procs.Workdir(), None, n
     fixed = {"scenario": "scale-services", "peer": name, "services": n, "backends": netfilter.N_BACKENDS, "round": rnd}
     try:
-        peer = Kernel(work, name)
-        peer.probe.proc.prefer()
+        window = gate.Window([])
+        peer = LeatServices(work, n, opts.load_seconds) if name == "leat" else Kernel(work, name, n, opts.load_seconds)
+        reasons = window.stop(peer.took)
         rows = Rows(peer, fixed, emit)
-        window = rows.window()
-        took = peer.rules.load(n, opts.load_seconds)
         if n:
             n = peer.rules.n  # or fewer, when the time was over
             fixed["services"] = n
-            rows.add("load", took, "s", window.stop(took), wanted=wanted)
+            rows.add("load", peer.took, "s", reasons, wanted=wanted)
         positions = {"first": vip(0), "middle": vip(n // 2), "last": vip(n - 1)} if n else {
             "routed": netfilter.backend(0, 0)}
         established(peer, list(dict.fromkeys(positions.values())), rows, opts)
@@ -127,13 +132,72 @@ def run_kernel(name, n, rnd, opts, emit):
         work.remove()
 
 
+def new_connections(peer, rows):
+    """UDP, one packet each, as fast as the ring takes them: what is lost was dropped, what is slow stands in the ring."""
+    rates, noisy = [], []
+    for _ in range(3):
+        peer.leatd.call("flow.flush")
+        peer.probe.ask("flows", n=NEW_CONNS, frame=64)
+        window = rows.window()
+        seen = peer.probe.ask("warm", pps=NEW_PPS)
+        noisy += window.stop(seen["seconds"])
+        if seen["a_to_b"] < NEW_CONNS:
+            raise procs.PerfError(f"{NEW_CONNS - seen['a_to_b']} of {NEW_CONNS} first packets lost: {peer.leatd.drops()}")
+        rates.append(NEW_CONNS / seen["seconds"] / 1e6)
+    rows.add("new-connections", statistics.median(rates), "M/s", noisy, lowest=round(min(rates), 4), highest=round(max(rates), 4))
+
+
+def added_rules(peer, rows, opts):
+    """One rule more: the port that it opens was closed before."""
+    seen, begun, window = [], os.times().elapsed, rows.window()
+    for port in range(RULE_PORTS, RULE_PORTS + opts.changes):
+        peer.probe.start("watch", vips=B_IP, port=port, until=port, pps=WATCH_PPS, seconds=CHANGES_SECONDS)
+        ack = peer.rules.allow(port)
+        at = peer.probe.answer(CHANGES_SECONDS + 10)["at_ns"]
+        if not at:
+            raise procs.PerfError(f"port {port} stayed closed")
+        seen.append((ack, (at - peer.rules.started_ns) / 1e9))
+        if os.times().elapsed - begun > CHANGES_SECONDS:
+            break
+    reasons = window.stop(os.times().elapsed - begun)
+    for what, values in (("ack", [s[0] for s in seen]), ("effect", [s[1] for s in seen])):
+        rows.add(f"add-{what}", quantile(values, 0.5) * 1e3, "ms", reasons, p99=round(quantile(values, 0.99) * 1e3, 3),
+                 changes=len(seen), pps=WATCH_PPS)
+
+
+def rules(shape, n, rnd, opts, emit):
+    work, peer = procs.Workdir(), None
+    fixed = {"scenario": "scale-rules", "peer": "leat", "rules": n, "shape": shape, "round": rnd}
+    try:
+        window = gate.Window([])
+        peer = LeatRules(work, n, shape, opts.load_seconds)
+        rows = Rows(peer, fixed, emit)
+        rows.add("load", peer.took, "s", window.stop(peer.took))
+        window = rows.window()
+        answers = [peer.run(opts.seconds, n=FLOWS) for _ in range(3)]
+        rates = [a["mpps"] for a in answers]
+        rows.add("established", statistics.median(rates), "Mpps", window.stop(3 * opts.seconds), lowest=min(rates),
+                 highest=max(rates), cycles_per_packet=round(statistics.median(a["cycles_per_packet"] for a in answers), 1),
+                 generator_limited=any(a["generator_limited"] for a in answers))
+        first_packets(peer, {"only": B_IP}, rows)
+        new_connections(peer, rows)
+        added_rules(peer, rows, opts)
+    except procs.PerfError as e:
+        emit({**fixed, "error": str(e)})
+    finally:
+        if peer:
+            peer.stop()
+        work.remove()
+
+
 def run(scenario, peers, opts, emit):
-    del scenario
     procs.prefer(os.getpid())
     for rnd in range(1, opts.rounds + 1):
+        if scenario == "scale-rules":
+            for shape in ("acl", "policies"):
+                for n in opts.rules:
+                    rules(shape, n, rnd, opts, emit)
+            continue
         for name in peers:
-            if name == "no-rules":
-                run_kernel(name, 0, rnd, opts, emit)
-                continue
-            for n in opts.services:
-                run_kernel(name, n, rnd, opts, emit)
+            for n in [0] if name == "no-rules" else opts.services:
+                services(name, n, rnd, opts, emit)

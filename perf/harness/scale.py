@@ -134,17 +134,19 @@ def services(name, n, rnd, opts, emit):
 
 def new_connections(peer, rows):
     """UDP, one packet each, as fast as the ring takes them: what is lost was dropped, what is slow stands in the ring."""
-    rates, noisy = [], []
+    rates, noisy, lost = [], [], 0
     for _ in range(3):
         peer.leatd.call("flow.flush")
         peer.probe.ask("flows", n=NEW_CONNS, frame=64)
         window = rows.window()
         seen = peer.probe.ask("warm", pps=NEW_PPS)
         noisy += window.stop(seen["seconds"])
-        if seen["a_to_b"] < NEW_CONNS:
-            raise procs.PerfError(f"{NEW_CONNS - seen['a_to_b']} of {NEW_CONNS} first packets lost: {peer.leatd.drops()}")
-        rates.append(NEW_CONNS / seen["seconds"] / 1e6)
-    rows.add("new-connections", statistics.median(rates), "M/s", noisy, lowest=round(min(rates), 4), highest=round(max(rates), 4))
+        if seen["a_to_b"] < 0.9 * NEW_CONNS:
+            raise procs.PerfError(f"only {seen['a_to_b']} of {NEW_CONNS} first packets came: {peer.leatd.drops()}")
+        lost += NEW_CONNS - seen["a_to_b"]
+        rates.append(seen["a_to_b"] / seen["seconds"] / 1e6)
+    rows.add("new-connections", statistics.median(rates), "M/s", noisy, lowest=round(min(rates), 4), highest=round(max(rates), 4),
+             loss_share=round(lost / 3 / NEW_CONNS, 6))
 
 
 def added_rules(peer, rows, opts):

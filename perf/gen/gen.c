@@ -59,14 +59,19 @@ static void clear_buffer(struct rte_mempool *pool, void *arg, void *obj, unsigne
 	memset(m->buf_addr, 0, m->buf_len);
 }
 
+static struct gen_side *side_of(struct gen *g, char name)
+{
+	return name == 'c' ? &g->flooder : &g->side[name == 'b'];
+}
+
 static void cmd_set(struct gen *g, const struct words *w)
 {
 	bool is_ok = true;
 
 	for (unsigned int i = 1; i < w->n && is_ok; i++) {
 		const char *k = w->key[i], *v = w->value[i];
-		struct gen_side *s = &g->side[k[0] == 'b'];
-		bool is_side = (k[0] == 'a' || k[0] == 'b') && k[1] == '_';
+		struct gen_side *s = side_of(g, k[0]);
+		bool is_side = k[0] >= 'a' && k[0] <= 'c' && k[1] == '_';
 		const char *sub = is_side ? k + 2 : "";
 
 		if (!v)
@@ -173,12 +178,12 @@ static void cmd_arp(struct gen *g, const struct words *w)
 	char mac[MAC_STRLEN];
 
 	if (!side || !ip || inet_pton(AF_INET, ip, &target) != 1) {
-		answer_error("arp: side=a|b ip=ADDRESS");
+		answer_error("arp: side=a|b|c ip=ADDRESS");
 		return;
 	}
-	struct gen_side *s = &g->side[*side == 'b'];
+	struct gen_side *s = side_of(g, *side);
 
-	if (gen_arp(g, *side == 'b', target))
+	if (gen_arp(g, s, target))
 		printf("{\"event\":\"arp\",\"mac\":\"%s\"}\n", mac_format(&s->gw_mac, mac));
 	else
 		answer_error("arp: no answer");
@@ -286,6 +291,8 @@ static bool command(struct gen *g, struct words *w)
 		if (needs_flows(g)) {
 			gen_drain(g);
 			gen_flows_reset(g, RTE_TCP_ACK_FLAG);
+			memset(&g->flooder.count, 0, sizeof(g->flooder.count));
+			g->flood_pps = g->has_flooder ? word_number(w, "flood_pps", 0) : 0;
 			gen_run(g, word_number(w, "seconds", 1), word_number(w, "pps", 0), stdout);
 		}
 	} else if (!strcmp(verb, "latency")) {
@@ -318,15 +325,18 @@ int main(int argc, char **argv)
 	uint16_t n_desc = argc > 1 ? (uint16_t)atoi(argv[1]) : 1024;
 
 	g.tsc_hz = rte_get_tsc_hz();
-	g.side[0].port_id = 0;
-	g.side[1].port_id = 1;
-	for (unsigned int i = 0; i < GEN_SIDES; i++) {
-		if (rte_eth_dev_count_avail() < GEN_SIDES || port_start(&g.side[i], i, n_desc)) {
+	g.has_flooder = rte_eth_dev_count_avail() > GEN_SIDES;
+	unsigned int n_ports = GEN_SIDES + (g.has_flooder ? 1 : 0);
+
+	for (unsigned int i = 0; i < n_ports; i++) {
+		struct gen_side *s = side_of(&g, (char)('a' + i));
+		s->port_id = (uint16_t)i;
+		if (rte_eth_dev_count_avail() < GEN_SIDES || port_start(s, i, n_desc)) {
 			answer_error("needs two ports that start");
 			return 1;
 		}
-		rte_mempool_obj_iter(g.side[i].tx_pool, clear_buffer, NULL);
-		rte_eth_macaddr_get(g.side[i].port_id, &g.side[i].mac);
+		rte_mempool_obj_iter(s->tx_pool, clear_buffer, NULL);
+		rte_eth_macaddr_get(s->port_id, &s->mac);
 	}
 	printf("{\"event\":\"ready\",\"tsc_hz\":%" PRIu64 "}\n", g.tsc_hz);
 	fflush(stdout);
@@ -341,9 +351,9 @@ int main(int argc, char **argv)
 		is_on = command(&g, &w);
 	}
 	free(line);
-	for (unsigned int i = 0; i < GEN_SIDES; i++) {
-		rte_eth_dev_stop(g.side[i].port_id);
-		rte_eth_dev_close(g.side[i].port_id);
+	for (unsigned int i = 0; i < n_ports; i++) {
+		rte_eth_dev_stop((uint16_t)i);
+		rte_eth_dev_close((uint16_t)i);
 	}
 	rte_eal_cleanup();
 	return 0;

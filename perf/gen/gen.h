@@ -110,6 +110,10 @@ struct gen_side {
 
 struct gen {
 	struct gen_side side[GEN_SIDES];
+	struct gen_side flooder; /* a third guest that only sends SYNs, where there is one */
+	bool has_flooder;
+	double flood_pps;   /* while gen_run() runs */
+	uint64_t n_flooded; /* ever: each SYN has ports of its own */
 	uint32_t n_flows;
 	uint32_t frame_bytes; /* 0: IMIX */
 	bool is_tcp, is_zipf, has_trial;
@@ -227,11 +231,13 @@ void gen_drain(struct gen *g);
 void gen_run(struct gen *g, double seconds, double pps, FILE *out);
 /* As gen_run() at a rate, with the latency from the scheduled send time. UDP only. */
 void gen_latency(struct gen *g, double seconds, double pps, FILE *out);
+/* flood.c: SYNs from the third guest to side B, of which `due` should have been sent since its counters were cleared. */
+void gen_flood(struct gen *g, uint64_t due);
 /* Sends every flow once from `s` at `pps`; number of distinct flows that arrived on the other side. out_seconds:
  * until the last was sent. */
 uint32_t gen_warm(
 	struct gen *g, unsigned int s, double pps, uint8_t tcp_flags, double *out_seconds);
 /* ARP for `target` from side s; true and gw_mac set when answered within a second. */
-bool gen_arp(struct gen *g, unsigned int s, rte_be32_t target);
+bool gen_arp(const struct gen *g, struct gen_side *s, rte_be32_t target);
 
 #endif

@@ -338,6 +338,10 @@ void gen_run(struct gen *g, double seconds, double pps, FILE *out)
 			*(n ? &tx_cycles : &idle_cycles) += t - now;
 			now = t;
 		}
+		if (g->flood_pps > 0)
+			gen_flood(g,
+				(uint64_t)((double)(now - start) / (double)g->tsc_hz *
+					g->flood_pps));
 		for (unsigned int i = 0; i < GEN_SIDES; i++) {
 			unsigned int n, total = 0;
 			if (now < g->side[i].rx_not_before)
@@ -385,6 +389,9 @@ void gen_run(struct gen *g, double seconds, double pps, FILE *out)
 		(double)idle_cycles / (double)(now - start));
 	print_side(out, "a", &g->side[0]);
 	print_side(out, "b", &g->side[1]);
+	if (g->flood_pps > 0)
+		fprintf(out, ",\"flood_offered\":%" PRIu64 ",\"flood_sent\":%" PRIu64,
+			g->flooder.count.offered, g->flooder.count.accepted);
 	fprintf(out, "}\n");
 	fflush(out);
 }
@@ -508,9 +515,8 @@ static void arp_send(struct gen_side *s, rte_be32_t target)
 		rte_pktmbuf_free(m);
 }
 
-bool gen_arp(struct gen *g, unsigned int side, rte_be32_t target)
+bool gen_arp(const struct gen *g, struct gen_side *s, rte_be32_t target)
 {
-	struct gen_side *s = &g->side[side];
 	uint64_t start = rte_rdtsc(), next = start;
 
 	while (rte_rdtsc() - start < g->tsc_hz) {

@@ -7,10 +7,11 @@ import socket
 
 from . import procs
 
-A_IP, B_IP, FAR_IP = "10.244.1.2", "10.244.1.3", "10.244.2.2"
+A_IP, B_IP, C_IP, FAR_IP = "10.244.1.2", "10.244.1.3", "10.244.1.4", "10.244.2.2"
 UPLINK_IP, REMOTE_IP = "172.31.251.1", "172.31.251.2"
 UPLINK_MAC, REMOTE_MAC, REMOTE_TUNNEL_MAC = "02:00:00:00:01:01", "02:00:00:00:01:02", "02:00:00:00:02:02"
 GATEWAY = "169.254.1.1"
+VIP, VIP_PORT, TARGET_PORT = "10.96.0.1", 80, 8080  # pvp-service
 BACKENDS = "10.128.0.0/9"  # scale-services: behind the uplink
 
 
@@ -107,7 +108,7 @@ class LeatPvp:
     def __init__(self, work, scenario="pvp-l3", leatd=None):
         self.leatd = leatd or Leatd(work)
         try:
-            pod_a = self._pod("a", A_IP)
+            pod_a = self.add_pod("a", A_IP)
             if scenario in ("pvp-vxlan", "scale-services"):
                 self.sockets = [pod_a["socket"], work.file("up.sock")]
                 self._uplink(self.sockets[1])
@@ -116,7 +117,9 @@ class LeatPvp:
                 else:
                     self.leatd.call("route.add", prefix=BACKENDS, via=REMOTE_IP)
             else:
-                self.sockets = [pod_a["socket"], self._pod("b", B_IP)["socket"]]
+                self.sockets = [pod_a["socket"], self.add_pod("b", B_IP)["socket"]]
+                if scenario == "pvp-service":
+                    self._service()
             self.mac_a = pod_a["mac"]
             self.inner_mac = self.leatd.call("tunnel.local")["mac"] if scenario == "pvp-vxlan" else ""
         except Exception:
@@ -124,7 +127,7 @@ class LeatPvp:
             raise
         self.base = (0, 0)
 
-    def _pod(self, name, ip):
+    def add_pod(self, name, ip):
         # 1518 bytes without FCS, as the other peers carry them, are an IP packet of 1504
         return self.leatd.call("endpoint.attach", id=name, kind="vhost-user", addresses=[f"{ip}/32"], mtu=1504,
                                vhost={"role": "server"})
@@ -135,6 +138,20 @@ class LeatPvp:
         call("port.add", name="up", kind="ethdev", role="uplink", device=f"net_vhost0,iface={path},queues=1",
              mac=UPLINK_MAC, addresses=[f"{UPLINK_IP}/24"], descriptors=procs.RING, mtu=1600)
         call("neigh.add", port="up", address=REMOTE_IP, mac=REMOTE_MAC)
+
+    def _service(self):
+        """Both protocols of the service; what comes into pod b has to be allowed, by a group."""
+        call = self.leatd.call
+        call("service.add", name="web", backends=[{"ip": B_IP, "port": TARGET_PORT}],
+             frontends=[{"kind": "cluster", "ip": VIP, "proto": proto, "port": VIP_PORT} for proto in ("tcp", "udp")])
+        call("group.add", name="clients")
+        call("member.add", group="clients", prefix=f"{A_IP}/32")
+        call("policy.add", name="web", ingress="deny")
+        for proto in ("tcp", "udp"):
+            # the second range is for the plain packets that say whether the switch forwards at all
+            call("rule.add", policy="web", name=proto, direction="ingress", action="allow", proto=proto,
+                 sources=[{"group": "clients"}], dports=[str(TARGET_PORT), "8192-8255"])
+        call("policy.bind", policy="web", endpoint="b")
 
     def _tunnel(self):
         call = self.leatd.call
@@ -150,14 +167,14 @@ class LeatPvp:
                     vtep_far=UPLINK_IP, vni=1, inner_dst_mac=self.inner_mac)
         else:
             gen.ask("set", b_ip=B_IP, b_mac="0a:58:" + ":".join(f"{int(x):02x}" for x in B_IP.split(".")))
-            procs.wait_for("ARP from leat, side b", lambda: self._arp(gen, "b"), 15)
-        procs.wait_for("ARP from leat, side a", lambda: self._arp(gen, "a"), 15)
+            procs.wait_for("ARP from leat, side b", lambda: self.arp(gen, "b"), 15)
+        procs.wait_for("ARP from leat, side a", lambda: self.arp(gen, "a"), 15)
 
     def _up_mac(self):
         return next(p["mac"] for p in self.leatd.call("port.list")["items"] if p["name"] == "up")
 
     @staticmethod
-    def _arp(gen, side):
+    def arp(gen, side):
         try:
             return gen.ask("arp", side=side, ip=GATEWAY)
         except procs.PerfError:

@@ -8,6 +8,7 @@ import re
 import shutil
 
 from . import procs
+from .peer_leat import TARGET_PORT, VIP, VIP_PORT
 
 VSWITCHD = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
@@ -101,7 +102,7 @@ class OvsPvp(Ovs):
                 self._vxlan()
             else:
                 self._add_vhost("br0", "vb", 2)
-                self.add_flows("br0", self.flows(1, 2))
+                self.add_flows("br0", self.service_flows(1, 2) if scenario == "pvp-service" else self.flows(1, 2))
         except Exception:
             self.stop()
             raise
@@ -129,6 +130,30 @@ class OvsPvp(Ovs):
             f"actions={hop},mod_dl_dst:{A_MAC},{b_to_a}output:{a}",
             "table=1,priority=0,actions=drop",
         ]
+
+    @staticmethod
+    def service_flows(a, b):
+        """As flows(), but pod b is reached by VIP: its backend is chosen when the connection is committed, and only pod A_IP may open
+        one to TARGET_PORT (and to the ports of the plain packets that say whether the switch forwards at all)."""
+        hop = f"dec_ttl,mod_dl_src:{GW_MAC}"
+        to_a, to_b = f"{hop},mod_dl_dst:{A_MAC},output:{a}", f"{hop},mod_dl_dst:{B_MAC},output:{b}"
+        lines = [
+            f"table=0,priority=10,in_port={a},dl_src={A_MAC},ip,nw_src={A_IP},actions=ct(nat,table=1)",
+            f"table=0,priority=10,in_port={b},ip,nw_src={B_IP},actions=ct(nat,table=1)",
+            "table=0,priority=0,actions=drop",
+            f"table=1,priority=10,ct_state=+trk+est,ip,nw_dst={B_IP},actions={to_b}",
+            f"table=1,priority=10,ct_state=+trk+est,ip,nw_dst={A_IP},actions={to_a}",
+            f"table=1,priority=10,ct_state=+trk+new,ip,nw_dst={A_IP},actions=ct(commit),{to_a}",
+            "table=1,priority=0,actions=drop",
+            f"table=2,priority=10,ip,nw_src={A_IP},nw_dst={B_IP},actions={to_b}",
+            "table=2,priority=0,actions=drop",
+        ]
+        for proto in ("tcp", "udp"):
+            lines.append(f"table=1,priority=20,ct_state=+trk+new,{proto},nw_src={A_IP},nw_dst={VIP},tp_dst={VIP_PORT},"
+                         f"actions=ct(commit,nat(dst={B_IP}:{TARGET_PORT}),table=2)")
+            lines.append(f"table=1,priority=10,ct_state=+trk+new,{proto},nw_src={A_IP},nw_dst={B_IP},"
+                         f"tp_dst=0x2000/0xffc0,actions=ct(commit),{to_b}")
+        return lines
 
     def _vxlan(self):
         self.add_bridge("br-phy")

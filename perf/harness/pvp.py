@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""pvp-l3 and pvp-vxlan: the switch on one core, leat-gen on the other, over vhost-user."""
+"""
+pvp-l3, pvp-vxlan and pvp-service: the switch on one core, leat-gen on the other, over vhost-user. pvp-service: pod a reaches pod b by a
+service's address, a policy lets it in.
+"""
 import os
 import time
 
 from . import gate, procs
 from .generator import Generator
-from .peer_leat import LeatPvp
+from .peer_leat import VIP, VIP_PORT, LeatPvp
 from .peer_ovs import OvsPvp
 from .peer_testpmd import Testpmd
 
 PEERS = {"leat": LeatPvp, "testpmd": Testpmd, "ovs": OvsPvp}
 TRIES = 3               # of a trial that the gate refuses
 GENERATOR_LIMIT = 0.10  # refused less than this: the generator was the limit
+SERVICE = {"vips": 1, "vip": VIP, "vport": VIP_PORT}
 
 
 def start_peer(name, work, scenario):
@@ -46,6 +50,8 @@ def row_of(scenario, peer, frame, flows, rnd, opts):
 def trial(scenario, peer, gen, frame, flows, rnd, opts):
     """One row of one round, repeated while the gate refuses it; the object that becomes a JSON line."""
     args = {"n": flows, "frame": frame, "proto": opts.proto}
+    if scenario == "pvp-service":
+        args |= SERVICE
     if opts.zipf:
         args["zipf"] = opts.zipf
     gen.ask("flows", **args)

@@ -52,7 +52,8 @@ def count(row):
 def measured(row):
     """What a row of the scale-* scenarios says: one measured thing."""
     text = f"{count(row)} {row.get('shape', '')}  {row['measure']:14} {row.get('position', ''):7} {row['value']:10.3f} {row['unit']}"
-    more = ("p99", "lowest", "highest", "pps", "changes", "connections", "lost", "loss_share", "cycles_per_packet")
+    more = ("p99", "lowest", "highest", "pps", "changes", "connections", "lost", "loss_share", "cycles_per_packet", "flood_pps",
+            "drops")
     text += "".join(f"  {k} {row[k]}" for k in more if row.get(k) is not None)
     return text + ("  GENERATOR WAS THE LIMIT" if row.get("generator_limited") else "")
 

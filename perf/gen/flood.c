@@ -54,8 +54,7 @@ void gen_flood(struct gen *g, uint64_t due)
 	if (n == 0 || rte_pktmbuf_alloc_bulk(s->tx_pool, m, n))
 		return;
 	for (unsigned int i = 0; i < n; i++)
-		fill_syn(g, g->n_flooded + i,
-			(uint8_t *)rte_pktmbuf_append(m[i], GEN_FRAME_MIN));
+		fill_syn(g, g->n_flooded + i, (uint8_t *)rte_pktmbuf_append(m[i], GEN_FRAME_MIN));
 	unsigned int sent = rte_eth_tx_burst(s->port_id, 0, m, (uint16_t)n);
 
 	rte_pktmbuf_free_bulk(m + sent, n - sent);

@@ -12,7 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PVP_FIELDS = {"scenario", "peer", "frame_bytes", "flows", "round", "mpps", "refused_share", "cycles_per_packet"}
 OVS = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
-NEEDS = {"testpmd": "dpdk-testpmd", "ovs": OVS, "leat": None, "kernel": None}
+NEEDS = {"testpmd": "dpdk-testpmd", "ovs": OVS, "leat": None, "kernel": None, "nftables": "nft",
+         "iptables-legacy": "iptables-legacy-restore"}
 
 
 def free_hugepages():
@@ -102,3 +103,27 @@ def test_bench_writes_lines_and_plots(tmp_path):
     assert len(plots) >= 3
     for p in plots:
         assert ElementTree.parse(p).getroot().tag.endswith("svg")
+
+
+@pytest.mark.parametrize("peer", ["nftables", "iptables-legacy"])
+def test_scale_services_of_the_kernel_writes_a_line_a_measure(tmp_path, peer):
+    need(peer)
+    out = tmp_path / "rows"
+    run("perf/run", "scale-services", "--peers", peer, "--rounds", 1, "--services", 5, "--changes", 2, "--seconds", 0.05,
+        "--json", out, "--plots", tmp_path)
+    rows = lines(out)
+    assert [r["measure"] for r in rows] == ["load", "established", *["first-packet"] * 3, "add-ack", "add-effect", "change-ack",
+                                            "change-effect"]
+    assert [r["position"] for r in rows if "position" in r] == ["first", "middle", "last"]
+    for r in rows:
+        assert (r["peer"], r["services"], r["round"]) == (peer, 5, 1)
+        assert r["value"] > 0 and r.get("lost", 0) == 0
+    assert len(list(tmp_path.glob("services-*.svg"))) == 2
+
+
+def test_syn_flood_writes_a_line_a_rate(tmp_path):
+    out = tmp_path / "rows"
+    run("perf/run", "syn-flood", "--rounds", 1, "--seconds", 0.1, "--json", out)
+    quiet, flooded = lines(out)
+    assert quiet["flood_pps"] == 0 < flooded["flood_pps"]
+    assert quiet["unit"] == flooded["unit"] == "%"

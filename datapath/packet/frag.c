@@ -8,6 +8,7 @@
 #include "datapath/packet/chain.h"
 #include "datapath/packet/csum.h"
 #include "datapath/packet/gso.h"
+#include "datapath/packet/ip6ext.h"
 
 #define L2_MAX 128
 #define IP4_HEADER_MAX 60
@@ -146,4 +147,39 @@ int frag_ip4(struct rte_mbuf *m, uint16_t l3_off, struct rte_mempool *pool, uint
 	}
 	rte_pktmbuf_free(m);
 	return (int)p.n;
+}
+
+bool frag_place(const struct rte_mbuf *m, uint16_t l3_off, struct frag_place *out)
+{
+	struct rte_ipv4_hdr ip;
+	struct rte_ipv6_hdr ip6;
+	struct ip6ext ext;
+	uint16_t field, total;
+	uint32_t payload, id;
+
+	if (chain_read(m, l3_off, &ip, sizeof(ip)) && ip.version_ihl >> 4 == 4) {
+		field = rte_be_to_cpu_16(ip.fragment_offset);
+		total = rte_be_to_cpu_16(ip.total_length);
+		*out = (struct frag_place){
+			.id = rte_be_to_cpu_16(ip.packet_id),
+			.proto = ip.next_proto_id,
+			.off = (uint16_t)((field & RTE_IPV4_HDR_OFFSET_MASK) * 8),
+			.len = (uint16_t)(total - rte_ipv4_hdr_len(&ip)),
+			.is_last = (field & RTE_IPV4_HDR_MF_FLAG) == 0,
+		};
+		return total >= rte_ipv4_hdr_len(&ip) && (out->off != 0 || !out->is_last);
+	}
+	if (!chain_read(m, l3_off, &ip6, sizeof(ip6)) || !ip6ext_walk(m, l3_off, &ext) ||
+		!ext.is_fragment || !chain_read(m, ext.frag_off + 2, &field, 2) ||
+		!chain_read(m, ext.frag_off + 4, &id, 4))
+		return false;
+	/* What is cut into pieces begins behind the fragment header. */
+	payload = ext.frag_off + 8 - l3_off - (uint32_t)sizeof(ip6);
+	*out = (struct frag_place){
+		.id = rte_be_to_cpu_32(id),
+		.off = ext.frag_start,
+		.len = (uint16_t)(rte_be_to_cpu_16(ip6.payload_len) - payload),
+		.is_last = (field & RTE_BE16(1)) == 0,
+	};
+	return true;
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * IPv4 fragmentation by a router (RFC 791 s. 3.2, RFC 1812 s. 5.2.6). No state; worker that owns
- * the packet. IPv6 is never fragmented on the way (RFC 8200 s. 5).
+ * Fragments: IPv4 fragmentation by a router (RFC 791 s. 3.2, RFC 1812 s. 5.2.6; IPv6 is never fragmented on the way,
+ * RFC 8200 s. 5), and where a fragment of either family belongs. No state; worker that owns the packet.
  */
 #ifndef LEAT_PACKET_FRAG_H
 #define LEAT_PACKET_FRAG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <rte_mbuf.h>
@@ -26,5 +27,17 @@
  */
 int frag_ip4(struct rte_mbuf *m, uint16_t l3_off, struct rte_mempool *pool, uint16_t mtu,
 	struct rte_mbuf **out, uint16_t max);
+
+/* Where a fragment belongs, with what table/fragtab.h asks about it. */
+struct frag_place {
+	uint32_t id;   /* of its datagram */
+	uint8_t proto; /* IPv4's; 0 for IPv6, whose fragments need not agree on it */
+	uint16_t off;  /* of its piece in the datagram's payload, bytes */
+	uint16_t len;  /* of its piece, bytes */
+	bool is_last;
+};
+
+/* The fragment whose IP header is at l3_off. False: none (an atomic one is none, RFC 6946), or malformed. */
+bool frag_place(const struct rte_mbuf *m, uint16_t l3_off, struct frag_place *out);
 
 #endif

@@ -216,6 +216,64 @@ static void test_frag_ip4_empty_pool_leaks_nothing(void **state)
 	rte_mempool_free(small);
 }
 
+static bool place_of(const uint8_t *bytes, uint32_t len, struct frag_place *out)
+{
+	struct rte_mbuf *m = util_chain(bytes, len, 17, 5);
+	bool is_fragment = frag_place(m, 14, out);
+
+	rte_pktmbuf_free(m);
+	return is_fragment;
+}
+
+static void test_frag_place_of_ip4_fragments_and_whole_packets(void **state)
+{
+	struct util_packet k = { .proto = 17, .ip_opts = 8, .payload = 92 };
+	uint8_t p[200];
+	uint32_t len = util_packet_make(p, &k);
+	struct frag_place place;
+
+	(void)state;
+	util_put16(p + 18, 0xabcd);
+	assert_false(place_of(p, len, &place));
+	util_put16(p + 20, 0x4000);
+	assert_false(place_of(p, len, &place));
+	util_put16(p + 20, 0x2000);
+	assert_true(place_of(p, len, &place));
+	assert_true(place.id == 0xabcd && place.proto == 17 && place.off == 0 && place.len == 100 &&
+		!place.is_last);
+	util_put16(p + 20, 0x1fff);
+	assert_true(place_of(p, len + 5, &place)); /* link padding */
+	assert_true(place.off == 65528 && place.len == 100 && place.is_last);
+}
+
+static void test_frag_place_of_ip6_fragments_begins_behind_the_fragment_header(void **state)
+{
+	static const uint8_t dstopts[8] = { 17, 0, 1, 4 };
+	struct util_packet k = { .is_v6 = true, .proto = 17, .payload = 80 };
+	uint8_t p[200];
+	uint32_t len = util_packet_make(p, &k);
+	struct frag_place place;
+
+	(void)state;
+	assert_false(place_of(p, len, &place));
+	/* Fragment header, then destination options: part of what is cut. */
+	memmove(p + 70, p + 54, len - 54);
+	memset(p + 54, 0, 8);
+	memcpy(p + 62, dstopts, 8);
+	p[20] = 44;
+	p[54] = 60;
+	util_put32(p + 58, 0x89abcdef);
+	util_put16(p + 18, len - 54 + 16);
+	assert_false(place_of(p, len + 16, &place)); /* atomic */
+	util_put16(p + 56, 1);
+	assert_true(place_of(p, len + 16, &place));
+	assert_true(place.id == 0x89abcdef && place.proto == 0 && place.off == 0 &&
+		place.len == 96 && !place.is_last);
+	util_put16(p + 56, 0x0100);
+	assert_true(place_of(p, len + 16, &place));
+	assert_true(place.off == 256 && place.len == 96 && place.is_last);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -227,6 +285,8 @@ int main(void)
 		UTIL_TEST(test_frag_ip4_unfinished_checksum_is_finished_first),
 		UTIL_TEST(test_frag_ip4_refusals_keep_the_packet),
 		UTIL_TEST(test_frag_ip4_empty_pool_leaks_nothing),
+		UTIL_TEST(test_frag_place_of_ip4_fragments_and_whole_packets),
+		UTIL_TEST(test_frag_place_of_ip6_fragments_begins_behind_the_fragment_header),
 	};
 
 	return cmocka_run_group_tests(tests, util_setup, util_teardown);

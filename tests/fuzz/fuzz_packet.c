@@ -7,14 +7,6 @@
  * (room to work in place); bits 1…5 offload flags; 4 l2_len, 5 l3_len, 6 l4_len, 7-8 tso_segsz,
  * 9-10 MTU, 11 spare; then the frame.
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <rte_eal.h>
-#include <rte_mbuf.h>
-
 #include "datapath/packet/arp.h"
 #include "datapath/packet/chain.h"
 #include "datapath/packet/csum.h"
@@ -26,83 +18,18 @@
 #include "datapath/packet/vxlan.h"
 #include "tests/common/chain.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/segments.h"
 
 #define PARAMS_LEN 12
 #define OUT_MAX 64
 #define FRAME_MAX 20000
-#define SEGMENT_MAX 1900
-
-static struct rte_mempool *pool;
-
-#define CHECK(x)                                                                                   \
-	do {                                                                                       \
-		if (!(x)) {                                                                        \
-			fprintf(stderr, "fuzz_packet: %s:%d: %s\n", __FILE__, __LINE__, #x);       \
-			abort();                                                                   \
-		}                                                                                  \
-	} while (0)
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	char prefix[64];
-	char words[][24] = { "fuzz_packet", "--no-huge", "--no-pci", "-m", "64", "--no-telemetry",
-		"--no-shconf", "--log-level=*:error", "-l", "0" };
-	char *eal_argv[sizeof(words) / sizeof(words[0]) + 1];
-	int n = (int)(sizeof(words) / sizeof(words[0]));
-
 	(void)argc;
 	(void)argv;
-	for (int i = 0; i < n; i++)
-		eal_argv[i] = words[i];
-	snprintf(prefix, sizeof(prefix), "--file-prefix=leat-fuzz-%d", (int)getpid());
-	eal_argv[n] = prefix;
-	CHECK(rte_eal_init(n + 1, eal_argv) >= 0);
-	pool = rte_pktmbuf_pool_create("fuzz", 1023, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, 0);
-	CHECK(pool != NULL);
+	pool_init();
 	return 0;
-}
-
-static void extbuf_free(void *addr, void *opaque)
-{
-	free(addr);
-	free(opaque);
-}
-
-/* One segment of these bytes: on the heap and exactly as long, or in the pool's buffer. */
-static struct rte_mbuf *segment(const uint8_t *p, uint32_t n, void *arg)
-{
-	const bool *is_exact = arg;
-	struct rte_mbuf *m = rte_pktmbuf_alloc(pool);
-
-	if (m == NULL)
-		return NULL;
-	if (*is_exact) {
-		struct rte_mbuf_ext_shared_info *info = malloc(sizeof(*info));
-		uint8_t *buf = malloc(n > 0 ? n : 1);
-
-		CHECK(info != NULL && buf != NULL);
-		info->free_cb = extbuf_free;
-		info->fcb_opaque = info;
-		rte_mbuf_ext_refcnt_set(info, 1);
-		rte_pktmbuf_attach_extbuf(m, buf, 0, (uint16_t)n, info);
-		m->data_off = 0;
-	}
-	memcpy(rte_pktmbuf_mtod(m, void *), p, n);
-	m->data_len = (uint16_t)n;
-	m->pkt_len = n;
-	return m;
-}
-
-/* A packet that the library made is whole. */
-static void check_chain(const struct rte_mbuf *m)
-{
-	uint32_t len = 0, n = 0;
-
-	for (const struct rte_mbuf *s = m; s != NULL; s = s->next, n++) {
-		len += s->data_len;
-		CHECK(s->data_off + s->data_len <= s->buf_len);
-	}
-	CHECK(len == m->pkt_len && n == m->nb_segs);
 }
 
 static void run_gso(struct rte_mbuf *m, uint16_t mtu)

@@ -85,7 +85,7 @@ static const struct layout *layout_of(const struct parsed *pkt)
 }
 
 /* The packet at l3_off, of which bytes up to end (in the chain) are there. False: its ports are not
- * among them. */
+ * among them, or the parser does not trust them. */
 static bool target_init(struct target *t, struct rte_mbuf *m, uint32_t l3_off,
 	const struct parsed *pkt, uint32_t end, bool is_quote)
 {
@@ -100,7 +100,7 @@ static bool target_init(struct target *t, struct rte_mbuf *m, uint32_t l3_off,
 		.is_unfinished = !is_quote && csum_is_unfinished(m),
 		.layout = layout_of(pkt) };
 	t->l4_len = l3_end - t->l4_off;
-	return t->end <= m->pkt_len &&
+	return t->end <= m->pkt_len && (pkt->has_l4 || t->layout->n_ports == 0) &&
 		t->l4_off + t->layout->ports_off + 2u * t->layout->n_ports <= t->end;
 }
 

@@ -5,7 +5,8 @@
  *
  * A set's members are prefixes, each plain or an exception; an address is in the set when the longest member that covers it is
  * plain. Two questions are answered, both lock-free and in a time that grows neither with the number of sets nor of members,
- * only with the number of distinct prefix lengths in use: "is the address in this set?" and "which sets hold this address?".
+ * only with the number of distinct prefix lengths in use (and of sets in the answer): "is the address in this set?" and "which
+ * sets hold this address?".
  * Adding or removing one member costs in proportion to the sets that share that very prefix.
  *
  * What flows depend on: a member change of a host prefix touches one of IPSET_GENS generations, chosen by the address
@@ -34,14 +35,17 @@ void ipset_table_fini(void);
 /* An empty set of a zone with one reference, or IPSET_NONE when full. */
 uint32_t ipset_create(uint16_t zone);
 
-/* The shared set of exactly this content (host bits zero), made when needed; a reference is taken. except may be NULL with n 0.
- * IPSET_NONE when full. Equal content gives the same set, so that a prefix that ten thousand rules name is one set. */
+/* The shared set of exactly this prefix but these exceptions (host bits zero), made when needed; a reference is taken. except may be
+ * NULL with n 0. IPSET_NONE when full. Equal content gives the same set, so that a prefix that ten thousand rules name is one set. */
 uint32_t ipset_intern(uint16_t zone, const struct ip_prefix *prefix, const struct ip_prefix *except,
 	unsigned int n);
 
 /* References; the last put removes every member and frees the set. put accepts IPSET_NONE. */
 void ipset_get(uint32_t set);
 void ipset_put(uint32_t set);
+
+/* Whether there is such a set in the zone: for checks of input. Control thread. */
+bool ipset_is_in_zone(uint32_t set, uint16_t zone);
 
 /* Members of a set from ipset_create(). 0, -EEXIST (same prefix is in it), -ENOENT, -ENOSPC. */
 int ipset_member_add(uint32_t set, const struct ip_prefix *prefix, bool is_except);

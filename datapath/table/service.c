@@ -59,40 +59,12 @@ void service_table_fini(void)
 
 /* --- backends of one service --- */
 
-int service_backend_cmp(
-	const struct ip_addr *a, uint16_t a_port, const struct ip_addr *b, uint16_t b_port)
-{
-	int order = memcmp(a, b, sizeof(*a));
-
-	return order != 0 ? order : (int)a_port - (int)b_port;
-}
-
 static int member_cmp(const void *a, const void *b)
 {
 	const struct backend_config *x = &((const struct service_member *)a)->cfg;
 	const struct backend_config *y = &((const struct service_member *)b)->cfg;
 
 	return service_backend_cmp(&x->addr, x->port, &y->addr, y->port);
-}
-
-static uint32_t block_find(
-	const struct service_block *block, const struct ip_addr *addr, uint16_t port)
-{
-	uint32_t low = 0, high = block != NULL ? block->n_backends : 0;
-
-	while (low < high) {
-		uint32_t middle = (low + high) / 2;
-		const struct backend *b = backend_at(block->ids[middle]);
-		int order = service_backend_cmp(addr, port, &b->addr, rte_be_to_cpu_16(b->port));
-
-		if (order == 0)
-			return block->ids[middle];
-		if (order < 0)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	return BACKEND_NONE;
 }
 
 static void backend_enter(struct service_member *m, uint32_t service)
@@ -163,7 +135,7 @@ static int plan_members(struct plan *p)
 		m->cfg.flags &= MEMBER_FLAGS;
 		if ((m->cfg.flags & BACKEND_F_READY) != 0)
 			m->cfg.flags |= BACKEND_F_SERVING;
-		m->idx = block_find(p->before, &m->cfg.addr, m->cfg.port);
+		m->idx = service_block_find(p->before, &m->cfg.addr, m->cfg.port);
 		m->is_new = m->idx == BACKEND_NONE;
 		p->n_new += m->is_new;
 		if (ip_is_zero(&m->cfg.addr))
@@ -285,7 +257,7 @@ static void block_retire(struct service_block *block, const struct service_block
 	for (uint32_t i = 0; i < block->n_backends; i++) {
 		const struct backend *b = backend_at(block->ids[i]);
 
-		if (block_find(after, &b->addr, rte_be_to_cpu_16(b->port)) == BACKEND_NONE)
+		if (service_block_find(after, &b->addr, rte_be_to_cpu_16(b->port)) == BACKEND_NONE)
 			backend_leave(block->ids[i]);
 	}
 	for (uint32_t i = 0; i < block->n_source_sets; i++)
@@ -381,88 +353,4 @@ uint32_t service_by_name(const char *name)
 		return SERVICE_NONE;
 	memcpy(key, name, len);
 	return chainmap_find(&by_name, key);
-}
-
-/* --- looking at a service --- */
-
-uint32_t service_next(uint32_t idx)
-{
-	return slots_next(&service_slots, idx);
-}
-
-const char *service_name(uint32_t idx)
-{
-	return service_at(idx)->name;
-}
-
-unsigned int service_frontends(uint32_t idx, struct frontend_config *out, unsigned int max)
-{
-	const struct service *svc = service_at(idx);
-
-	for (unsigned int i = 0; i < svc->n_frontends && i < max; i++)
-		out[i] = svc->frontends[i];
-	return svc->n_frontends;
-}
-
-static unsigned int ids_list(const uint32_t *ids, unsigned int n, uint32_t *out, unsigned int max)
-{
-	for (unsigned int i = 0; i < n && i < max; i++)
-		out[i] = ids[i];
-	return n;
-}
-
-unsigned int service_backends(uint32_t idx, uint32_t *out_backends, unsigned int max)
-{
-	const struct service_block *block = service_at(idx)->block;
-
-	return ids_list(block->ids, block->n_backends, out_backends, max);
-}
-
-unsigned int service_source_sets(uint32_t idx, uint32_t *out_sets, unsigned int max)
-{
-	const struct service_block *block = service_at(idx)->block;
-
-	return ids_list(&block->ids[block->n_backends], block->n_source_sets, out_sets, max);
-}
-
-unsigned int service_n_local_ready(uint32_t idx)
-{
-	const struct service_block *block = service_at(idx)->block;
-	const uint8_t needed = BACKEND_F_READY | BACKEND_F_LOCAL;
-	unsigned int n = 0;
-
-	for (uint32_t i = 0; i < block->n_backends; i++) {
-		const struct backend *b = backend_at(block->ids[i]);
-
-		n += (atomic_load_explicit(&b->flags, memory_order_relaxed) & needed) == needed &&
-			atomic_load_explicit(&b->weight, memory_order_relaxed) > 0;
-	}
-	return n;
-}
-
-bool service_source_allowed(uint32_t service, const struct ip_addr *src)
-{
-	const struct service_block *block = rcu_deref(service_at(service)->block);
-
-	if (block == NULL || block->n_source_sets == 0)
-		return true;
-	for (uint32_t i = 0; i < block->n_source_sets; i++)
-		if (ipset_contains(block->ids[block->n_backends + i], src))
-			return true;
-	return false;
-}
-
-bool service_binding_holds(uint32_t service, uint32_t backend)
-{
-	const struct backend *b = backend_at(backend);
-	/* acquire: pairs with the release in backend_enter() */
-	uint8_t flags = atomic_load_explicit(&b->flags, memory_order_acquire);
-
-	return (flags & (BACKEND_F_SERVING | BACKEND_F_REMOVED)) == BACKEND_F_SERVING &&
-		b->service == service;
-}
-
-uint32_t service_backend_find(uint32_t service, const struct ip_addr *addr, rte_be16_t port)
-{
-	return block_find(rcu_deref(service_at(service)->block), addr, rte_be_to_cpu_16(port));
 }

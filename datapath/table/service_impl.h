@@ -20,9 +20,15 @@ struct service_member {
 	bool is_new;
 };
 
+/* --- service_query.c: any thread --- */
+
 /* Order of backends: by address, then port (host order). */
 int service_backend_cmp(
 	const struct ip_addr *a, uint16_t a_port, const struct ip_addr *b, uint16_t b_port);
+
+/* The block's backend with this address and port (host order), or BACKEND_NONE, also for block NULL. */
+uint32_t service_block_find(
+	const struct service_block *block, const struct ip_addr *addr, uint16_t port);
 
 /* --- service_frontend.c: who has which address and port --- */
 

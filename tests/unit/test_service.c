@@ -250,6 +250,36 @@ static void test_service_bad_configurations_are_refused(void **state)
 	assert_int_equal(backend_slots.n_used, good.n_backends);
 }
 
+static void test_service_source_ranges_admit_members_of_any_set(void **state)
+{
+	struct ip_prefix near = { .addr = ip("10.1.0.0"), .len = 16 },
+			 far = { .addr = ip("2001:db8::"), .len = 32 };
+	uint32_t sets[2] = { ipset_intern(0, &near, NULL, 0), ipset_intern(0, &far, NULL, 0) },
+		 out[2];
+	struct service_config cfg = simple("a", "10.96.0.1", 80);
+	struct ip_addr in4 = ip("10.1.2.3"), in6 = ip("2001:db8::9"), outside = ip("10.2.0.1");
+	uint32_t idx;
+
+	(void)state;
+	assert_int_equal(service_set(&cfg, &idx, NULL), 0);
+	assert_true(service_source_allowed(idx, &outside));
+	cfg.source_sets = sets;
+	cfg.n_source_sets = 2;
+	assert_int_equal(service_set(&cfg, &idx, NULL), 0);
+	/* the service's own references keep them */
+	ipset_put(sets[0]);
+	ipset_put(sets[1]);
+	assert_true(service_source_allowed(idx, &in4) && service_source_allowed(idx, &in6));
+	assert_false(service_source_allowed(idx, &outside));
+	assert_int_equal(service_source_sets(idx, out, 2), 2);
+	assert_memory_equal(out, sets, sizeof(out));
+	cfg.n_source_sets = 1;
+	assert_int_equal(service_set(&cfg, &idx, NULL), 0);
+	assert_true(service_source_allowed(idx, &in4));
+	assert_false(service_source_allowed(idx, &in6));
+	service_del(idx);
+}
+
 /* --- backends --- */
 
 static void test_service_unchanged_backends_keep_slot_and_generation(void **state)
@@ -367,6 +397,7 @@ int main(void)
 		test(test_service_overlap_names_the_frontend_and_changes_nothing),
 		test(test_service_changed_frontends_replace_the_old),
 		test(test_service_bad_configurations_are_refused),
+		test(test_service_source_ranges_admit_members_of_any_set),
 		test(test_service_unchanged_backends_keep_slot_and_generation),
 		test(test_service_same_configuration_again_touches_nothing),
 		test(test_service_delete_breaks_bindings_also_after_reuse),

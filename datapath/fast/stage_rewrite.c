@@ -5,6 +5,7 @@
 #include <rte_ip.h>
 
 #include "datapath/fast/stages.h"
+#include "datapath/fast/strict.h"
 #include "datapath/packet/csum.h"
 #include "datapath/packet/gso.h"
 #include "datapath/slow/slow.h"
@@ -35,21 +36,34 @@ static void flow_track(struct flow_prog *p)
 		atomic_fetch_or_explicit(&p->flags, FLOW_F_TRACK, memory_order_relaxed);
 }
 
-static void track(struct worker *w, struct batch *b, uint64_t i, struct flow_prog *p, bool is_v6)
+/* The connection's state; false: strict tracking has dropped the packet. */
+static bool track(struct worker *w, struct batch *b, uint64_t i, struct flow_prog *p, bool is_v6)
 {
 	const struct flowtab *t = is_v6 ? w->ft6 : w->ft4;
 	uint32_t flow = b->flow[i];
-	bool needs_more;
+	enum conn_window_verdict verdict = CONN_WINDOW_OK;
+	bool needs_more = false;
+	struct conn *c;
 
 	if (flow == FLOW_NONE)
-		return;
-	needs_more = conn_track(flowtab_conn(t, flow), (enum conn_dir)(flow & 1), b->tcp_flags[i]);
+		return true;
+	c = flowtab_conn(t, flow);
+	if (c->proto == IPPROTO_TCP)
+		verdict = strict_check(w, b, i, is_v6, &needs_more);
+	if (unlikely(verdict >= CONN_WINDOW_OUT)) {
+		batch_kill(w, b, i,
+			verdict == CONN_WINDOW_RST ? DROP_TCP_RST_INVALID : DROP_TCP_WINDOW);
+		return false;
+	}
+	if (verdict == CONN_WINDOW_OK)
+		needs_more |= conn_track(c, (enum conn_dir)(flow & 1), b->tcp_flags[i]);
 	/* Both directions: what follows a RST may come from either. */
 	if (needs_more)
 		for (unsigned int d = 0; d < CONN_DIR_N; d++)
 			flow_track(flowtab_prog(t, (flow & ~1u) + d));
 	else
 		atomic_fetch_and_explicit(&p->flags, (uint16_t)~FLOW_F_TRACK, memory_order_relaxed);
+	return true;
 }
 
 /* Limits of the endpoint that sends and of the one that receives. */
@@ -120,8 +134,9 @@ static inline void count(
 static bool rewrite_rare(struct worker *w, struct batch *b, uint64_t i, struct flow_prog *p,
 	uint16_t flags, bool is_v6)
 {
-	if ((flags & FLOW_F_TRACK) != 0 || (b->tcp_flags[i] & TCP_STATE_FLAGS) != 0)
-		track(w, b, i, p, is_v6);
+	if (((flags & FLOW_F_TRACK) != 0 || (b->tcp_flags[i] & TCP_STATE_FLAGS) != 0) &&
+		!track(w, b, i, p, is_v6))
+		return false;
 	if ((flags & FLOW_F_METERED) != 0 && !meters_pass(w, b, i, is_v6)) {
 		batch_kill(w, b, i, DROP_RATE_LIMIT);
 		return false;
@@ -133,8 +148,10 @@ static bool rewrite_rare(struct worker *w, struct batch *b, uint64_t i, struct f
 
 /* Fragments or an ICMP error; what is limited stays limited. */
 static void oversize(struct worker *w, struct batch *b, uint64_t i, const struct path *path,
-	uint16_t flags, bool is_v6)
+	struct flow_prog *p, uint16_t flags, bool is_v6)
 {
+	if ((flags & FLOW_F_TRACK) != 0 && !track(w, b, i, p, is_v6))
+		return;
 	if ((flags & FLOW_F_METERED) != 0 && !meters_pass(w, b, i, is_v6))
 		batch_kill(w, b, i, DROP_RATE_LIMIT);
 	else
@@ -174,7 +191,7 @@ void stage_rewrite(struct worker *w, struct batch *b)
 
 		way_out_choose(&way, atomic_load_explicit(&p->path, memory_order_relaxed));
 		if (unlikely(wire_len(m, b->len[i]) > way.path->mtu)) {
-			oversize(w, b, i, way.path, flags, is_v6);
+			oversize(w, b, i, way.path, p, flags, is_v6);
 			continue;
 		}
 		if (unlikely(((flags & FLOW_F_RARE) | (b->tcp_flags[i] & TCP_STATE_FLAGS)) != 0) &&

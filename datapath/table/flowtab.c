@@ -247,6 +247,7 @@ uint32_t flowtab_alloc(struct flowtab *t, unsigned int worker)
 {
 	struct flowtab_cache *c = &t->cache[worker];
 	size_t flow_size = t->is_v6 ? sizeof(struct flow6) : sizeof(struct flow4);
+	struct conn_window *windows;
 	uint32_t conn;
 
 	if (c->n_free == 0)
@@ -261,6 +262,10 @@ uint32_t flowtab_alloc(struct flowtab *t, unsigned int worker)
 	memset(&t->conns[conn], 0, sizeof(t->conns[conn]));
 	t->conns[conn].opener = ENDPOINT_NONE;
 	memset(t->flows + 2 * (size_t)conn * flow_size, 0, 2 * flow_size);
+	/* acquire: pairs with the release in flowtab_windows_open() */
+	windows = atomic_load_explicit(&t->windows, memory_order_acquire);
+	if (unlikely(windows != NULL))
+		memset(&windows[conn], 0, sizeof(windows[conn]));
 	return conn;
 }
 

@@ -30,6 +30,7 @@
 #include "datapath/base/rcu.h"
 #include "datapath/base/region.h"
 #include "datapath/table/conn.h"
+#include "datapath/table/conn_window.h"
 
 #define FLOW_NONE UINT32_MAX
 #define FLOWTAB_BUCKET_LEN 10
@@ -144,6 +145,8 @@ struct flowtab {
 	struct flowtab_cache cache[RCU_MAX_READERS];
 	_Atomic(struct flow_count *)
 		side[RCU_MAX_READERS]; /* by flow index; made when first needed */
+	_Atomic(struct conn_window *)
+		windows; /* by connection; made when strict tracking is first wanted */
 	unsigned int n_workers;
 	struct flowtab_header *header;
 	struct region region;
@@ -156,6 +159,9 @@ struct flowtab {
 int flowtab_open(struct flowtab *t, const char *instance, bool is_v6, uint32_t n_conns,
 	unsigned int n_workers, int node, const char **out_cold_reason);
 void flowtab_close(struct flowtab *t, bool keep);
+
+/* Makes room for strict tracking, once: address space, touched by connections that use it. 0 or -ENOMEM. Control thread. */
+int flowtab_windows_open(struct flowtab *t);
 
 /* Bytes that a table of n_conns connections takes. */
 size_t flowtab_size_bytes(bool is_v6, uint32_t n_conns);

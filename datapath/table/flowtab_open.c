@@ -136,6 +136,21 @@ static void sides_open(struct flowtab *t)
 	}
 }
 
+int flowtab_windows_open(struct flowtab *t)
+{
+	void *windows;
+
+	if (atomic_load_explicit(&t->windows, memory_order_relaxed) != NULL)
+		return 0;
+	windows = mmap(NULL, (size_t)t->n_conns * sizeof(struct conn_window),
+		PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (windows == MAP_FAILED)
+		return -ENOMEM;
+	/* release: pairs with the acquire of the workers */
+	atomic_store_explicit(&t->windows, windows, memory_order_release);
+	return 0;
+}
+
 int flowtab_open(struct flowtab *t, const char *instance, bool is_v6, uint32_t n_conns,
 	unsigned int n_workers, int node, const char **out_cold_reason)
 {
@@ -185,6 +200,8 @@ void flowtab_close(struct flowtab *t, bool keep)
 	for (unsigned int w = 0; w < RCU_MAX_READERS; w++)
 		if (t->side[w] != NULL)
 			munmap(t->side[w], 2 * (size_t)t->n_conns * sizeof(struct flow_count));
+	if (t->windows != NULL)
+		munmap(t->windows, (size_t)t->n_conns * sizeof(struct conn_window));
 	if (t->region.addr != NULL)
 		region_close(&t->region, keep);
 	memset(t, 0, sizeof(*t));

@@ -347,6 +347,15 @@ static const char *warp(const cJSON *params, cJSON *result)
 	return NULL;
 }
 
+static const char *ct_set(const cJSON *params, cJSON *result)
+{
+	(void)result;
+	if (flowtab_windows_open(&harness_ft4) < 0 || flowtab_windows_open(&harness_ft6) < 0)
+		return "no memory";
+	atomic_store(&conn_tcp_strict, harness_num(params, "tcp_strict", 0) != 0);
+	return NULL;
+}
+
 const struct harness_command harness_config_commands[] = {
 	{ "port.add", port_add },
 	{ "port.set", port_set },
@@ -358,6 +367,7 @@ const struct harness_command harness_config_commands[] = {
 	{ "neigh.add", nb_add },
 	{ "tunnel.add", tn_add },
 	{ "tunnel.del", tn_del },
+	{ "conntrack.set", ct_set },
 	{ "warp", warp },
 	{ NULL, NULL },
 };

@@ -92,6 +92,7 @@ void node_init(uint32_t n_conns)
 	must("mailboxes", punt_init());
 	must("observers", observe_init());
 	must("ports", portmgr_init(&ports));
+	atomic_store(&conn_tcp_strict, false);
 	must("IPv4 flows", flowtab_open(&harness_ft4, NULL, false, n_conns, 1, 0, &cold));
 	must("IPv6 flows", flowtab_open(&harness_ft6, NULL, true, n_conns, 1, 0, &cold));
 	harness_worker = worker_create(0, &harness_ft4, &harness_ft6, mempool_get(0));

@@ -15,7 +15,8 @@
 
 #define INJECT_BURST 32
 #define SWEEP_INTERVAL_NS (1 * CLOCK_NS_PER_MS)
-#define SWEEP_ROUND_S 10u /* every connection is looked at about this often */
+#define SWEEP_ROUND_S 10u	 /* every connection is looked at about this often */
+#define SWEEP_ROUND_PRESSED_S 1u /* … when half-open ones must make room */
 #define SWEEP_SLICE_MAX 2048u
 
 struct worker *worker_table[WORKER_MAX];
@@ -163,8 +164,8 @@ static bool mailbox_serve(struct worker *w)
 /* Connections to look at this time so that a whole round takes about SWEEP_ROUND_S. */
 static unsigned int sweep_slice(const struct flowtab *t, uint64_t since_ns)
 {
-	uint64_t n = (uint64_t)t->n_touched * since_ns / (SWEEP_ROUND_S * CLOCK_NS_PER_S) /
-			t->n_workers +
+	uint64_t round_s = flowtab_pressure(t) > 0 ? SWEEP_ROUND_PRESSED_S : SWEEP_ROUND_S;
+	uint64_t n = (uint64_t)t->n_touched * since_ns / (round_s * CLOCK_NS_PER_S) / t->n_workers +
 		16;
 
 	return n < SWEEP_SLICE_MAX ? (unsigned int)n : SWEEP_SLICE_MAX;

@@ -145,12 +145,28 @@ static uint32_t conn_create(
 	return 2 * conn;
 }
 
-/* A flood from one endpoint may fill the table, but not the reserve: the others still get in. */
-static bool may_open(const struct flowtab *t, const struct slow_ctx *ctx)
+/* Limits of the endpoint and its zone; a flood from one endpoint may fill the table, but not the reserve: the others still get
+ * in. DROP_NONE, or why not. */
+static enum drop_reason may_open(struct worker *w, bool is_v6, const struct slow_ctx *ctx)
 {
-	return ctx->src_ep == ENDPOINT_NONE || likely(!flowtab_is_nearly_full(t)) ||
-		atomic_load_explicit(&endpoint_at(ctx->src_ep)->n_conns, memory_order_relaxed) <
-		t->n_conns / FLOWTAB_RESERVE;
+	const struct flowtab *t = is_v6 ? w->ft6 : w->ft4;
+	uint32_t zone_max = atomic_load_explicit(&conn_zone_max[ctx->zone], memory_order_relaxed);
+	struct endpoint *ep;
+	uint32_t n_conns;
+
+	if (unlikely(zone_max != 0) &&
+		flowtab_zone_n_conns(w->ft4, ctx->zone) + flowtab_zone_n_conns(w->ft6, ctx->zone) >=
+			zone_max)
+		return DROP_CONN_LIMIT;
+	if (ctx->src_ep == ENDPOINT_NONE)
+		return DROP_NONE;
+	ep = endpoint_at(ctx->src_ep);
+	n_conns = atomic_load_explicit(&ep->n_conns, memory_order_relaxed);
+	if (unlikely(ep->max_conns != 0) && n_conns >= ep->max_conns)
+		return DROP_CONN_LIMIT;
+	if (unlikely(flowtab_is_nearly_full(t)) && n_conns >= t->n_conns / FLOWTAB_RESERVE)
+		return DROP_NEW_FLOW_LIMIT;
+	return meter_take(&ep->new_conns, 1, w->now_ns) ? DROP_NONE : DROP_CONN_LIMIT;
 }
 
 static uint32_t find(struct worker *w, bool is_v6, const struct batch *b, uint64_t i)
@@ -172,8 +188,10 @@ void commit_flow(struct worker *w, struct batch *b, uint64_t i, const struct slo
 	/* A packet before this one in the batch, or another worker, may have made it. */
 	flow = find(w, is_v6, b, i);
 	if (flow == FLOW_NONE) {
-		if (!may_open(is_v6 ? w->ft6 : w->ft4, ctx)) {
-			batch_kill(w, b, i, DROP_NEW_FLOW_LIMIT);
+		enum drop_reason reason = may_open(w, is_v6, ctx);
+
+		if (reason != DROP_NONE) {
+			batch_kill(w, b, i, reason);
 			return;
 		}
 		flow = conn_create(w, is_v6, b, i, ctx);

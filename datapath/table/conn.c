@@ -3,9 +3,11 @@
 
 #include <netinet/in.h>
 
+_Atomic uint32_t conn_zone_max[CONN_ZONE_N];
+
 /* Defaults: TCP established RFC 5382 REQ-5 (2 h 4 min), transitory 4 min at most; UDP RFC 4787 REQ-5 (2 min, 5 recommended)
  * as Linux has it (30 s until replied); ICMP RFC 5508 REQ-2 (60 s). */
-_Atomic uint32_t conn_timeouts_s[CONN_CLASS_N][CONN_STATE_N] = {
+static const uint32_t defaults_s[CONN_CLASS_N][CONN_STATE_N] = {
 	[CONN_TCP] = { [CONN_SYN_SENT] = 30,
 		[CONN_SYN_RECV] = 30,
 		[CONN_ESTABLISHED] = 7440,
@@ -16,6 +18,21 @@ _Atomic uint32_t conn_timeouts_s[CONN_CLASS_N][CONN_STATE_N] = {
 	[CONN_ICMP] = { [CONN_NEW] = 30, [CONN_REPLIED] = 60 },
 	[CONN_OTHER] = { [CONN_NEW] = 60, [CONN_REPLIED] = 600 },
 };
+
+/* What was set; 0: the default. */
+static _Atomic uint32_t timeouts_s[CONN_CLASS_N][CONN_STATE_N];
+
+void conn_timeout_set(enum conn_class class, enum conn_state state, uint32_t seconds)
+{
+	atomic_store_explicit(&timeouts_s[class][state], seconds, memory_order_relaxed);
+}
+
+uint32_t conn_timeout_get(enum conn_class class, enum conn_state state)
+{
+	uint32_t s = atomic_load_explicit(&timeouts_s[class][state], memory_order_relaxed);
+
+	return s != 0 ? s : defaults_s[class][state];
+}
 
 static enum conn_class class_of(uint8_t proto)
 {
@@ -34,7 +51,7 @@ static enum conn_class class_of(uint8_t proto)
 
 uint32_t conn_timeout_s(uint8_t proto, enum conn_state state)
 {
-	return atomic_load_explicit(&conn_timeouts_s[class_of(proto)][state], memory_order_relaxed);
+	return conn_timeout_get(class_of(proto), state);
 }
 
 enum conn_state conn_first_state(uint8_t proto, uint8_t tcp_flags)

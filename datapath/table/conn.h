@@ -73,12 +73,17 @@ static inline bool conn_tcp_flags_bad(uint8_t flags)
 	return (CONN_TCP_FLAGS_BAD >> (flags & 31) & 1) != 0;
 }
 
+/* Nobody has answered it to its end: what a flood consists of. */
+static inline bool conn_is_half_open(enum conn_state state)
+{
+	return state == CONN_NEW || state == CONN_SYN_SENT || state == CONN_SYN_RECV;
+}
+
 /* Whether every packet goes through conn_track() in this state: no reply yet, the handshake is not over, or a RST may have been
  * forged. */
 static inline bool conn_is_tracked(enum conn_state state)
 {
-	return state == CONN_NEW || state == CONN_SYN_SENT || state == CONN_SYN_RECV ||
-		state == CONN_CLOSED;
+	return conn_is_half_open(state) || state == CONN_CLOSED;
 }
 
 /* Advances the state for a packet of direction dir. Whether further packets still need it, as conn_is_tracked(). Any
@@ -88,9 +93,15 @@ bool conn_track(struct conn *c, enum conn_dir dir, uint8_t tcp_flags);
 /* Idle seconds after which a connection in that state goes. */
 uint32_t conn_timeout_s(uint8_t proto, enum conn_state state);
 
-/* Process-wide time-outs by state, seconds; [0] for TCP, [1] UDP, [2] ICMP, [3] other. Control thread sets, workers read. */
+/* Process-wide time-outs by class and state, seconds; 0 sets the default. A connection meets the new one when the sweeper
+ * looks at it next. Set by the control thread, read by any. */
 enum conn_class { CONN_TCP, CONN_UDP, CONN_ICMP, CONN_OTHER, CONN_CLASS_N };
-extern _Atomic uint32_t conn_timeouts_s[CONN_CLASS_N][CONN_STATE_N];
+void conn_timeout_set(enum conn_class class, enum conn_state state, uint32_t seconds);
+uint32_t conn_timeout_get(enum conn_class class, enum conn_state state);
+
+/* Most connections of a zone, both families together; 0: no limit. Control thread sets, workers read. */
+#define CONN_ZONE_N 65536u
+extern _Atomic uint32_t conn_zone_max[CONN_ZONE_N];
 
 const char *conn_state_name(enum conn_state state);
 

@@ -150,6 +150,13 @@ static void meters_set(struct endpoint *ep, const struct endpoint_config *cfg)
 	}
 }
 
+static void conn_limits_set(struct endpoint *ep, const struct endpoint_config *cfg)
+{
+	ep->max_conns = cfg->max_conns;
+	ep->max_new_conns_per_s = cfg->max_new_conns_per_s;
+	meter_set(&ep->new_conns, cfg->max_new_conns_per_s, cfg->max_new_conns_per_s);
+}
+
 static void addrs_del(uint16_t zone, const struct ip_addr *addrs, unsigned int n)
 {
 	for (unsigned int i = 0; i < n; i++)
@@ -193,6 +200,7 @@ int endpoint_add(const struct endpoint_config *cfg, uint32_t *out_idx, unsigned 
 	memcpy(ep->addrs, cfg->addrs, cfg->n_addrs * sizeof(ep->addrs[0]));
 	snprintf(ep->id, sizeof(ep->id), "%s", cfg->id);
 	meters_set(ep, cfg);
+	conn_limits_set(ep, cfg);
 	if (cfg->kind != ENDPOINT_SELF) {
 		ep->path_idx = path_create_plain(cfg->port_id, &cfg->mac, &cfg->gw_mac, cfg->mtu,
 			cfg->kind == ENDPOINT_HOST ? PATH_F_LOCAL : 0, idx);

@@ -61,9 +61,12 @@ struct endpoint {
 	struct meter pkts[ENDPOINT_DIR_N] __rte_cache_aligned;
 	struct meter bytes[ENDPOINT_DIR_N];
 	_Atomic uint32_t n_conns; /* connections that it opened */
+	uint32_t max_conns;	  /* 0: no limit */
+	struct meter new_conns;
 
 	/* cold */
 	struct endpoint_limits limits[ENDPOINT_DIR_N];
+	uint64_t max_new_conns_per_s;
 	char id[ENDPOINT_ID_LEN];
 };
 
@@ -78,6 +81,8 @@ struct endpoint_config {
 	uint8_t n_addrs;
 	struct ip_addr addrs[ENDPOINT_ADDRS_MAX];
 	struct endpoint_limits limits[ENDPOINT_DIR_N];
+	uint32_t max_conns;	      /* that it has opened; 0: no limit */
+	uint64_t max_new_conns_per_s; /* 0: no limit; bursts of a second */
 };
 
 int endpoint_table_init(void);

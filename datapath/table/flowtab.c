@@ -11,6 +11,8 @@
 #define SWEEP_CHUNK 64u
 #define CACHE_REFILL 64u
 
+_Atomic bool flowtab_early_drop = true;
+
 /* --- lookup --------------------------------------------------------------------------------------------------- */
 
 static bool key_eq(const struct flowtab *t, uint32_t flow, const void *key)
@@ -298,6 +300,7 @@ int flowtab_publish(struct flowtab *t, uint32_t conn)
 		index_delete(t, 2 * conn);
 		return ret;
 	}
+	atomic_fetch_add_explicit(&t->zone_n_conns[t->conns[conn].zone], 1, memory_order_relaxed);
 	/* release: both keys before; pairs with the acquire in flowtab_unlink() */
 	atomic_store_explicit(&t->conns[conn].is_linked, 1, memory_order_release);
 	return 0;
@@ -339,6 +342,7 @@ void flowtab_remove(struct flowtab *t, unsigned int worker, uint32_t conn)
 		t->conns[c->retired_tail].next = conn;
 	c->retired_tail = conn;
 	c->n_expired++;
+	atomic_fetch_sub_explicit(&t->zone_n_conns[t->conns[conn].zone], 1, memory_order_relaxed);
 	endpoint_conn_put(t->conns[conn].opener);
 }
 
@@ -398,10 +402,30 @@ static uint32_t conn_last_seen_s(const struct flowtab *t, uint32_t conn)
 	return a > b ? a : b;
 }
 
+uint32_t flowtab_pressure(const struct flowtab *t)
+{
+	uint32_t n_used = t->n_touched - t->n_free, share = t->n_conns / FLOWTAB_PRESSURE_SHARE;
+	uint32_t n_calm = t->n_conns - share;
+
+	if (n_used <= n_calm || !atomic_load_explicit(&flowtab_early_drop, memory_order_relaxed))
+		return 0;
+	return (uint32_t)((uint64_t)(n_used - n_calm) * 1024 / share);
+}
+
+static uint32_t timeout_under(uint32_t pressure, uint8_t proto, enum conn_state state)
+{
+	uint32_t s = conn_timeout_s(proto, state);
+
+	if (likely(pressure == 0) || !conn_is_half_open(state))
+		return s;
+	s = (uint32_t)((uint64_t)s * (1024 - pressure) / 1024);
+	return s > 0 ? s : 1;
+}
+
 unsigned int flowtab_sweep(struct flowtab *t, unsigned int worker, unsigned int max, uint32_t now_s)
 {
 	struct flowtab_cache *c = &t->cache[worker];
-	uint32_t conn = c->sweep_next;
+	uint32_t conn = c->sweep_next, pressure = flowtab_pressure(t);
 	unsigned int n;
 
 	if (t->n_touched == 0)
@@ -426,7 +450,7 @@ unsigned int flowtab_sweep(struct flowtab *t, unsigned int worker, unsigned int 
 			continue;
 		if (state == CONN_DEAD ||
 			(int32_t)(now_s - conn_last_seen_s(t, conn) -
-				conn_timeout_s(record->proto, state)) >= 0) {
+				timeout_under(pressure, record->proto, state)) >= 0) {
 			/* FREE: the next round passes it by; a late packet's conn_track() changes nothing in it. */
 			atomic_store_explicit(&record->state, CONN_FREE, memory_order_relaxed);
 			flowtab_remove(t, worker, conn);

@@ -37,6 +37,11 @@
 #define FLOWTAB_RESERVE                                                                            \
 	64u /* the last 1/64 of the table is for endpoints that hold less than that */
 
+/* Early drop: from 7/8 of the table on, the time-outs of half-open connections shrink in proportion, to a second when it is full,
+ * so that a flood decays while what is open stays (as pf's adaptive time-outs). Control thread sets, sweepers read. */
+#define FLOWTAB_PRESSURE_SHARE 8u
+extern _Atomic bool flowtab_early_drop;
+
 /* How ports are to be read, and what must not mix. */
 enum flow_key_kind {
 	FLOW_KEY_L4,   /* TCP, UDP, SCTP …: ports */
@@ -144,7 +149,8 @@ struct flowtab {
 	uint32_t free_head, n_free, n_touched;
 	struct flowtab_cache cache[RCU_MAX_READERS];
 	_Atomic(struct flow_count *)
-		side[RCU_MAX_READERS]; /* by flow index; made when first needed */
+		side[RCU_MAX_READERS];	/* by flow index; made when first needed */
+	_Atomic uint32_t *zone_n_conns; /* by zone: published connections */
 	_Atomic(struct conn_window *)
 		windows; /* by connection; made when strict tracking is first wanted */
 	unsigned int n_workers;
@@ -169,8 +175,16 @@ size_t flowtab_size_bytes(bool is_v6, uint32_t n_conns);
 /* Stores the present time for the next process; once a second. Control thread. */
 void flowtab_heartbeat(struct flowtab *t, uint32_t now_s);
 
+/* How far into its last 1/FLOWTAB_PRESSURE_SHARE the table is filled, in 1/1024; 0 below, and with early drop off. Any thread. */
+uint32_t flowtab_pressure(const struct flowtab *t);
+
 /* Whether only the reserve is left (what workers hold in their caches counts as used). Any thread. */
 bool flowtab_is_nearly_full(const struct flowtab *t);
+
+static inline uint32_t flowtab_zone_n_conns(const struct flowtab *t, uint16_t zone)
+{
+	return atomic_load_explicit(&t->zone_n_conns[zone], memory_order_relaxed);
+}
 
 /* Connections in use. Approximate while workers run. Any thread. */
 uint32_t flowtab_n_used(const struct flowtab *t);

@@ -176,6 +176,11 @@ int flowtab_open(struct flowtab *t, const char *instance, bool is_v6, uint32_t n
 		t->cache[w].free_head = FLOW_NONE;
 		t->cache[w].sweep_next = w * 64;
 	}
+	t->zone_n_conns = calloc(CONN_ZONE_N, sizeof(*t->zone_n_conns));
+	if (t->zone_n_conns == NULL) {
+		ret = -ENOMEM;
+		goto err_region;
+	}
 	if (t->region.is_adopted)
 		reason = header_refuse(t->header, is_v6, n_conns, l.n_buckets);
 	if (!t->region.is_adopted || reason != NULL) {
@@ -183,16 +188,20 @@ int flowtab_open(struct flowtab *t, const char *instance, bool is_v6, uint32_t n
 		if (t->region.is_adopted)
 			memset(t->region.addr, 0, l.size);
 		ret = header_make(t->header, is_v6, n_conns, l.n_buckets);
-		if (ret < 0) {
-			region_close(&t->region, false);
-			return ret;
-		}
+		if (ret < 0)
+			goto err_zones;
 	}
 	memcpy(t->seed, t->header->seed, sizeof(t->seed));
 	if (t->region.is_adopted && reason == NULL)
 		adopt(t);
 	sides_open(t);
 	return 0;
+
+err_zones:
+	free(t->zone_n_conns);
+err_region:
+	region_close(&t->region, false);
+	return ret;
 }
 
 void flowtab_close(struct flowtab *t, bool keep)
@@ -200,6 +209,7 @@ void flowtab_close(struct flowtab *t, bool keep)
 	for (unsigned int w = 0; w < RCU_MAX_READERS; w++)
 		if (t->side[w] != NULL)
 			munmap(t->side[w], 2 * (size_t)t->n_conns * sizeof(struct flow_count));
+	free(t->zone_n_conns);
 	if (t->windows != NULL)
 		munmap(t->windows, (size_t)t->n_conns * sizeof(struct conn_window));
 	if (t->region.addr != NULL)

@@ -176,6 +176,8 @@ static const char *ep_add(const cJSON *params, cJSON *result)
 		cfg.mac = p->mac;
 	cfg.gw_mac = p->gw_mac;
 	cfg.mtu = p->mtu;
+	cfg.max_conns = (uint32_t)harness_num(params, "max_conns", 0);
+	cfg.max_new_conns_per_s = (uint64_t)harness_num(params, "max_new_conns_per_s", 0);
 	for (int d = 0; d < ENDPOINT_DIR_N; d++)
 		cfg.limits[d] = (struct endpoint_limits){
 			.rate_pps = (uint64_t)harness_num(limits[d], "rate_pps", 0),
@@ -353,6 +355,16 @@ static const char *ct_set(const cJSON *params, cJSON *result)
 	if (flowtab_windows_open(&harness_ft4) < 0 || flowtab_windows_open(&harness_ft6) < 0)
 		return "no memory";
 	atomic_store(&conn_tcp_strict, harness_num(params, "tcp_strict", 0) != 0);
+	atomic_store(&flowtab_early_drop, harness_num(params, "early_drop", 1) != 0);
+	conn_timeout_set(CONN_UDP, CONN_NEW, (uint32_t)harness_num(params, "udp_new_s", 0));
+	return NULL;
+}
+
+static const char *zn_add(const cJSON *params, cJSON *result)
+{
+	(void)result;
+	atomic_store(&conn_zone_max[(uint16_t)harness_num(params, "id", 0)],
+		(uint32_t)harness_num(params, "max_conns", 0));
 	return NULL;
 }
 
@@ -368,6 +380,7 @@ const struct harness_command harness_config_commands[] = {
 	{ "tunnel.add", tn_add },
 	{ "tunnel.del", tn_del },
 	{ "conntrack.set", ct_set },
+	{ "zone.add", zn_add },
 	{ "warp", warp },
 	{ NULL, NULL },
 };

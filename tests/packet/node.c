@@ -93,6 +93,9 @@ void node_init(uint32_t n_conns)
 	must("observers", observe_init());
 	must("ports", portmgr_init(&ports));
 	atomic_store(&conn_tcp_strict, false);
+	atomic_store(&flowtab_early_drop, true);
+	memset(conn_zone_max, 0, sizeof(conn_zone_max));
+	conn_timeout_set(CONN_UDP, CONN_NEW, 0);
 	must("IPv4 flows", flowtab_open(&harness_ft4, NULL, false, n_conns, 1, 0, &cold));
 	must("IPv6 flows", flowtab_open(&harness_ft6, NULL, true, n_conns, 1, 0, &cold));
 	harness_worker = worker_create(0, &harness_ft4, &harness_ft6, mempool_get(0));

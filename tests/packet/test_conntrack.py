@@ -325,3 +325,114 @@ def test_connection_through_every_pair_of_ways(net, family):
             net.send(ends[dst][2], frame(dst, src, 53, 100 + n))
             assert len(net.drain(ends[src][2])) == 1, f"{dst} back to {src}"
     assert [c["state"] for c in net.conns()] == ["replied"] * n
+
+
+def limit(net, **limits):
+    """Pod a again, with limits."""
+    net.cmd("endpoint.del", id="a")
+    net.cmd("endpoint.add", id="a", port="a", addresses=[A.ip4, A.ip6], **limits)
+
+
+def opened(net, ports, family=4):
+    """How many of these ports of pod a get a connection; the others' packets are dropped by conn_limit."""
+    frames = [to_gw(A) / ip(A.ip(family), B.ip(family), ttl=64) / udp(sport=p) for p in ports]
+    net.send("a", frames)
+    n = len(net.drain("b"))
+    if n < len(frames):
+        net.drops("a", conn_limit=len(frames) - n)
+    return n
+
+
+@both
+def test_endpoint_holds_no_more_connections_than_it_may(net, family):
+    limit(net, max_conns=10)
+    assert opened(net, range(1, 16), family) == 10
+    assert opened(net, range(1, 16), family) == 10  # the ten go on
+    net.send("b", to_gw(B) / ip(B.ip(family), A.ip(family), ttl=64) / udp(sport=9))
+    assert len(net.drain("a")) == 1  # what others open does not count
+    net.warp(60)
+    net.step(3)
+    net.warp(20)
+    net.step(3)
+    assert opened(net, range(20, 40), family) == 10
+
+
+@both
+def test_endpoint_opens_no_more_connections_a_second_than_it_may(net, family):
+    limit(net, max_new_conns_per_s=100)
+    assert opened(net, range(1, 151), family) == 100
+    net.warp(0.25)
+    assert 24 <= opened(net, range(1001, 1101), family) <= 26
+    assert opened(net, range(1, 101), family) == 100  # packets of open ones are free
+
+
+def test_zone_holds_no_more_connections_than_it_may(net):
+    net.cmd("zone.add", id=0, max_conns=20)
+    assert opened(net, range(1, 16), 4) == 15
+    assert opened(net, range(1, 16), 6) == 5
+    net.send_dropped("b", to_gw(B) / ip(B.ip4, A.ip4, ttl=64) / udp(sport=7), "conn_limit")
+    net.cmd("zone.add", id=0, max_conns=0)
+    assert opened(net, range(20, 30), 4) == 10
+
+
+def test_changed_time_out_reaches_connections_that_are_there(net):
+    assert opened(net, [1]) == 1
+    net.cmd("conntrack.set", udp_new_s=5)
+    net.warp(6)
+    net.step(2)
+    net.warp(12)
+    net.step(3)
+    assert net.conns() == []
+
+
+@pytest.mark.parametrize("harness", [{"conns": 1024}], indirect=True)
+@pytest.mark.parametrize("is_early", [True, False])
+def test_half_open_connections_make_room_early_in_a_nearly_full_table(net, is_early):
+    net.cmd("conntrack.set", early_drop=is_early)
+    Talk(net, 4).open()
+    _, refused = many(net, 1500)
+    net.drops("a", **refused)
+    for _ in range(4):
+        net.warp(1)
+        net.step(10)
+    states = [c["state"] for c in net.conns()]
+    assert "established" in states
+    assert (len(states) < 1024 * 15 / 16) if is_early else (len(states) > 1024 * 15 / 16)
+
+
+@pytest.mark.parametrize("harness", [{"conns": 4096}], indirect=True)
+def test_syn_flood_from_one_pod_costs_the_others_nothing(net):
+    """Five times the table a second for three seconds, as a million SYNs a second against 200,000 connections."""
+    def b(flags, sport):
+        return to_gw(B) / ip(B.ip4, EXTERNAL[4], ttl=64) / tcp(sport, 443, flags)
+
+    def router(flags, dport):
+        return Ether(src=ROUTER.mac, dst=UP.mac) / ip(EXTERNAL[4], B.ip4, ttl=64) / tcp(443, dport, flags)
+
+    def from_b(packets):
+        net.send("b", packets)
+        return len(net.drain("up"))
+
+    def open_from_b(sport):
+        assert from_b(b("S", sport)) == 1
+        net.send("up", router("SA", sport))
+        assert from_b(b("A", sport)) == 1
+
+    for port in range(10):
+        open_from_b(1 + port)
+    flood = [to_gw(A) / ip(A.ip4, EXTERNAL[4], ttl=64) / tcp(sport, 80) for sport in range(1000, 61000)]
+    for n in range(30):
+        net.inject("a", flood[n * 2000:n * 2000 + 500])
+        net.step(1)
+        net.inject("a", flood[n * 2000 + 500:n * 2000 + 1000])
+        net.step(1)
+        net.warp(0.05)
+        net.drain("up", check=False)
+        assert from_b([b("A", 1 + port) for port in range(10)]) == 10
+        open_from_b(100 + n)
+        net.step(10)
+    assert len(net.drain("b")) == 40
+    assert sum(c["state"] == "established" for c in net.conns()) == 40
+    refused = {reason: n for (port, reason), n in net.counted().items()}
+    assert set(refused) <= {"flow_table_full", "new_flow_limit"} and sum(refused.values()) > 4096
+    net.drops("a", **refused)

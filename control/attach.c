@@ -168,6 +168,8 @@ static int make_endpoint(const struct req_attach *req, struct port *port, struct
 		.gw_mac = port->gw_mac,
 		.mtu = port->mtu,
 		.n_addrs = port->n_addrs,
+		.max_conns = (uint32_t)req->max_conns,
+		.max_new_conns_per_s = (uint64_t)req->max_new_conns_per_s,
 		.limits = {
 			[ENDPOINT_FROM] = { (uint64_t)req->rate_pps, (uint64_t)req->burst_pkts, (uint64_t)req->rate_bps,
 				(uint64_t)req->burst_bytes },

@@ -64,19 +64,28 @@ static char *object_text(struct call *call)
 
 static int record_set(struct call *call, struct change *change)
 {
-	const struct method *method = call->rpc.method;
+	const struct method *method = call->rpc.method, *inverse = schema_method(method->inverse);
+	const struct store_item *old = store_find(state_store(), change->key);
+	char *key = print_and_free(schema_key_params(method, call->rpc.params));
 	char *text = object_text(call);
 	int rc = -ENOMEM;
 
-	change->undo_method = schema_method(method->inverse);
-	change->undo_params = print_and_free(schema_key_params(method, call->rpc.params));
-	if (text != NULL && change->undo_params != NULL) {
-		change->del_call = call_text(change->undo_method, change->undo_params);
+	/* Replaced (conntrack.set): undone by what was there; a failed one is as good as none. */
+	if (old != NULL && !old->is_failed) {
+		change->undo_method = old->method;
+		change->undo_params = strdup(old->params);
+	} else {
+		change->undo_method = inverse;
+		change->undo_params = key != NULL ? strdup(key) : NULL;
+	}
+	if (text != NULL && key != NULL && change->undo_params != NULL) {
+		change->del_call = call_text(inverse, key);
 		if (change->del_call != NULL &&
 			store_set(state_store(), change->key, method, text) != NULL)
 			rc = 0;
 	}
 	free(text);
+	free(key);
 	return rc;
 }
 

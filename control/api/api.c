@@ -215,6 +215,7 @@ const struct api_handler *const api_tables[] = {
 	api_neigh,
 	api_tunnel,
 	api_metrics,
+	api_conntrack,
 	api_flow,
 	api_show,
 	api_observe,

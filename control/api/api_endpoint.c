@@ -68,6 +68,8 @@ static void handle_add(struct call *call)
 		.gw_mac = port->gw_mac,
 		.mtu = port->mtu,
 		.n_addrs = (uint8_t)req->addresses.len,
+		.max_conns = (uint32_t)req->max_conns,
+		.max_new_conns_per_s = (uint64_t)req->max_new_conns_per_s,
 		.limits = {
 			[ENDPOINT_FROM] = { (uint64_t)req->rate_pps, (uint64_t)req->burst_pkts, (uint64_t)req->rate_bps,
 				(uint64_t)req->burst_bytes },
@@ -151,6 +153,11 @@ static cJSON *endpoint_json(uint32_t idx)
 	api_add_mac(out, "mac", &ep->mac);
 	cJSON_AddNumberToObject(
 		out, "conns", atomic_load_explicit(&ep->n_conns, memory_order_relaxed));
+	if (ep->max_conns != 0)
+		cJSON_AddNumberToObject(out, "max_conns", ep->max_conns);
+	if (ep->max_new_conns_per_s != 0)
+		cJSON_AddNumberToObject(
+			out, "max_new_conns_per_s", (double)ep->max_new_conns_per_s);
 	add_limits(out, "from_limits", &ep->limits[ENDPOINT_FROM]);
 	add_limits(out, "to_limits", &ep->limits[ENDPOINT_TO]);
 	return out;

@@ -4,6 +4,7 @@
 
 #include "control/api/api.h"
 #include "control/state.h"
+#include "control/tables.h"
 #include "datapath/table/endpoint.h"
 #include "datapath/table/route.h"
 #include "pmd/portmgr.h"
@@ -23,8 +24,11 @@ static void handle_add(struct call *call)
 
 	snprintf(name, sizeof(name), "%lld", (long long)req->id);
 	if (api_add_may_go_on(call, zone_item(req->id) != NULL && !call->is_replay, req->exist_ok,
-		    "zone", name))
+		    "zone", name)) {
+		atomic_store_explicit(
+			&conn_zone_max[req->id], (uint32_t)req->max_conns, memory_order_relaxed);
 		call_ok(call, NULL);
+	}
 }
 
 static unsigned int n_ports_in(int64_t zone)
@@ -46,10 +50,12 @@ static void handle_del(struct call *call)
 		else
 			call_fail(call, LEAT_ERR_NOT_FOUND, "id", "there is no zone %lld",
 				(long long)req->id);
-	} else if (n_ports_in(req->id) > 0 || route_count((uint16_t)req->id) > 0) {
+	} else if (req->id != 0 &&
+		(n_ports_in(req->id) > 0 || route_count((uint16_t)req->id) > 0)) {
 		call_fail(call, LEAT_ERR_BUSY, "id", "zone %lld has %u ports and %zu routes",
 			(long long)req->id, n_ports_in(req->id), route_count((uint16_t)req->id));
 	} else {
+		atomic_store_explicit(&conn_zone_max[req->id], 0, memory_order_relaxed);
 		call_ok(call, NULL);
 	}
 }
@@ -59,6 +65,9 @@ static cJSON *zone_json(const struct store_item *item)
 	cJSON *out = cJSON_Parse(item->params);
 	const cJSON *id = cJSON_GetObjectItemCaseSensitive(out, "id");
 
+	cJSON_AddNumberToObject(out, "conns",
+		flowtab_zone_n_conns(&tables_flow4, (uint16_t)id->valueint) +
+			flowtab_zone_n_conns(&tables_flow6, (uint16_t)id->valueint));
 	cJSON_AddNumberToObject(out, "ports", n_ports_in(id->valueint));
 	cJSON_AddNumberToObject(out, "routes", (double)route_count((uint16_t)id->valueint));
 	return out;

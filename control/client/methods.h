@@ -46,6 +46,9 @@
 	X(tunnel_list)                                                                             \
 	X(tunnel_show)                                                                             \
 	X(tunnel_local)                                                                            \
+	X(conntrack_set)                                                                           \
+	X(conntrack_reset)                                                                         \
+	X(conntrack_show)                                                                          \
 	X(flow_list)                                                                               \
 	X(flow_flush)                                                                              \
 	X(conn_list)                                                                               \

@@ -23,7 +23,11 @@ static const char *const attach_kinds[] = { "tap", "vhost-user", NULL };
 		F_INT(S, to_rate_bps, 0, "bit/s", 0, RATE_MAX, 0,                                  \
 			"bits a second delivered to it; 0: no limit"),                             \
 		F_INT(S, to_burst_bytes, 0, "bytes", 0, RATE_MAX, 0,                               \
-			"bucket for it; 0: a tenth of a second")
+			"bucket for it; 0: a tenth of a second"),                                  \
+		F_INT(S, max_conns, 0, "connections", 0, 4294967295, 0,                            \
+			"connections that it may have opened at a time; 0: no limit"),             \
+		F_INT(S, max_new_conns_per_s, 0, "connections/s", 0, RATE_MAX, 0,                  \
+			"connections that it may open a second; 0: no limit")
 
 static const struct field endpoint_fields[] = {
 	F_TEXT(req_endpoint, id, FIELD_ID, FIELD_REQUIRED | FIELD_KEY, "id of the endpoint"),

@@ -48,14 +48,17 @@ static const struct field show_fields[] = {
 static const struct field page_fields[] = { F_PAGE(req_page), F_END };
 
 static const struct field zone_fields[] = {
-	F_INT(req_zone, id, FIELD_REQUIRED | FIELD_KEY, NULL, 1, 65535, 0, "number of the zone"),
+	F_INT(req_zone, id, FIELD_REQUIRED | FIELD_KEY, NULL, 0, 65535, 0,
+		"number of the zone; 0 is the default zone"),
 	F_TEXT(req_zone, name, FIELD_NAME, FIELD_POSITIONAL, "name for people"),
+	F_INT(req_zone, max_conns, 0, "connections", 0, 4294967295, 0,
+		"connections in it at a time; 0: no limit"),
 	F_SWITCH(req_zone, exist_ok, "succeed if the same zone is there already"),
 	F_END,
 };
 
 static const struct field zone_del_fields[] = {
-	F_INT(req_zone, id, FIELD_REQUIRED | FIELD_KEY, NULL, 1, 65535, 0, "number of the zone"),
+	F_INT(req_zone, id, FIELD_REQUIRED | FIELD_KEY, NULL, 0, 65535, 0, "number of the zone"),
 	F_SWITCH(req_zone, missing_ok, "succeed if it is not there"),
 	F_END,
 };

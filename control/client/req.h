@@ -55,6 +55,7 @@ struct req_endpoint {
 	struct schema_mac mac;
 	int64_t rate_pps, burst_pkts, rate_bps, burst_bytes;
 	int64_t to_rate_pps, to_burst_pkts, to_rate_bps, to_burst_bytes;
+	int64_t max_conns, max_new_conns_per_s;
 	bool exist_ok;
 };
 
@@ -83,6 +84,7 @@ struct req_attach {
 	bool default_route;
 	int64_t rate_pps, burst_pkts, rate_bps, burst_bytes;
 	int64_t to_rate_pps, to_burst_pkts, to_rate_bps, to_burst_bytes;
+	int64_t max_conns, max_new_conns_per_s;
 	struct req_vhost vhost;
 	bool exist_ok;
 };
@@ -100,6 +102,7 @@ struct req_endpoint_check {
 struct req_zone {
 	int64_t id;
 	const char *name;
+	int64_t max_conns;
 	bool exist_ok, missing_ok;
 };
 
@@ -156,9 +159,18 @@ struct req_filter {
 	struct schema_prefix src, dst;
 	int64_t proto;	      /* -1: any */
 	int64_t sport, dport; /* -1: any */
-	const char *port;
+	const char *port, *endpoint;
+	int state; /* enum conn_state less CONN_NEW; -1: any */
 	int64_t limit;
 	const char *cursor;
+};
+
+struct req_conntrack {
+	bool tcp_strict, early_drop;
+	int64_t tcp_syn_sent_s, tcp_syn_recv_s, tcp_established_s, tcp_fin_wait_s, tcp_time_wait_s,
+		tcp_closed_s;
+	int64_t udp_new_s, udp_replied_s, icmp_new_s, icmp_replied_s, other_new_s, other_replied_s;
+	bool missing_ok;
 };
 
 struct req_port_filter {

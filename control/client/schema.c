@@ -10,6 +10,7 @@
 
 static const char *const class_names[OBJECT_N] = {
 	[OBJECT_NONE] = "",
+	[OBJECT_CONNTRACK] = "conntrack",
 	[OBJECT_ZONE] = "zone",
 	[OBJECT_PORT] = "port",
 	[OBJECT_TUNNEL] = "tunnel",

@@ -83,6 +83,7 @@ struct field {
 /* Object classes in the order in which a configuration is built up. */
 enum object_class {
 	OBJECT_NONE,
+	OBJECT_CONNTRACK,
 	OBJECT_ZONE,
 	OBJECT_PORT,
 	OBJECT_TUNNEL,

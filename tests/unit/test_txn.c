@@ -106,7 +106,7 @@ static void test_bad_call_is_refused_when_it_is_added(void **state)
 	assert_int_equal(run("txn.add",
 				 "{\"txn\":\"%s\",\"calls\":[{\"method\":\"zone.add\",\"params\":{"
 				 "\"id\":9}},"
-				 "{\"method\":\"zone.add\",\"params\":{\"id\":0}}]}"),
+				 "{\"method\":\"zone.add\",\"params\":{\"id\":65536}}]}"),
 		LEAT_ERR_PARAMS);
 	assert_string_equal(last_field, "calls[1].id");
 	assert_int_equal(run("txn.add", "{\"txn\":\"%s\",\"calls\":[{\"method\":\"sys.status\"}]}"),

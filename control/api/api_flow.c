@@ -2,8 +2,10 @@
 /* flow.list, flow.flush, conn.list */
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "control/api/api.h"
+#include "control/loop.h"
 #include "control/observer_text.h"
 #include "control/tables.h"
 #include "datapath/base/clock.h"
@@ -14,6 +16,7 @@
 
 #define SCAN_MAX 100000u /* connections looked at in one call: about 2 ms */
 #define CURSOR_V6 (1ull << 32)
+#define FLUSH_STEP 256u /* connections between two looks at the clock */
 
 struct tuple {
 	struct ip_addr src, dst;
@@ -51,18 +54,37 @@ static bool in_prefix(const struct schema_prefix *want, const struct ip_addr *ad
 	return !want->is_set || ip_prefix_covers(&prefix, addr);
 }
 
-static bool flow_matches(
-	const struct req_filter *f, const struct flowtab *t, uint32_t flow, uint16_t port_id)
+/* A request's filter with its names looked up. */
+struct filter {
+	const struct req_filter *req;
+	uint32_t endpoint; /* ENDPOINT_NONE: any */
+	uint16_t port_id;
+};
+
+static bool conn_matches(const struct filter *f, const struct conn *c)
 {
+	uint8_t state = atomic_load_explicit(&c->state, memory_order_relaxed);
+
+	return (f->req->state < 0 || state == CONN_NEW + f->req->state) &&
+		(f->endpoint == ENDPOINT_NONE ||
+			atomic_load_explicit(&c->endpoint[0], memory_order_relaxed) ==
+				f->endpoint ||
+			atomic_load_explicit(&c->endpoint[1], memory_order_relaxed) == f->endpoint);
+}
+
+static bool flow_matches(const struct filter *filter, const struct flowtab *t, uint32_t flow)
+{
+	const struct req_filter *f = filter->req;
 	struct tuple k = tuple_of(t, flow);
 	const struct flow_prog *p = flowtab_prog(t, flow);
 
-	return (f->zone < 0 || f->zone == k.zone) && in_prefix(&f->src, &k.src) &&
-		in_prefix(&f->dst, &k.dst) && (f->proto < 0 || f->proto == k.proto) &&
+	return conn_matches(filter, flowtab_conn(t, flow)) && (f->zone < 0 || f->zone == k.zone) &&
+		in_prefix(&f->src, &k.src) && in_prefix(&f->dst, &k.dst) &&
+		(f->proto < 0 || f->proto == k.proto) &&
 		(f->sport < 0 || f->sport == rte_be_to_cpu_16(k.sport)) &&
 		(f->dport < 0 || f->dport == rte_be_to_cpu_16(k.dport)) &&
 		(f->port == NULL ||
-			atomic_load_explicit(&p->in_port, memory_order_relaxed) == port_id);
+			atomic_load_explicit(&p->in_port, memory_order_relaxed) == filter->port_id);
 }
 
 static void add_tuple(cJSON *item, const struct flowtab *t, uint32_t flow)
@@ -139,22 +161,30 @@ static bool conn_is_listed(const struct flowtab *t, uint32_t conn)
 	return state != CONN_FREE && state != CONN_DEAD;
 }
 
-/* Port named in the filter; false: the call has been failed. */
-static bool filter_port(struct call *call, const struct req_filter *f, uint16_t *out_id)
+/* Names in the filter; false: the call has been failed. */
+static bool filter_make(struct call *call, struct filter *out)
 {
+	const struct req_filter *f = call_req(call);
 	struct port *p = f->port != NULL ? port_by_name(f->port) : NULL;
 
 	if (f->port != NULL && p == NULL) {
 		call_fail(call, LEAT_ERR_NOT_FOUND, "port", "there is no port %s", f->port);
 		return false;
 	}
-	*out_id = p != NULL ? p->id : PORT_ID_NONE;
+	*out = (struct filter){ .req = f,
+		.port_id = p != NULL ? p->id : PORT_ID_NONE,
+		.endpoint = f->endpoint != NULL ? endpoint_by_id(f->endpoint) : ENDPOINT_NONE };
+	if (f->endpoint != NULL && out->endpoint == ENDPOINT_NONE) {
+		call_fail(call, LEAT_ERR_NOT_FOUND, "endpoint", "there is no endpoint %s",
+			f->endpoint);
+		return false;
+	}
 	return true;
 }
 
 /* One table from flow `first` on. False: the page is full, or the scan was long enough; *io_next: where to go on. */
-static bool list_table(struct api_page *page, const struct req_filter *f, const struct flowtab *t,
-	uint16_t port_id, bool is_flows, uint32_t *io_budget, uint32_t *io_next)
+static bool list_table(struct api_page *page, const struct filter *f, const struct flowtab *t,
+	bool is_flows, uint32_t *io_budget, uint32_t *io_next)
 {
 	unsigned int step = is_flows ? 1 : CONN_DIR_N;
 
@@ -166,8 +196,7 @@ static bool list_table(struct api_page *page, const struct req_filter *f, const 
 			return false;
 		if (!conn_is_listed(t, flow / CONN_DIR_N))
 			continue;
-		is_wanted = flow_matches(f, t, flow, port_id) ||
-			(!is_flows && flow_matches(f, t, flow + 1, port_id));
+		is_wanted = flow_matches(f, t, flow) || (!is_flows && flow_matches(f, t, flow + 1));
 		if (is_wanted &&
 			!api_page_add(page,
 				is_flows ? flow_json(t, flow) : conn_json(t, flow / CONN_DIR_N)))
@@ -180,22 +209,22 @@ static bool list_table(struct api_page *page, const struct req_filter *f, const 
  * long. */
 static void list(struct call *call, bool is_flows)
 {
-	const struct req_filter *f = call_req(call);
-	uint64_t cursor = api_cursor_number(f->cursor);
+	const struct req_filter *req = call_req(call);
+	uint64_t cursor = api_cursor_number(req->cursor);
 	uint32_t budget = SCAN_MAX, next = (uint32_t)cursor;
 	struct api_page page;
-	uint16_t port_id;
+	struct filter filter;
 	char text[24];
 
-	if (!filter_port(call, f, &port_id))
+	if (!filter_make(call, &filter))
 		return;
 	if (cursor >= 2 * CURSOR_V6 || (!is_flows && cursor % CONN_DIR_N != 0)) {
 		call_fail(call, LEAT_ERR_PARAMS, "cursor", "not a cursor of this list");
 		return;
 	}
-	api_page_begin(&page, f->limit);
+	api_page_begin(&page, req->limit);
 	for (bool is_v6 = cursor >= CURSOR_V6;; is_v6 = true, next = 0) {
-		if (!list_table(&page, f, is_v6 ? &tables_flow6 : &tables_flow4, port_id, is_flows,
+		if (!list_table(&page, &filter, is_v6 ? &tables_flow6 : &tables_flow4, is_flows,
 			    &budget, &next)) {
 			snprintf(text, sizeof(text), "%llu",
 				(unsigned long long)((is_v6 ? CURSOR_V6 : 0) + next));
@@ -218,37 +247,86 @@ static void handle_conn_list(struct call *call)
 	list(call, false);
 }
 
-/* Marks matching connections dead: their sweepers remove them within a round, and their next packet opens new ones. */
+/* A flush under way: a slice of connections at a time. Its names were looked up at its start: what is renamed meanwhile is
+ * flushed all the same. */
+struct flush {
+	struct call *call;
+	struct filter filter;
+	struct event *work;
+	bool is_v6;
+	uint32_t next;
+	uint64_t n;
+};
+
+static void flush_end(struct flush *flush)
+{
+	cJSON *result = cJSON_CreateObject();
+
+	cJSON_AddNumberToObject(result, "flushed", (double)flush->n);
+	call_ok(flush->call, result);
+	event_free(flush->work);
+	free(flush);
+}
+
+/* Whether the table is done. */
+static bool flush_slice(struct flush *flush, struct flowtab *t, uint64_t end_ns)
+{
+	bool is_done;
+
+	rcu_control_enter();
+	for (; flush->next < t->n_touched; flush->next++) {
+		uint32_t conn = flush->next;
+
+		if (conn % FLUSH_STEP == 0 && loop_now_ns() >= end_ns)
+			break;
+		if (conn_is_listed(t, conn) &&
+			(flow_matches(&flush->filter, t, 2 * conn) ||
+				flow_matches(&flush->filter, t, 2 * conn + 1)))
+			flush->n += flowtab_unlink(t, conn);
+	}
+	is_done = flush->next >= t->n_touched;
+	rcu_control_leave();
+	return is_done;
+}
+
+static void on_flush(evutil_socket_t fd, short what, void *arg)
+{
+	struct flush *flush = arg;
+	uint64_t end_ns = loop_now_ns() + LOOP_SLICE_NS;
+
+	(void)fd;
+	(void)what;
+	while (flush_slice(flush, flush->is_v6 ? &tables_flow6 : &tables_flow4, end_ns)) {
+		if (flush->is_v6) {
+			flush_end(flush);
+			return;
+		}
+		flush->is_v6 = true;
+		flush->next = 0;
+	}
+	event_active(flush->work, EV_TIMEOUT, 0);
+}
+
+/* Matching connections are dead and unlinked: their next packet opens new ones, their sweepers retire the records. */
 static void handle_flow_flush(struct call *call)
 {
-	const struct req_filter *f = call_req(call);
-	const struct flowtab *tables[] = { &tables_flow4, &tables_flow6 };
-	cJSON *result;
-	uint64_t n = 0;
-	uint16_t port_id;
+	struct flush *flush;
+	struct filter filter;
 
-	if (!filter_port(call, f, &port_id))
+	if (!filter_make(call, &filter))
 		return;
-	for (unsigned int i = 0; i < 2; i++) {
-		const struct flowtab *t = tables[i];
-
-		for (uint32_t conn = 0; conn < t->n_touched; conn++) {
-			if (!conn_is_listed(t, conn) ||
-				!(flow_matches(f, t, 2 * conn, port_id) ||
-					flow_matches(f, t, 2 * conn + 1, port_id)))
-				continue;
-			atomic_fetch_or_explicit(&flowtab_prog(t, 2 * conn)->flags, FLOW_F_UNJUDGED,
-				memory_order_relaxed);
-			atomic_fetch_or_explicit(&flowtab_prog(t, 2 * conn + 1)->flags,
-				FLOW_F_UNJUDGED, memory_order_relaxed);
-			atomic_store_explicit(
-				&t->conns[conn].state, CONN_DEAD, memory_order_release);
-			n++;
-		}
+	flush = calloc(1, sizeof(*flush));
+	if (flush != NULL)
+		flush->work = event_new(loop_base, -1, 0, on_flush, flush);
+	if (flush == NULL || flush->work == NULL) {
+		free(flush);
+		call_fail(call, LEAT_ERR_RESOURCES, NULL, "out of memory");
+		return;
 	}
-	result = cJSON_CreateObject();
-	cJSON_AddNumberToObject(result, "flushed", (double)n);
-	call_ok(call, result);
+	event_priority_set(flush->work, LOOP_PRIO_HEAVY);
+	flush->call = call;
+	flush->filter = filter;
+	event_active(flush->work, EV_TIMEOUT, 0);
 }
 
 const struct api_handler api_flow[] = {

@@ -15,9 +15,18 @@ static const struct field no_fields[] = { F_END };
 		F_INT(S, dport, 0, NULL, -1, 65535, -1, "destination port; -1: any"),              \
 		F_TEXT(S, port, FIELD_NAME, 0, "port that it comes in by")
 
+/* As conn_state_name(), from CONN_NEW on. */
+static const char *const states[] = { "new", "replied", "syn_sent", "syn_recv", "established",
+	"fin_wait", "time_wait", "closed", NULL };
+
+#define CONN_FIELDS                                                                                \
+	F_TEXT(req_filter, endpoint, FIELD_ID, 0, "from or to this endpoint"),                     \
+		F_ENUM(req_filter, state, 0, states, -1, "connection in this state")
+
 static const struct field filter_fields[] = {
 	F_INT(req_filter, zone, 0, NULL, -1, 65535, -1, "only this zone; -1: any"),
 	FILTER_FIELDS(req_filter),
+	CONN_FIELDS,
 	F_PAGE(req_filter),
 	F_END,
 };
@@ -25,6 +34,7 @@ static const struct field filter_fields[] = {
 static const struct field flush_fields[] = {
 	F_INT(req_filter, zone, 0, NULL, -1, 65535, -1, "only this zone; -1: any"),
 	FILTER_FIELDS(req_filter),
+	CONN_FIELDS,
 	F_END,
 };
 
@@ -61,7 +71,7 @@ const struct method method_flow_list = { "flow.list", "Compiled flows.", filter_
 	sizeof(struct req_filter), METHOD_LISTS, OBJECT_NONE, NULL };
 const struct method method_flow_flush = { "flow.flush",
 	"Forget flows: their next packet is judged anew.", flush_fields, sizeof(struct req_filter),
-	0, OBJECT_NONE, NULL };
+	METHOD_SLOW, OBJECT_NONE, NULL };
 const struct method method_conn_list = { "conn.list", "Tracked connections.", filter_fields,
 	sizeof(struct req_filter), METHOD_LISTS, OBJECT_NONE, NULL };
 const struct method method_drop_show = { "drop.show", "Discarded packets by port and reason.",

@@ -64,6 +64,16 @@ static void send_new(struct opener *o, unsigned int target, uint64_t due_ns)
 	o->sent[target] += send_one(o, o->vip[target], o->sport, OPENER_NEW, target, due_ns);
 }
 
+/* Packets of established flows that are due; one slow new connection may have held up a few. */
+static void send_established(struct opener *o)
+{
+	for (unsigned int k = 0; k < EST_BURST && opener_now_ns() >= o->est_due_ns; k++) {
+		uint16_t sport = (uint16_t)(EST_SPORT + o->est_sent % EST_FLOWS);
+		o->est_sent += send_one(o, o->est_vip, sport, OPENER_ESTABLISHED, 0, o->est_due_ns);
+		o->est_due_ns += o->est_step_ns;
+	}
+}
+
 void opener_arrived(struct opener *o, const void *frame, size_t size, uint64_t at_ns)
 {
 	struct opener_frame f;
@@ -103,6 +113,11 @@ bool opener_begin(struct opener *o, const struct words *w)
 	o->port = (uint16_t)word_number(w, "port", 80);
 	o->until = (uint16_t)word_number(w, "until", 0);
 	o->run++;
+	v = word(w, "est_vip");
+	if (v && inet_pton(AF_INET, v, &o->est_vip) != 1)
+		return false;
+	o->est_step_ns = (uint64_t)(1e9 / word_number(w, "est_pps", 1000));
+	o->est_due_ns = v ? opener_now_ns() : UINT64_MAX;
 	o->reached_ns = o->est_sent = o->est_arrived = 0;
 	memset(o->hist, 0, sizeof(o->hist));
 	memset(o->sent, 0, sizeof(o->sent));
@@ -116,8 +131,10 @@ static void cmd_first(struct opener *o, const struct words *w)
 	uint64_t start = opener_now_ns() + 1000000;
 
 	for (uint64_t k = 0; k < n; k++) {
-		while (opener_now_ns() < start + k * step)
+		while (opener_now_ns() < start + k * step) {
+			send_established(o);
 			o->receive(o);
+		}
 		send_new(o, (unsigned int)(k % o->n_vips), start + k * step);
 	}
 	settle(o);
@@ -127,23 +144,16 @@ static void cmd_first(struct opener *o, const struct words *w)
 		       ",\"p99_ns\":%" PRIu64 ",\"max_ns\":%" PRIu64 "}",
 			i ? "," : "", o->sent[i], o->hist[i].n, hist_quantile(&o->hist[i], 0.5),
 			hist_quantile(&o->hist[i], 0.99), o->hist[i].max);
-	printf("]}\n");
+	printf("],\"est_sent\":%" PRIu64 ",\"est_arrived\":%" PRIu64 "}\n", o->est_sent,
+		o->est_arrived);
 }
 
 static void cmd_watch(struct opener *o, const struct words *w)
 {
 	uint64_t step = (uint64_t)(1e9 / word_number(w, "pps", 1000));
-	uint64_t est_step = (uint64_t)(1e9 / word_number(w, "est_pps", 1000));
-	const char *est = word(w, "est_vip");
-	uint32_t est_vip = 0;
-
-	if (est && inet_pton(AF_INET, est, &est_vip) != 1) {
-		answer_error("watch: est_vip");
-		return;
-	}
 	printf("{\"event\":\"watching\"}\n");
 	fflush(stdout);
-	uint64_t start = opener_now_ns(), due = start, est_due = est ? start : UINT64_MAX;
+	uint64_t start = opener_now_ns(), due = start;
 	uint64_t end = start + (uint64_t)(word_number(w, "seconds", 60) * 1e9);
 
 	while (!o->reached_ns && opener_now_ns() < end) {
@@ -151,11 +161,7 @@ static void cmd_watch(struct opener *o, const struct words *w)
 			send_new(o, 0, due);
 			due += step;
 		}
-		for (unsigned int k = 0; k < EST_BURST && opener_now_ns() >= est_due; k++) {
-			uint16_t sport = (uint16_t)(EST_SPORT + o->est_sent % EST_FLOWS);
-			o->est_sent += send_one(o, est_vip, sport, OPENER_ESTABLISHED, 0, est_due);
-			est_due += est_step;
-		}
+		send_established(o);
 		while (o->receive(o))
 			;
 	}

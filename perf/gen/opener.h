@@ -4,8 +4,9 @@
  * leat-probe (AF_PACKET) have in common, so that a switch and the kernel are measured by the same code. UDP, 64 bytes. Commands:
  *
  *   first vips=IP,… port=P n=N pps=R           N new connections to each address, in turn: latency of their first packets
- *   watch vip=IP port=P until=P2 pps=R seconds=S [est_vip=IP est_pps=R2]   new connections until one arrives at port P2; packets of
- *                                              64 established flows meanwhile
+ *   watch vips=IP port=P until=P2 pps=R seconds=S   new connections until one arrives at port P2
+ *
+ * Both with est_vip=IP est_pps=R2: packets of 64 established flows meanwhile.
  *
  * Latency is from the scheduled time of sending, so a late sender is charged. Times are CLOCK_REALTIME: the kernel's packet time stamps
  * and perf/run know it too. Single thread.
@@ -60,7 +61,10 @@ struct opener {
 	unsigned int n_vips;
 	uint16_t port, until; /* host order; until: the port that ends a watch */
 	uint16_t run, sport;
-	uint64_t sent[OPENER_TARGETS_MAX], est_sent, est_arrived;
+	uint64_t sent[OPENER_TARGETS_MAX];
+	/* established flows beside */
+	uint32_t est_vip;
+	uint64_t est_step_ns, est_due_ns, est_sent, est_arrived;
 	uint64_t reached_ns; /* when a new connection came to `until` */
 	struct hist hist[OPENER_TARGETS_MAX];
 };

@@ -14,7 +14,7 @@ from .peer_scale import LeatRules, LeatServices
 
 FLOWS = 1000        # established
 FIRST_CONNS = 2000  # to each of the three services
-FIRST_PPS, WATCH_PPS, EST_PPS = 1000, 5000, 2000
+FIRST_PPS, WATCH_PPS, EST_PPS, BUSY_PPS = 1000, 5000, 2000, 50000
 NEW_CONNS, NEW_PPS = 500_000, 1e7  # as many as come, of so many
 RULE_PORTS = 40000  # not opened by any other rule
 CHANGES_SECONDS = 40  # for one kind of change at one count; what was not reached is not made up
@@ -58,14 +58,16 @@ def bearable_pps(peer, address, most):
     return max(10, min(most, int(0.1e9 / t["p50_ns"])))
 
 
-def first_packets(peer, positions, rows):
+def first_packets(peer, positions, rows, beside=0):
+    """beside: packets a second of established flows, so that nobody has gone to sleep between two connections."""
     pps = bearable_pps(peer, list(positions.values())[-1], FIRST_PPS)
     n = FIRST_CONNS if pps == FIRST_PPS else 300
     window = rows.window()
-    answer = peer.probe.ask("first", vips=",".join(positions.values()), port=VIP_PORT, n=n, pps=pps, deadline_s=300)
+    answer = peer.probe.ask("first", vips=",".join(positions.values()), port=VIP_PORT, n=n, pps=pps, deadline_s=300,
+                            **({"est_vip": list(positions.values())[0], "est_pps": beside} if beside else {}))
     reasons = window.stop(n * len(positions) / pps)
     for position, t in zip(positions, answer["targets"]):
-        rows.add("first-packet", t["p50_ns"] / 1e3, "us", reasons, position=position, p99=round(t["p99_ns"] / 1e3, 2),
+        rows.add("busy-first-packet" if beside else "first-packet", t["p50_ns"] / 1e3, "us", reasons, position=position, p99=round(t["p99_ns"] / 1e3, 2),
                  highest=round(t["max_ns"] / 1e3, 2), connections=t["sent"], lost=t["sent"] - t["arrived"], pps=pps)
 
 
@@ -122,6 +124,7 @@ def services(name, n, rnd, opts, emit):
             "routed": netfilter.backend(0, 0)}
         established(peer, list(dict.fromkeys(positions.values())), rows, opts)
         first_packets(peer, positions, rows)
+        first_packets(peer, positions, rows, BUSY_PPS)
         if n:
             changes(peer, n, rows, opts)
     except procs.PerfError as e:
@@ -182,6 +185,7 @@ def rules(shape, n, rnd, opts, emit):
                  highest=max(rates), cycles_per_packet=round(statistics.median(a["cycles_per_packet"] for a in answers), 1),
                  generator_limited=any(a["generator_limited"] for a in answers))
         first_packets(peer, {"only": B_IP}, rows)
+        first_packets(peer, {"only": B_IP}, rows, BUSY_PPS)
         new_connections(peer, rows)
         added_rules(peer, rows, opts)
     except procs.PerfError as e:

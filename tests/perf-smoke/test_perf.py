@@ -112,9 +112,9 @@ def test_scale_services_of_the_kernel_writes_a_line_a_measure(tmp_path, peer):
     run("perf/run", "scale-services", "--peers", peer, "--rounds", 1, "--services", 5, "--changes", 2, "--seconds", 0.05,
         "--json", out, "--plots", tmp_path)
     rows = lines(out)
-    assert [r["measure"] for r in rows] == ["load", "established", *["first-packet"] * 3, "add-ack", "add-effect", "change-ack",
-                                            "change-effect"]
-    assert [r["position"] for r in rows if "position" in r] == ["first", "middle", "last"]
+    assert [r["measure"] for r in rows] == ["load", "established", *["first-packet"] * 3, *["busy-first-packet"] * 3, "add-ack", "add-effect",
+                                            "change-ack", "change-effect"]
+    assert [r["position"] for r in rows if "position" in r] == ["first", "middle", "last"] * 2
     for r in rows:
         assert (r["peer"], r["services"], r["round"]) == (peer, 5, 1)
         assert r["value"] > 0 and r.get("lost", 0) == 0

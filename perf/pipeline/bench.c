@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * leat-bench [EAL options] -- [-f FLOWS,…] [-b FILL,…] [-k KIND,…] [-n NEW_FLOWS] [-r ROUNDS] [-c PACKETS] [-1]
+ * leat-bench [EAL options] -- [-f FLOWS,…] [-b FILL,…] [-k KIND,…] [-n NEW_FLOWS] [-r ROUNDS] [-c PACKETS] [-1] [-S]
  * Cycles a packet of the pipeline on bench ports (see world.h), one JSON object a line. perf/bench drives it.
  */
 #include <errno.h>
@@ -12,6 +12,7 @@
 
 #include <rte_cycles.h>
 #include <rte_eal.h>
+#include <rte_tcp.h>
 
 #include "datapath/pipeline/observe.h"
 #include "perf/pipeline/world.h"
@@ -32,7 +33,7 @@ struct options {
 	uint32_t kinds; /* bit set */
 	uint32_t new_flows;
 	uint32_t pkts; /* of a round */
-	bool no_huge, is_once;
+	bool no_huge, is_once, is_strict;
 };
 
 static int compare(const void *a, const void *b)
@@ -69,12 +70,17 @@ static unsigned int dir_of(enum world_kind kind, uint64_t k)
 /* Every flow once in each direction and once more: connections exist and are replied to. */
 static void establish(struct world *world, enum world_kind kind, uint32_t n)
 {
-	for (unsigned int pass = 0; pass < 3; pass++)
+	static const uint8_t handshake[] = { RTE_TCP_SYN_FLAG, RTE_TCP_SYN_FLAG | RTE_TCP_ACK_FLAG,
+		RTE_TCP_ACK_FLAG };
+
+	for (unsigned int pass = 0; pass < 3; pass++) {
+		world->tcp_flags = handshake[pass];
 		for (uint32_t id = 0; id < n;) {
 			for (unsigned int i = 0; i < BATCH_LEN && id < n; i++)
 				world_stage(world, kind, id++, pass & 1);
 			world_round(world);
 		}
+	}
 }
 
 /* One round: `pkts` packets, `fill` a batch; cycles a packet. Both directions in turn where the kind has both. */
@@ -191,7 +197,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 		.rounds = 11,
 		.kinds = 1,
 		.pkts = 1u << 20 };
-	while ((opt = getopt(argc, argv, "f:b:k:n:r:c:1H")) >= 0) {
+	while ((opt = getopt(argc, argv, "f:b:k:n:r:c:1HS")) >= 0) {
 		switch (opt) {
 		case 'f':
 			o->n_flows = parse_list(optarg, o->flows);
@@ -213,6 +219,9 @@ static int parse_options(int argc, char **argv, struct options *o)
 			break;
 		case '1':
 			o->is_once = true;
+			break;
+		case 'S':
+			o->is_strict = true;
 			break;
 		case 'H':
 			o->no_huge = true;
@@ -240,7 +249,7 @@ int main(int argc, char **argv)
 		fprintf(stderr,
 			"usage: leat-bench EAL… -- [-f FLOWS] [-b FILL,…] [-k KIND] [-n NEW] [-r "
 			"ROUNDS]"
-			" [-c PACKETS] [-H: no hugepages] [-1: no stages]\n");
+			" [-c PACKETS] [-H: no hugepages] [-1: no stages] [-S: strict TCP]\n");
 		return 2;
 	}
 	enum world_kind kind = o.kinds ? (enum world_kind)__builtin_ctz(o.kinds) : WORLD_UDP4;
@@ -252,6 +261,9 @@ int main(int argc, char **argv)
 	uint32_t n_conns = RTE_MAX(most + most / 8, o.no_huge ? 1u << 16 : 1000000u);
 	if (world_open(&world, n_conns, kind == WORLD_UDP6, o.no_huge))
 		return 1;
+	if (o.is_strict && flowtab_windows_open(&world.ft4) < 0)
+		return 1;
+	atomic_store(&conn_tcp_strict, o.is_strict);
 	if (o.new_flows) {
 		bench_new(&world, &o);
 	} else {

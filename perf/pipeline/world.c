@@ -253,7 +253,18 @@ static void fill_ip4(
 	ip->hdr_checksum = rte_ipv4_cksum(ip);
 }
 
-static void fill_l4(uint8_t *l4, bool is_tcp, uint32_t id, unsigned int dir, uint16_t len)
+/* A segment of a connection whose numbers began at 0: valid in every window. */
+static void fill_tcp(struct rte_tcp_hdr *tcp, uint8_t flags)
+{
+	tcp->sent_seq = rte_cpu_to_be_32((flags & RTE_TCP_SYN_FLAG) == 0);
+	tcp->recv_ack = rte_cpu_to_be_32((flags & RTE_TCP_ACK_FLAG) != 0);
+	tcp->data_off = 5 << 4;
+	tcp->tcp_flags = flags;
+	tcp->rx_win = RTE_BE16(0xffff);
+}
+
+/* tcp_flags 0: UDP. */
+static void fill_l4(uint8_t *l4, uint8_t tcp_flags, uint32_t id, unsigned int dir, uint16_t len)
 {
 	rte_be16_t sport = rte_cpu_to_be_16((uint16_t)(0x4000 + (id & 0x3fff)));
 	rte_be16_t dport = rte_cpu_to_be_16((uint16_t)(0x2000 + (id >> 14)));
@@ -261,9 +272,8 @@ static void fill_l4(uint8_t *l4, bool is_tcp, uint32_t id, unsigned int dir, uin
 	memset(l4, 0, len);
 	memcpy(l4, dir ? &dport : &sport, 2);
 	memcpy(l4 + 2, dir ? &sport : &dport, 2);
-	if (is_tcp) {
-		l4[12] = 5 << 4;
-		l4[13] = RTE_TCP_ACK_FLAG;
+	if (tcp_flags != 0) {
+		fill_tcp((struct rte_tcp_hdr *)l4, tcp_flags);
 	} else {
 		rte_be16_t be = rte_cpu_to_be_16(len);
 		memcpy(l4 + 4, &be, 2);
@@ -327,13 +337,13 @@ void world_stage(struct world *world, enum world_kind kind, uint32_t id, unsigne
 			.hop_limits = 64 };
 		memcpy(ip->src_addr, a.b, 16);
 		memcpy(ip->dst_addr, b.b, 16);
-		fill_l4(p + 54, false, id, dir, FRAME_LEN6 - 54);
+		fill_l4(p + 54, 0, id, dir, FRAME_LEN6 - 54);
 	} else {
 		bool is_tcp = kind == WORLD_TCP4;
 
 		fill_ip4((struct rte_ipv4_hdr *)(p + 14), src, dst,
 			is_tcp ? IPPROTO_TCP : IPPROTO_UDP, FRAME_LEN - 14);
-		fill_l4(p + 34, is_tcp, id, dir, FRAME_LEN - 34);
+		fill_l4(p + 34, is_tcp ? world->tcp_flags : 0, id, dir, FRAME_LEN - 34);
 	}
 	staged[port].m[staged[port].n++] = m;
 }

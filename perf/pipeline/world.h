@@ -34,7 +34,8 @@ struct world {
 	struct rte_mempool *pool;
 	struct rte_mbuf *mbufs[WORLD_MBUFS];
 	uint32_t mbuf_pos;
-	uint64_t n_sent; /* frames that came out */
+	uint64_t n_sent;   /* frames that came out */
+	uint8_t tcp_flags; /* of the TCP segments that are laid out */
 };
 
 /* Everything up. n_conns: size of the IPv4 table (IPv6: the same when is_v6, else small). Hugepages unless no_huge.

@@ -4,19 +4,25 @@
  * Policies, ACLs and SNAT rules are such lists.
  *
  * A tuple space in three exact-match steps, so that neither a look-up nor an update grows with the number of rules: a list and a source
- * set (or any) give a branch; branch and destination set give a node; a node knows which combinations of protocol, source port
- * prefix length and destination port prefix length occur in it, best priority first, and each combination is one look-up.
- * A port range is a few port prefixes. What grows: the sets that hold the packet's addresses (in this list, whichever side is
- * fewer), and the distinct shapes of ports in a node.
+ * set (or any) give a branch; branch and destination set give a node; a node knows which shapes (protocol or not, source
+ * port prefix length, destination port prefix length) occur in it, best priority first, and each shape is one look-up.
+ * A port range is a few port prefixes. What grows: the sets that hold the packet's addresses or those that this list names, whichever
+ * are fewer, and the distinct shapes in a node. docs/policy.md.
+ *
+ * A look-up that overlaps changes may see each of them made or not made, in any combination; every answer is a rule of the list that
+ * matches the packet. Flows judged by it are older than these changes and are judged again.
  *
  * Writer: control thread. Readers: workers.
  */
 #ifndef LEAT_TABLE_CLASSIFIER_H
 #define LEAT_TABLE_CLASSIFIER_H
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+
+#include <rte_common.h>
 
 #include "datapath/base/addr.h"
 #include "datapath/base/slots.h"
@@ -62,17 +68,25 @@ struct rule_config {
 	uint8_t n_sport, n_dport; /* 0: any, also packets without ports */
 };
 
-/* The published rule. Immutable but for gen and counters. */
+/* The published rule. */
 struct rule {
+	/* Immutable but for gen. */
 	_Atomic uint32_t gen;
 	uint32_t list;
 	uint64_t priority;
-	uint8_t action, flags;
+	uint64_t age; /* less is older */
 	uint32_t arg;
+	uint8_t action, flags;
+	/* The writer's. */
+	uint32_t first_item;
+	uint32_t next, prev; /* of the list */
+
 	/* Written by workers. What connections carried is added when they end (control/usage.h). */
-	_Atomic uint64_t n_conns;     /* connections that the rule decided */
+	_Atomic uint64_t n_conns __rte_cache_aligned; /* connections that the rule decided */
 	_Atomic uint64_t pkts, bytes; /* of those that ended, and of packets denied */
 };
+
+static_assert(sizeof(struct rule) == 128, "a line that is read, a line that is counted");
 
 /* What is asked: addresses and ports as the policy sees them. */
 struct rule_packet {
@@ -98,13 +112,16 @@ uint32_t rulelist_create(uint16_t zone);
 void rulelist_destroy(uint32_t list);
 uint32_t rulelist_n_rules(uint32_t list);
 
+/* Calls fn(arg, list) for each list with a rule that names the set; it must not change lists. Control thread. */
+void rulelist_foreach_of_set(uint32_t set, void (*fn)(void *arg, uint32_t list), void *arg);
+
 /* Adds a rule; the sets are referenced by it. *out_rule: its index. 0, -ENOSPC, -E2BIG (more than RULE_ENTRIES_MAX combinations),
- * -EINVAL. On error nothing changed. */
+ * -EINVAL (counts, action, a range with lo > hi, a set that is not of the list's zone). On error nothing changed. */
 int rule_add(uint32_t list, const struct rule_config *cfg, uint32_t *out_rule);
 void rule_del(uint32_t rule);
 
-/* First match of priority greater than `after` (0: from the start; to go on after a RULE_LOG rule pass its index as after_rule, else
- * RULE_NONE). RULE_NONE: no rule matches. Any thread. */
+/* First rule that matches, or RULE_NONE. To go on after a RULE_LOG rule pass its index as after_rule, else RULE_NONE. Any
+ * thread. */
 uint32_t rulelist_match(uint32_t list, const struct rule_packet *pkt, uint32_t after_rule);
 
 #endif

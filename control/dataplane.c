@@ -21,9 +21,12 @@
 #include "datapath/base/rcu.h"
 #include "datapath/pipeline/observe.h"
 #include "datapath/pipeline/punt.h"
+#include "datapath/table/classifier.h"
 #include "datapath/table/endpoint.h"
+#include "datapath/table/ipset.h"
 #include "datapath/table/neigh.h"
 #include "datapath/table/path.h"
+#include "datapath/table/policy.h"
 #include "datapath/table/route.h"
 #include "datapath/table/tunnel.h"
 #include "pmd/eal.h"
@@ -66,6 +69,9 @@ static const struct step tables[] = {
 	{ "RCU", rcu_init, rcu_fini },
 	{ "paths", path_table_init, path_table_fini },
 	{ "endpoints", endpoint_table_init, endpoint_table_fini },
+	{ "sets", ipset_table_init, ipset_table_fini },
+	{ "rules", classifier_init, classifier_fini },
+	{ "policies", policy_table_init, policy_table_fini },
 	{ "neighbours", neigh_table_init, neigh_table_fini },
 	{ "tunnels", tunnel_table_init, tunnel_table_fini },
 	{ "routes", start_route, route_fini },

@@ -13,6 +13,7 @@
 #include "datapath/base/gen.h"
 #include "datapath/table/addrmap.h"
 #include "datapath/table/path.h"
+#include "datapath/table/policy.h"
 #include "datapath/table/route.h"
 
 struct slots endpoint_slots;
@@ -238,6 +239,7 @@ void endpoint_del(uint32_t idx)
 	id_key(ep->id, key);
 	rte_hash_del_key(by_id, key);
 	path_destroy(ep->path_idx);
+	policy_endpoint_gone(idx);
 	slots_free(&endpoint_slots, idx);
 	if (ep->kind != ENDPOINT_POD)
 		node_endpoint_choose();

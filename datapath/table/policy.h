@@ -5,7 +5,7 @@
  * For one endpoint and direction: tiers in ascending order; in a tier the policies bound to the endpoint, by (order, name);
  * in each the rules by priority. The first matching rule decides: allow, deny and reject are final, pass leaves the tier. A tier in
  * which some policy isolates the direction and no rule decided ends with that policy's default (deny over allow). After the
- * last tier: the endpoint's own default, allow unless set. (Kubernetes NetworkPolicy: one tier, allow rules, default deny;
+ * last tier: the endpoint's own default, allow unless set. (Of several defaults in a tier: the first that is not allow.) (Kubernetes NetworkPolicy: one tier, allow rules, default deny;
  * AdminNetworkPolicy: a tier before and one behind; Calico: tiers as they are; an NFV ACL: one policy.)
  *
  * Cost of a judgement: the policies bound to that endpoint, never what else is configured. A change touches the generations
@@ -45,6 +45,8 @@ struct policy {
 	uint32_t list[POLICY_DIR_N];
 	uint8_t def[POLICY_DIR_N]; /* enum policy_default */
 	uint32_t n_bound;
+	uint32_t first_binding;
+	_Atomic uint32_t link; /* of the names */
 	char name[POLICY_NAME_LEN];
 };
 
@@ -73,27 +75,29 @@ void policy_del(uint32_t idx);
 uint32_t policy_by_name(const char *name);
 uint32_t policy_next(uint32_t idx);
 
+extern struct slots policy_slots;
+
 static inline struct policy *policy_at(uint32_t idx)
 {
-	extern struct slots policy_slots;
-
 	return slots_at(&policy_slots, idx);
 }
 
-/* A rule of the policy; as rule_add(), and touches the endpoints that the policy is bound to. */
+/* A rule of the policy, action RULE_ALLOW … RULE_LOG; as rule_add(), and touches the endpoints that the policy is bound to. */
 int policy_rule_add(
 	uint32_t policy, enum policy_dir dir, const struct rule_config *cfg, uint32_t *out_rule);
 void policy_rule_del(uint32_t rule);
 
-/* Binds to an endpoint of the same zone. 0, -EEXIST, -ENOENT (unbind), -ENOMEM. Bindings go with their endpoint. */
+/* Binds to an endpoint of the same zone. 0, -EEXIST (bind), -ENOENT (unbind), -ENOMEM (bind). */
 int policy_bind(uint32_t policy, uint32_t endpoint);
 int policy_unbind(uint32_t policy, uint32_t endpoint);
+/* Bindings and defaults go with their endpoint: endpoint_del() calls this. */
 void policy_endpoint_gone(uint32_t endpoint);
 
 /* Policies bound to an endpoint, in the order of judgement: up to max indexes; their number in all. Control thread. */
 unsigned int policy_bound(uint32_t endpoint, uint32_t *out_policies, unsigned int max);
 
-/* What an endpoint does with what no policy decided: RULE_ALLOW (initially), RULE_DENY or RULE_REJECT. */
+/* What an endpoint does with what no policy decided: RULE_ALLOW (initially), RULE_DENY or RULE_REJECT.
+ * 0, -EINVAL, -ENOMEM. */
 int policy_endpoint_default(uint32_t endpoint, enum policy_dir dir, enum rule_action action);
 
 /* A member of the set that is not one host changed: touches the endpoints whose policies use the set. Host members need nothing

@@ -148,7 +148,7 @@ static void test_ipset_random_changes_match_the_model(void **state)
 	srand(1);
 	for (unsigned int i = 0; i < N_SETS; i++)
 		sets[i].idx = IPSET_NONE;
-	for (unsigned int i = 0; i < 20000; i++) {
+	for (unsigned int i = 0; i < 6000; i++) {
 		struct model_set *s = &sets[model_rnd(N_SETS)];
 
 		set_toggle(s);

@@ -219,7 +219,7 @@ static void test_policy_random_changes_match_the_model(void **state)
 	sets_fill();
 	for (unsigned int i = 0; i < N_POLICIES; i++)
 		policies[i].idx = POLICY_NONE;
-	for (unsigned int i = 0; i < 20000; i++) {
+	for (unsigned int i = 0; i < 6000; i++) {
 		change(model_rnd(N_POLICIES));
 		for (unsigned int k = 0; k < 4; k++)
 			check();

@@ -9,7 +9,9 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <pthread.h>
 
+#include "datapath/base/clock.h"
 #include "datapath/base/gen.h"
 #include "datapath/base/rcu.h"
 #include "datapath/table/classifier.h"
@@ -135,9 +137,256 @@ static void test_classifier_random_lists_match_the_model(void **state)
 		random_list(i % 2 == 0 ? 5 : N_SETS);
 }
 
+/* A table that is full now. */
+struct full {
+	struct slots *slots;
+	uint32_t max, n_free;
+};
+
+static struct full slots_fill(struct slots *s)
+{
+	struct full f = { .slots = s, .max = s->max, .n_free = s->n_free };
+
+	s->max = s->n_touched;
+	s->n_free = 0;
+	return f;
+}
+
+static void slots_unfill(const struct full *f)
+{
+	f->slots->max = f->max;
+	f->slots->n_free = f->n_free;
+}
+
+static void test_classifier_full_tables_leave_the_list_unchanged(void **state)
+{
+	struct slots *const tables[] = { &rule_slots, &entry_slots, &item_slots,
+		&step_levels[LEVEL_SRC].slots, &step_levels[LEVEL_DST].slots };
+	uint32_t list = rulelist_create(ZONE), set = ipset_create(ZONE), rule;
+	struct rule_config cfg = { .n_src = 1, .src = { set }, .n_dst = 1, .dst = { set } };
+
+	(void)state;
+	for (unsigned int i = 0; i < RTE_DIM(tables); i++) {
+		struct full full = slots_fill(tables[i]);
+
+		assert_int_equal(rule_add(list, &cfg, &rule), -ENOSPC);
+		slots_unfill(&full);
+		assert_int_equal(rulelist_n_rules(list), 0);
+		assert_true(is_empty());
+	}
+	assert_int_equal(rule_add(list, &cfg, &rule), 0);
+	rulelist_destroy(list);
+	ipset_put(set);
+	assert_false(ipset_is_in_zone(set, ZONE));
+}
+
+static void test_classifier_refuses_what_it_cannot_hold(void **state)
+{
+	static struct rule_config cfg;
+	uint32_t list = rulelist_create(ZONE), set = ipset_create(ZONE), other = ipset_create(0);
+	uint32_t rule;
+
+	(void)state;
+	cfg = (struct rule_config){ .action = RULE_ACTION_N };
+	assert_int_equal(rule_add(list, &cfg, &rule), -EINVAL);
+	cfg = (struct rule_config){ .n_dport = 1, .dport = { { .lo = 2, .hi = 1 } } };
+	assert_int_equal(rule_add(list, &cfg, &rule), -EINVAL);
+	cfg = (struct rule_config){ .n_src = 1, .src = { other } };
+	assert_int_equal(rule_add(list, &cfg, &rule), -EINVAL);
+	cfg = (struct rule_config){ .n_src = RULE_SETS_MAX + 1 };
+	assert_int_equal(rule_add(list, &cfg, &rule), -EINVAL);
+	/* 30 × 30 prefixes for one pair of sets, ten pairs */
+	cfg = (struct rule_config){ .n_src = 10,
+		.n_sport = 1,
+		.sport = { { .lo = 1, .hi = 65534 } },
+		.n_dport = 1,
+		.dport = { { .lo = 1, .hi = 65534 } } };
+	for (unsigned int i = 0; i < cfg.n_src; i++)
+		cfg.src[i] = set;
+	assert_int_equal(rule_add(list, &cfg, &rule), -E2BIG);
+	cfg.n_src = 9;
+	assert_int_equal(rule_add(list, &cfg, &rule), 0);
+	rulelist_destroy(list);
+	assert_true(is_empty());
+	ipset_put(set);
+	ipset_put(other);
+}
+
+static void test_classifier_port_prefixes_cover_the_ranges_exactly(void **state)
+{
+	static struct port_prefix prefixes[PORT_PREFIXES_MAX];
+	static uint8_t n_covers[65536];
+
+	(void)state;
+	srand(2);
+	for (unsigned int round = 0; round < 200; round++) {
+		struct port_range ranges[RULE_PORTS_MAX];
+		unsigned int n_ranges = 1 + model_rnd(round % RULE_PORTS_MAX + 1), n;
+
+		for (unsigned int i = 0; i < n_ranges; i++) {
+			uint16_t lo = (uint16_t)model_rnd(65536);
+
+			ranges[i] = (struct port_range){ lo,
+				(uint16_t)(lo + model_rnd(RTE_MIN(65536u - lo, 3000u))) };
+		}
+		n = port_prefixes(ranges, n_ranges, prefixes);
+		memset(n_covers, 0, sizeof(n_covers));
+		for (unsigned int i = 0; i < n; i++)
+			for (unsigned int k = 0; k < 1u << (16 - prefixes[i].len); k++)
+				n_covers[prefixes[i].port + k]++;
+		for (unsigned int port = 0; port < 65536; port++)
+			assert_int_equal(n_covers[port],
+				model_ports(ranges, n_ranges, true, (uint16_t)port));
+	}
+}
+
+/* A reader while a writer changes everything but one rule for any packet and one for the members of a set on each side. */
+
+#define READER_ID 3
+#define CHANGES_MIN 20000u
+#define CHECKS_MIN 20000u
+#define DEADLINE_S 60
+
+enum { ARG_ANY, ARG_SRC, ARG_DST, ARG_OTHER, ARG_N };
+
+static _Atomic bool is_stopping;
+static _Atomic uint64_t n_checks, n_wrong, n_seen[ARG_N];
+static uint32_t shared_list;
+
+static struct rule_packet packet(const char *src, const char *dst)
+{
+	struct rule_packet pkt = { .zone = ZONE, .proto = 6, .has_ports = true, .dport = 80 };
+
+	ip_parse(src, &pkt.src);
+	ip_parse(dst, &pkt.dst);
+	return pkt;
+}
+
+/* The stable rules come behind the changing ones, which only match packets from 10.9/16 to 10.9/16. */
+static void *reader_main(void *arg)
+{
+	const struct rule_packet pkts[ARG_N] = { packet("10.2.0.1", "10.2.0.1"),
+		packet("10.1.0.1", "10.2.0.1"), packet("10.2.0.1", "10.1.0.1"),
+		packet("10.9.0.1", "10.9.0.1") };
+
+	(void)arg;
+	rcu_reader_register(READER_ID);
+	while (!atomic_load_explicit(&is_stopping, memory_order_relaxed)) {
+		for (unsigned int i = 0; i < ARG_N; i++) {
+			uint32_t rule = rulelist_match(shared_list, &pkts[i], RULE_NONE);
+			const struct rule *r = rule != RULE_NONE ? rule_at(rule) : NULL;
+
+			if (r == NULL || r->list != shared_list ||
+				(r->arg != i && !(i == ARG_OTHER && r->arg == ARG_ANY)))
+				n_wrong++;
+			else
+				n_seen[r->arg]++;
+		}
+		n_checks++;
+		rcu_quiescent(READER_ID);
+	}
+	rcu_reader_unregister(READER_ID);
+	return NULL;
+}
+
+static uint32_t set_of(const char *text)
+{
+	struct ip_prefix p;
+
+	assert_int_equal(ip_prefix_parse(text, &p), 0);
+	return ipset_intern(ZONE, &p, NULL, 0);
+}
+
+static void stable_rules_add(uint32_t set)
+{
+	struct rule_config cfg = { .priority = 1000, .arg = ARG_ANY };
+	uint32_t rule;
+
+	assert_int_equal(rule_add(shared_list, &cfg, &rule), 0);
+	cfg = (struct rule_config){ .priority = 900, .arg = ARG_SRC, .n_src = 1, .src = { set } };
+	assert_int_equal(rule_add(shared_list, &cfg, &rule), 0);
+	cfg = (struct rule_config){ .priority = 900, .arg = ARG_DST, .n_dst = 1, .dst = { set } };
+	assert_int_equal(rule_add(shared_list, &cfg, &rule), 0);
+}
+
+/* The sets of changing rules: enough for a fork to be listed and not. Each is 10.9/16 in its own way. */
+static void changing_sets_create(uint32_t *out, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		struct ip_prefix p;
+
+		out[i] = ipset_create(ZONE);
+		assert_int_equal(ip_prefix_parse("10.9.0.0/16", &p), 0);
+		p.len = (uint8_t)(16 + i % 8);
+		assert_int_equal(ipset_member_add(out[i], &p, false), 0);
+	}
+}
+
+static void rule_change(uint32_t *rule, const uint32_t *changing, unsigned int n_sets)
+{
+	struct rule_config cfg = { .priority = model_rnd(4), .arg = ARG_OTHER, .n_dport = 1 };
+
+	if (*rule != RULE_NONE) {
+		rule_del(*rule);
+		*rule = RULE_NONE;
+		return;
+	}
+	cfg.dport[0] = (struct port_range){ (uint16_t)model_rnd(81),
+		(uint16_t)(80 + model_rnd(9)) };
+	cfg.n_src = (uint8_t)(1 + model_rnd(2));
+	cfg.n_dst = (uint8_t)(1 + model_rnd(2));
+	for (unsigned int i = 0; i < 2; i++) {
+		cfg.src[i] = changing[model_rnd(n_sets)];
+		cfg.dst[i] = changing[model_rnd(n_sets)];
+	}
+	assert_int_equal(rule_add(shared_list, &cfg, rule), 0);
+}
+
+static void test_classifier_reader_never_sees_a_wrong_match(void **state)
+{
+	uint64_t deadline_ns = clock_ns() + DEADLINE_S * CLOCK_NS_PER_S;
+	uint32_t stable = set_of("10.1.0.0/16"), changing[16], rule[16];
+	struct ip_prefix near;
+	pthread_t thread;
+	unsigned int n = 0;
+
+	(void)state;
+	srand(3);
+	shared_list = rulelist_create(ZONE);
+	stable_rules_add(stable);
+	changing_sets_create(changing, RTE_DIM(changing));
+	memset(rule, 0xff, sizeof(rule));
+	assert_int_equal(ip_prefix_parse("10.1.0.0/17", &near), 0);
+	assert_int_equal(pthread_create(&thread, NULL, reader_main, NULL), 0);
+	while ((n < CHANGES_MIN || n_checks < CHECKS_MIN) && clock_ns() < deadline_ns) {
+		rule_change(&rule[model_rnd(RTE_DIM(rule))], changing, RTE_DIM(changing));
+		/* an exception in another set for the addresses that the reader asks for */
+		if (n % 8 == 0)
+			ipset_member_add(changing[n / 16 % 16], &near, true);
+		else if (n % 8 == 4)
+			ipset_member_del(changing[n / 16 % 16], &near);
+		if (++n % 16 == 0) {
+			gen_publish();
+			rcu_poll();
+		}
+	}
+	atomic_store_explicit(&is_stopping, true, memory_order_relaxed);
+	pthread_join(thread, NULL);
+	assert_int_equal(n_wrong, 0);
+	assert_true(n >= CHANGES_MIN && n_checks >= CHECKS_MIN);
+	for (unsigned int i = 0; i < ARG_N; i++)
+		assert_true(n_seen[i] > 0);
+	rulelist_destroy(shared_list);
+	for (unsigned int i = 0; i < RTE_DIM(changing); i++)
+		ipset_put(changing[i]);
+	ipset_put(stable);
+	assert_true(is_empty());
+}
+
 static int setup(void **state)
 {
 	(void)state;
+	clock_init();
 	return rcu_init() == 0 && ipset_table_init() == 0 && classifier_init() == 0 ? 0 : -1;
 }
 
@@ -154,6 +403,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_classifier_random_lists_match_the_model),
+		cmocka_unit_test(test_classifier_full_tables_leave_the_list_unchanged),
+		cmocka_unit_test(test_classifier_refuses_what_it_cannot_hold),
+		cmocka_unit_test(test_classifier_port_prefixes_cover_the_ranges_exactly),
+		cmocka_unit_test(test_classifier_reader_never_sees_a_wrong_match),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -224,6 +224,77 @@ static void test_ipset_intern_shares_equal_content_only(void **state)
 	assert_nothing_left();
 }
 
+static void test_ipset_full_tables_leave_the_set_unchanged(void **state)
+{
+	struct slots *const tables[] = { &ipset_member_slots, &ipset_prefix_slots };
+	uint32_t set = ipset_create(0);
+	struct ip_prefix p = prefix_of("10.0.0.0/8");
+
+	(void)state;
+	for (unsigned int i = 0; i < RTE_DIM(tables); i++) {
+		uint32_t max = tables[i]->max, n_free = tables[i]->n_free;
+
+		tables[i]->max = tables[i]->n_touched;
+		tables[i]->n_free = 0;
+		assert_int_equal(ipset_member_add(set, &p, false), -ENOSPC);
+		assert_int_equal(ipset_intern(0, &p, NULL, 0), IPSET_NONE);
+		tables[i]->max = max;
+		tables[i]->n_free = n_free;
+		assert_int_equal(ipset_n_members(set), 0);
+		assert_false(contains(set, "10.1.1.1"));
+		assert_int_equal(ipset_slots.n_used, 1);
+	}
+	assert_int_equal(ipset_member_add(set, &p, false), 0);
+	ipset_put(set);
+	assert_nothing_left();
+}
+
+static void test_ipset_create_fails_when_full(void **state)
+{
+	uint32_t n = 0;
+
+	(void)state;
+	while (ipset_create((uint16_t)n) != IPSET_NONE)
+		n++;
+	assert_int_equal(n, IPSET_MAX);
+	for (uint32_t i = 0; i < IPSET_MAX; i++)
+		ipset_put(i);
+	assert_nothing_left();
+}
+
+static bool is_touched(const char *addr, uint32_t epoch)
+{
+	struct ip_addr a = addr_of(addr);
+
+	return gen_is_newer(ipset_addr_gen(&a), epoch);
+}
+
+static void test_ipset_host_members_touch_their_address_only(void **state)
+{
+	struct ip_prefix host = prefix_of("10.1.1.1");
+	uint32_t set = ipset_create(0), epoch;
+
+	(void)state;
+	gen_publish();
+	epoch = gen_now();
+	add(set, "10.1.1.0/24", false);
+	assert_false(is_touched("10.1.1.0", epoch));
+	add(set, "10.1.1.1/32", false);
+	assert_true(is_touched("10.1.1.1", epoch));
+	assert_false(is_touched("10.1.1.2", epoch));
+	add(set, "2001:db8::1/128", false);
+	assert_true(is_touched("2001:db8::1", epoch));
+	gen_publish();
+	epoch = gen_now();
+	assert_int_equal(ipset_member_del(set, &host), 0);
+	assert_true(is_touched("10.1.1.1", epoch));
+	assert_false(is_touched("2001:db8::1", epoch));
+	gen_publish();
+	epoch = gen_now();
+	ipset_put(set);
+	assert_true(is_touched("2001:db8::1", epoch));
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -245,6 +316,9 @@ int main(void)
 		cmocka_unit_test(test_ipset_longest_member_of_the_set_decides),
 		cmocka_unit_test(test_ipset_families_do_not_cover_each_other),
 		cmocka_unit_test(test_ipset_intern_shares_equal_content_only),
+		cmocka_unit_test(test_ipset_full_tables_leave_the_set_unchanged),
+		cmocka_unit_test(test_ipset_create_fails_when_full),
+		cmocka_unit_test(test_ipset_host_members_touch_their_address_only),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

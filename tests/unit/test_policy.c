@@ -234,6 +234,97 @@ static void test_policy_random_changes_match_the_model(void **state)
 		ipset_put(sets[i].idx);
 }
 
+static uint32_t policy_of(const char *name)
+{
+	struct policy_config cfg = { .name = name };
+	uint32_t idx;
+
+	assert_int_equal(policy_add(&cfg, &idx), 0);
+	return idx;
+}
+
+/* Bit i: endpoint i was touched since the last call. */
+static unsigned int touched(void)
+{
+	static uint32_t epoch;
+	unsigned int mask = 0;
+
+	for (unsigned int i = 0; i < N_ENDPOINTS; i++)
+		if (gen_is_newer(&endpoint_at(endpoints[i])->gen, epoch))
+			mask |= 1u << i;
+	gen_publish();
+	epoch = gen_now();
+	return mask;
+}
+
+static void test_policy_change_touches_the_bound_endpoints_only(void **state)
+{
+	uint32_t a = policy_of("a"), b = policy_of("b"), set = ipset_create(0), rule, policy;
+	struct rule_config cfg = { .n_src = 1, .src = { set } };
+
+	(void)state;
+	touched();
+	assert_int_equal(policy_bind(a, endpoints[0]), 0);
+	assert_int_equal(touched(), 1 << 0);
+	assert_int_equal(policy_bind(a, endpoints[1]), 0);
+	assert_int_equal(touched(), 1 << 1);
+	assert_int_equal(policy_bind(b, endpoints[2]), 0);
+	touched();
+	policy_set_changed(set);
+	assert_int_equal(touched(), 0);
+	assert_int_equal(policy_rule_add(a, POLICY_INGRESS, &cfg, &rule), 0);
+	assert_int_equal(touched(), 3);
+	policy_set_changed(set);
+	assert_int_equal(touched(), 3);
+	policy_rule_del(rule);
+	assert_int_equal(touched(), 3);
+	policy_set_changed(set);
+	assert_int_equal(touched(), 0);
+	assert_int_equal(policy_endpoint_default(endpoints[3], POLICY_EGRESS, RULE_DENY), 0);
+	assert_int_equal(touched(), 1 << 3);
+	policy_endpoint_gone(endpoints[1]);
+	assert_int_equal(policy_at(a)->n_bound, 1);
+	assert_false(policy_applies(endpoints[1], POLICY_INGRESS));
+	touched();
+	assert_int_equal(policy_bound(endpoints[2], &policy, 1), 1);
+	assert_int_equal(policy, b);
+	policy_del(a);
+	assert_int_equal(touched(), 1 << 0);
+	policy_del(b);
+	assert_int_equal(touched(), 1 << 2);
+	assert_int_equal(policy_endpoint_default(endpoints[3], POLICY_EGRESS, RULE_ALLOW), 0);
+	for (unsigned int i = 0; i < N_ENDPOINTS; i++)
+		assert_int_equal(policy_bound(endpoints[i], NULL, 0), 0);
+	ipset_put(set);
+	assert_int_equal(ipset_is_in_zone(set, 0), false);
+}
+
+static void test_policy_errors_change_nothing(void **state)
+{
+	struct policy_config cfg = { .name = "a" };
+	uint32_t a = policy_of("a"), idx, max = policy_slots.max, n_free = policy_slots.n_free;
+	struct rule_config rule = { .action = RULE_SNAT };
+
+	(void)state;
+	assert_int_equal(policy_add(&cfg, &idx), -EEXIST);
+	policy_slots.max = policy_slots.n_touched;
+	policy_slots.n_free = 0;
+	cfg.name = "b";
+	assert_int_equal(policy_add(&cfg, &idx), -ENOSPC);
+	policy_slots.max = max;
+	policy_slots.n_free = n_free;
+	assert_int_equal(policy_by_name("b"), POLICY_NONE);
+	assert_int_equal(policy_by_name("a"), a);
+	assert_int_equal(policy_rule_add(a, POLICY_EGRESS, &rule, &idx), -EINVAL);
+	assert_int_equal(rulelist_n_rules(policy_at(a)->list[POLICY_EGRESS]), 0);
+	assert_int_equal(policy_unbind(a, endpoints[0]), -ENOENT);
+	assert_int_equal(policy_endpoint_default(endpoints[0], POLICY_EGRESS, RULE_PASS), -EINVAL);
+	assert_int_equal(policy_next(0), a);
+	policy_del(a);
+	assert_int_equal(policy_next(0), POLICY_NONE);
+	assert_int_equal(policy_by_name("a"), POLICY_NONE);
+}
+
 /* Endpoints without paths and names: policies look at zone and gen only. */
 static int setup(void **state)
 {
@@ -261,6 +352,8 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_policy_change_touches_the_bound_endpoints_only),
+		cmocka_unit_test(test_policy_errors_change_nothing),
 		cmocka_unit_test(test_policy_random_changes_match_the_model),
 	};
 

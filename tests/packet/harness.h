@@ -47,10 +47,21 @@ __attribute__((format(printf, 1, 2))) const char *harness_fail(const char *fmt, 
 const char *harness_str(const cJSON *params, const char *name, const char *def);
 double harness_num(const cJSON *params, const char *name, double def);
 
-/* Configuration (harness_config.c) and packets (harness_io.c); in the harness only, the control thread
+#define HARNESS_FRAME_MAX 70000
+
+/* Bytes of a lower-case hex text; -1: not one, or more than HARNESS_FRAME_MAX. */
+int harness_from_hex(const char *text, uint8_t *out);
+/* The caller frees it. */
+char *harness_to_hex(const struct rte_mbuf *m);
+
+/* The worker's loop until nothing moves any more, the control thread's share, and 1 ms passes; packets that moved. */
+unsigned int harness_round(void);
+
+/* Configuration (harness_config.c) and packets (harness_io.c, harness_exchange.c); in the harness only, the control thread
  * (harness_control.c). All end with { NULL, NULL }. */
 extern const struct harness_command harness_config_commands[];
 extern const struct harness_command harness_io_commands[];
+extern const struct harness_command harness_exchange_commands[];
 extern const struct harness_command harness_control_commands[];
 
 /* Before node_fini(). Nothing if not started. */

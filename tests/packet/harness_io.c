@@ -14,7 +14,6 @@
 #include "tests/common/chain.h"
 #include "tests/packet/harness.h"
 
-#define FRAME_MAX 70000
 #define DRAIN_MAX 256
 
 static int hex_digit(char c)
@@ -22,28 +21,32 @@ static int hex_digit(char c)
 	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Bytes of a lower-case hex text; -1: not one, or too long. */
-static int from_hex(const char *text, uint8_t *out)
+int harness_from_hex(const char *text, uint8_t *out)
 {
 	int n = 0;
 
 	for (; text[0] != '\0'; text += 2, n++) {
 		int hi = hex_digit(text[0]), lo = hi < 0 ? -1 : hex_digit(text[1]);
 
-		if (lo < 0 || n == FRAME_MAX)
+		if (lo < 0 || n == HARNESS_FRAME_MAX)
 			return -1;
 		out[n] = (uint8_t)(hi << 4 | lo);
 	}
 	return n;
 }
 
-static char *to_hex(const struct rte_mbuf *m)
+char *harness_to_hex(const struct rte_mbuf *m)
 {
+	static const char digits[] = "0123456789abcdef";
 	char *text = malloc(2 * (size_t)m->pkt_len + 1), *w = text;
 
 	for (const struct rte_mbuf *s = m; s != NULL; s = s->next)
-		for (unsigned int i = 0; i < s->data_len; i++)
-			w += sprintf(w, "%02x", rte_pktmbuf_mtod(s, const uint8_t *)[i]);
+		for (unsigned int i = 0; i < s->data_len; i++) {
+			uint8_t byte = rte_pktmbuf_mtod(s, const uint8_t *)[i];
+
+			*w++ = digits[byte >> 4];
+			*w++ = digits[byte & 15];
+		}
 	*w = '\0';
 	return text;
 }
@@ -75,7 +78,7 @@ static uint32_t segment_len(const cJSON *params, const char *name)
 
 static const char *inject(const cJSON *params, cJSON *result)
 {
-	static uint8_t bytes[FRAME_MAX];
+	static uint8_t bytes[HARNESS_FRAME_MAX];
 	struct port *p = port_by_name(harness_str(params, "port", ""));
 	const cJSON *frame, *frames = cJSON_GetObjectItemCaseSensitive(params, "frames");
 	const cJSON *meta = cJSON_GetObjectItemCaseSensitive(params, "meta");
@@ -84,7 +87,7 @@ static const char *inject(const cJSON *params, cJSON *result)
 	if (p == NULL)
 		return "no such port";
 	cJSON_ArrayForEach(frame, frames) {
-		int len = from_hex(frame->valuestring, bytes);
+		int len = harness_from_hex(frame->valuestring, bytes);
 		struct rte_mbuf *m;
 
 		if (len <= 0)
@@ -103,27 +106,33 @@ static const char *inject(const cJSON *params, cJSON *result)
 	return NULL;
 }
 
-/* Rounds of the worker's loop until nothing moves any more; then the control thread's share. */
+unsigned int harness_round(void)
+{
+	unsigned int n_pkts = 0, n;
+
+	do {
+		struct port *p = NULL;
+
+		n = 0;
+		pipeline_round_begin(harness_worker);
+		while ((p = port_next(p)) != NULL)
+			n += pipeline_poll(harness_worker, p, 0);
+		pipeline_housekeep(harness_worker);
+		rcu_quiescent(0);
+		n_pkts += n;
+	} while (n > 0);
+	rcu_poll();
+	route_poll();
+	clock_warp_ns(CLOCK_NS_PER_MS);
+	return n_pkts;
+}
+
 static const char *step(const cJSON *params, cJSON *result)
 {
-	unsigned int rounds = (unsigned int)harness_num(params, "rounds", 1), n_pkts = 0, n;
+	unsigned int rounds = (unsigned int)harness_num(params, "rounds", 1), n_pkts = 0;
 
-	for (unsigned int i = 0; i < rounds; i++) {
-		do {
-			struct port *p = NULL;
-
-			n = 0;
-			pipeline_round_begin(harness_worker);
-			while ((p = port_next(p)) != NULL)
-				n += pipeline_poll(harness_worker, p, 0);
-			pipeline_housekeep(harness_worker);
-			rcu_quiescent(0);
-			n_pkts += n;
-		} while (n > 0);
-		rcu_poll();
-		route_poll();
-		clock_warp_ns(CLOCK_NS_PER_MS);
-	}
+	for (unsigned int i = 0; i < rounds; i++)
+		n_pkts += harness_round();
 	cJSON_AddNumberToObject(result, "packets", n_pkts);
 	return NULL;
 }
@@ -131,7 +140,7 @@ static const char *step(const cJSON *params, cJSON *result)
 static void add_frame(cJSON *list, struct rte_mbuf *m)
 {
 	cJSON *item = cJSON_CreateObject();
-	char *text = to_hex(m);
+	char *text = harness_to_hex(m);
 
 	cJSON_AddStringToObject(item, "data", text);
 	if ((m->ol_flags & RTE_MBUF_F_TX_L4_MASK) != 0) {

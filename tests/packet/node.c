@@ -132,10 +132,12 @@ harness_fn *harness_find(const struct harness_command *table, const cJSON *param
 
 const char *node_command(const cJSON *params, cJSON *result)
 {
-	harness_fn *fn = harness_find(harness_config_commands, params);
+	static const struct harness_command *const tables[] = { harness_config_commands,
+		harness_io_commands, harness_exchange_commands };
+	harness_fn *fn = NULL;
 
-	if (fn == NULL)
-		fn = harness_find(harness_io_commands, params);
+	for (size_t i = 0; i < RTE_DIM(tables) && fn == NULL; i++)
+		fn = harness_find(tables[i], params);
 	return fn != NULL ? fn(params, result) : "no such command";
 }
 

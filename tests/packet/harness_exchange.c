@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Many packets, one after the other, in one command: what each of them led to. */
+#include <stdlib.h>
+
+#include "pmd/kind_ring.h"
+#include "pmd/mempool.h"
+#include "pmd/portmgr.h"
+#include "tests/common/chain.h"
+#include "tests/packet/harness.h"
+
+#define PORTS_MAX 64
+
+static const char *send_one(const cJSON *frame)
+{
+	static uint8_t bytes[HARNESS_FRAME_MAX];
+	const char *name = cJSON_GetStringValue(cJSON_GetArrayItem(frame, 0)),
+		   *text = cJSON_GetStringValue(cJSON_GetArrayItem(frame, 1));
+	struct port *p = name != NULL ? port_by_name(name) : NULL;
+	int len = text != NULL ? harness_from_hex(text, bytes) : -1;
+	struct rte_mbuf *m;
+
+	if (p == NULL || len <= 0)
+		return "frames: not pairs of port and hexadecimal bytes";
+	m = chain_cut(bytes, (uint32_t)len, MEMPOOL_DATA_ROOM_BYTES, MEMPOOL_DATA_ROOM_BYTES,
+		chain_pool_segment, mempool_get(0));
+	if (m == NULL || ring_port_inject(p, 0, &m, 1) != 1) {
+		rte_pktmbuf_free(m);
+		return "no mbuf, or the port is full";
+	}
+	return NULL;
+}
+
+static void add_frames(cJSON *list, struct port *p)
+{
+	struct rte_mbuf *m;
+
+	while (ring_port_drain(p, &m, 1) == 1) {
+		cJSON *pair = cJSON_CreateArray();
+		char *text = harness_to_hex(m);
+
+		cJSON_AddItemToArray(pair, cJSON_CreateString(p->name));
+		cJSON_AddItemToArray(pair, cJSON_CreateString(text));
+		cJSON_AddItemToArray(list, pair);
+		free(text);
+		rte_pktmbuf_free(m);
+	}
+}
+
+/* What the port's drop counters have gained since *before, which is brought up to date. */
+static void add_drops(cJSON *list, const struct port *p, struct port_stats *before)
+{
+	struct port_stats now;
+
+	port_stats_sum(p, &now);
+	for (int i = 0; i < DROP_N; i++) {
+		cJSON *item;
+
+		if (now.drops[i] == before->drops[i])
+			continue;
+		item = cJSON_CreateArray();
+		cJSON_AddItemToArray(item, cJSON_CreateString(p->name));
+		cJSON_AddItemToArray(item, cJSON_CreateString(drop_name((enum drop_reason)i)));
+		cJSON_AddItemToArray(
+			item, cJSON_CreateNumber((double)(now.drops[i] - before->drops[i])));
+		cJSON_AddItemToArray(list, item);
+	}
+	*before = now;
+}
+
+/* "frames": [[port, bytes], …] → "results": [{"out": [[port, bytes], …], "drops": [[port, reason, n], …]}, …] */
+static const char *exchange(const cJSON *params, cJSON *result)
+{
+	static struct port_stats before[PORTS_MAX];
+	const cJSON *frame, *frames = cJSON_GetObjectItemCaseSensitive(params, "frames");
+	cJSON *results = cJSON_AddArrayToObject(result, "results");
+	struct port *p = NULL;
+	unsigned int n = 0;
+
+	for (p = port_next(NULL); p != NULL && n < PORTS_MAX; p = port_next(p))
+		port_stats_sum(p, &before[n++]);
+	if (p != NULL)
+		return "too many ports";
+	cJSON_ArrayForEach(frame, frames) {
+		cJSON *item = cJSON_CreateObject(), *out = cJSON_AddArrayToObject(item, "out"),
+		      *drops = cJSON_AddArrayToObject(item, "drops");
+		const char *error = send_one(frame);
+
+		cJSON_AddItemToArray(results, item);
+		if (error != NULL)
+			return error;
+		harness_round();
+		n = 0;
+		for (p = port_next(NULL); p != NULL; p = port_next(p)) {
+			add_frames(out, p);
+			add_drops(drops, p, &before[n++]);
+		}
+	}
+	return NULL;
+}
+
+const struct harness_command harness_exchange_commands[] = {
+	{ "exchange", exchange },
+	{ NULL, NULL },
+};

@@ -13,22 +13,18 @@
 #include "control/kernel_routes.h"
 #include "control/load.h"
 #include "control/loop.h"
+#include "control/names.h"
 #include "control/neighd.h"
 #include "control/observer.h"
 #include "control/tables.h"
+#include "control/usage.h"
 #include "datapath/base/clock.h"
 #include "datapath/base/log.h"
 #include "datapath/base/rcu.h"
 #include "datapath/pipeline/observe.h"
 #include "datapath/pipeline/punt.h"
-#include "datapath/table/classifier.h"
-#include "datapath/table/endpoint.h"
-#include "datapath/table/ipset.h"
-#include "datapath/table/neigh.h"
-#include "datapath/table/path.h"
-#include "datapath/table/policy.h"
 #include "datapath/table/route.h"
-#include "datapath/table/tunnel.h"
+#include "datapath/table/tables.h"
 #include "pmd/eal.h"
 #include "pmd/mempool.h"
 #include "pmd/portmgr.h"
@@ -53,51 +49,34 @@ static unsigned int tick(void)
 	return rcu_poll() > 0;
 }
 
-struct step {
-	const char *what;
-	int (*start)(void);
-	void (*stop)(void);
-};
-
-static int start_route(void)
+static void tables_stop(void)
 {
-	return route_init(0, 0);
-}
-
-/* In order of start; stopped backwards. */
-static const struct step tables[] = {
-	{ "RCU", rcu_init, rcu_fini },
-	{ "paths", path_table_init, path_table_fini },
-	{ "endpoints", endpoint_table_init, endpoint_table_fini },
-	{ "sets", ipset_table_init, ipset_table_fini },
-	{ "rules", classifier_init, classifier_fini },
-	{ "policies", policy_table_init, policy_table_fini },
-	{ "neighbours", neigh_table_init, neigh_table_fini },
-	{ "tunnels", tunnel_table_init, tunnel_table_fini },
-	{ "routes", start_route, route_fini },
-	{ "mailboxes", punt_init, punt_fini },
-	{ "observers", observe_init, observe_fini },
-};
-#define N_TABLES (sizeof(tables) / sizeof(tables[0]))
-
-static void tables_stop(size_t n)
-{
-	while (n-- > 0)
-		tables[n].stop();
+	usage_fini();
+	names_fini();
+	observe_fini();
+	punt_fini();
+	tables_fini();
 }
 
 static int tables_start(char *errbuf, size_t errlen)
 {
-	for (size_t i = 0; i < N_TABLES; i++) {
-		int rc = tables[i].start();
+	const char *what = "mailboxes";
+	int rc = tables_init(0, 0, &what);
 
+	if (rc == 0) {
+		rc = punt_init();
 		if (rc == 0)
-			continue;
-		snprintf(errbuf, errlen, "no memory for %s: %s", tables[i].what, strerror(-rc));
-		tables_stop(i);
-		return rc;
+			rc = observe_init();
+		if (rc == 0)
+			rc = names_init();
+		if (rc == 0)
+			rc = usage_init();
+		if (rc < 0)
+			tables_stop();
 	}
-	return 0;
+	if (rc < 0)
+		snprintf(errbuf, errlen, "no memory for %s: %s", what, strerror(-rc));
+	return rc;
 }
 
 static int flow_table_open(
@@ -208,7 +187,7 @@ err_flows:
 	flowtab_close(&tables_flow4, true);
 	flowtab_close(&tables_flow6, true);
 err_tables:
-	tables_stop(N_TABLES);
+	tables_stop();
 err_pools:
 	mempool_fini();
 err_eal:
@@ -226,7 +205,7 @@ void dataplane_stop(void)
 	workers_fini();
 	flowtab_close(&tables_flow4, true);
 	flowtab_close(&tables_flow6, true);
-	tables_stop(N_TABLES);
+	tables_stop();
 	mempool_fini();
 	eal_stop();
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "control/kernel_routes.h"
+#include "control/names.h"
 #include "control/neighd.h"
 #include "control/observer.h"
 #include "control/state.h"
@@ -106,6 +107,7 @@ int object_endpoint_add(
 		snprintf(errbuf, errlen, "no room for another endpoint: %s", strerror(-rc));
 	if (rc < 0)
 		return rc;
+	binding_endpoint_added(idx);
 	if (port->endpoint_idx == ENDPOINT_NONE)
 		port->endpoint_idx = idx;
 	else if (cfg->kind == ENDPOINT_POD)

@@ -117,7 +117,8 @@ void observer_in_text(uint16_t in, char *buf, size_t size)
 static void verdict_text(const struct observe_msg *msg, char *buf, size_t size)
 {
 	static const char *const actions[SLOW_ACTION_N] = { "undecided", "forward", "drop",
-		"resolve neighbour", "resolve tunnel", "for this node itself" };
+		"resolve neighbour", "resolve tunnel", "for this node itself", "new backend",
+		"reset" };
 	char prefix[IP_PREFIX_STRLEN] = "";
 	size_t at = append(buf, size, 0, msg->action < SLOW_ACTION_N ? actions[msg->action] : "?");
 	char text[300];

@@ -98,8 +98,6 @@ static void add_tuple(cJSON *item, const struct flowtab *t, uint32_t flow)
 	if (k.kind == FLOW_KEY_L4 || k.kind == FLOW_KEY_ECHO) {
 		cJSON_AddNumberToObject(item, "sport", rte_be_to_cpu_16(k.sport));
 		cJSON_AddNumberToObject(item, "dport", rte_be_to_cpu_16(k.dport));
-	} else if (k.kind == FLOW_KEY_FRAG) {
-		cJSON_AddBoolToObject(item, "fragments", true);
 	}
 }
 

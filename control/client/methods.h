@@ -46,6 +46,38 @@
 	X(tunnel_list)                                                                             \
 	X(tunnel_show)                                                                             \
 	X(tunnel_local)                                                                            \
+	X(service_add)                                                                             \
+	X(service_del)                                                                             \
+	X(service_list)                                                                            \
+	X(service_show)                                                                            \
+	X(pool_add)                                                                                \
+	X(pool_del)                                                                                \
+	X(pool_list)                                                                               \
+	X(pair_add)                                                                                \
+	X(pair_del)                                                                                \
+	X(pair_list)                                                                               \
+	X(snat_add)                                                                                \
+	X(snat_del)                                                                                \
+	X(snat_list)                                                                               \
+	X(group_add)                                                                               \
+	X(group_del)                                                                               \
+	X(group_list)                                                                              \
+	X(member_add)                                                                              \
+	X(member_del)                                                                              \
+	X(member_list)                                                                             \
+	X(policy_add)                                                                              \
+	X(policy_del)                                                                              \
+	X(policy_list)                                                                             \
+	X(policy_show)                                                                             \
+	X(policy_bind)                                                                             \
+	X(policy_unbind)                                                                           \
+	X(policy_default)                                                                          \
+	X(policy_default_del)                                                                      \
+	X(policy_mode)                                                                             \
+	X(policy_mode_reset)                                                                       \
+	X(rule_add)                                                                                \
+	X(rule_del)                                                                                \
+	X(rule_list)                                                                               \
 	X(conntrack_set)                                                                           \
 	X(conntrack_reset)                                                                         \
 	X(conntrack_show)                                                                          \

@@ -201,4 +201,137 @@ struct req_mirror {
 	bool exist_ok;
 };
 
+struct req_frontend {
+	int kind; /* enum frontend_kind */
+	struct schema_ip ip;
+	int proto; /* enum req_proto */
+	int64_t port, port_end, target_port;
+};
+
+struct req_backend {
+	struct schema_ip ip;
+	int64_t port, weight;
+	bool ready, serving, terminating;
+	int local; /* enum req_local */
+};
+
+enum req_local { REQ_LOCAL_AUTO, REQ_LOCAL_YES, REQ_LOCAL_NO };
+enum req_traffic_policy { REQ_TRAFFIC_CLUSTER, REQ_TRAFFIC_LOCAL };
+enum req_proto { REQ_PROTO_TCP, REQ_PROTO_UDP, REQ_PROTO_SCTP };
+
+struct req_service {
+	const char *name;
+	int64_t zone;
+	int algorithm; /* enum service_algorithm */
+	int64_t affinity_s;
+	int internal_policy, external_policy; /* enum req_traffic_policy */
+	bool reject, reset;
+	struct schema_list source_ranges; /* struct schema_prefix */
+	int64_t health_check_port;
+	struct schema_list frontends; /* struct req_frontend */
+	struct schema_list backends;  /* struct req_backend */
+	bool exist_ok, replace;
+};
+
+struct req_id_name {
+	const char *name;
+	bool missing_ok;
+};
+
+struct req_group {
+	const char *name;
+	int64_t zone;
+	bool exist_ok;
+};
+
+struct req_member {
+	const char *group;
+	struct schema_prefix prefix;
+	bool except;
+	bool exist_ok, missing_ok;
+};
+
+struct req_member_list {
+	const char *group;
+	int64_t limit;
+	const char *cursor;
+};
+
+struct req_policy {
+	const char *name;
+	int64_t zone, tier, order;
+	int ingress, egress; /* enum policy_default */
+	bool exist_ok;
+};
+
+struct req_peer {
+	const char *group;
+	struct schema_prefix prefix;
+	struct schema_list except; /* struct schema_prefix */
+};
+
+/* Of policies and of SNAT rules; policy NULL: a SNAT rule. */
+struct req_rule {
+	const char *policy, *name;
+	int direction; /* enum policy_dir */
+	int action;
+	int64_t priority;
+	bool log;
+	const char *proto;
+	struct schema_list sources, destinations; /* struct req_peer */
+	struct schema_list sports, dports;	  /* const char *, "80" or "8000-8080" */
+	struct schema_list icmp;		  /* const char *, "8" or "3/4" */
+	const char *pool;
+	int64_t zone;
+	bool exist_ok, missing_ok;
+};
+
+struct req_rule_list {
+	const char *policy;
+	int64_t zone;
+	int64_t limit;
+	const char *cursor;
+};
+
+struct req_binding {
+	const char *policy, *endpoint;
+	bool exist_ok, missing_ok;
+};
+
+struct req_endpoint_default {
+	const char *endpoint;
+	int ingress, egress; /* enum rule_action: allow, deny, reject */
+	bool missing_ok;
+};
+
+struct req_policy_mode {
+	bool per_connection;
+	struct schema_list failsafe_in, failsafe_out; /* const char *, "tcp:22" */
+};
+
+struct req_pool {
+	const char *name;
+	struct schema_list addresses; /* struct schema_ip */
+	int64_t port_min, port_max;
+	bool exist_ok;
+};
+
+struct req_pair {
+	struct schema_ip internal, external;
+	int64_t zone;
+	bool exist_ok, missing_ok;
+};
+
+struct req_explain {
+	const char *port, *tunnel;
+	struct schema_ip src, dst;
+	const char *proto;
+	int64_t sport, dport;
+	int64_t icmp_type, icmp_code, icmp_id;
+	const char *tcp_flags;
+	int64_t ttl, payload_bytes;
+	struct schema_mac src_mac;
+	const char *frame;
+};
+
 #endif

@@ -18,6 +18,17 @@ static const char *const class_names[OBJECT_N] = {
 	[OBJECT_NEIGH] = "neigh",
 	[OBJECT_ROUTE] = "route",
 	[OBJECT_MIRROR] = "mirror",
+	[OBJECT_GROUP] = "group",
+	[OBJECT_MEMBER] = "member",
+	[OBJECT_POLICY] = "policy",
+	[OBJECT_RULE] = "rule",
+	[OBJECT_BINDING] = "binding",
+	[OBJECT_DEFAULT] = "default",
+	[OBJECT_POLICY_MODE] = "policy-mode",
+	[OBJECT_POOL] = "pool",
+	[OBJECT_SNAT] = "snat",
+	[OBJECT_PAIR] = "pair",
+	[OBJECT_SERVICE] = "service",
 };
 
 static const char *const type_names[FIELD_TYPE_N] = {

@@ -3,11 +3,46 @@
 #include "datapath/base/gen.h"
 #include "datapath/fast/stages.h"
 #include "datapath/table/endpoint.h"
+#include "datapath/table/ipset.h"
 #include "datapath/table/route.h"
+#include "datapath/table/service.h"
 
 #include "datapath/fast/poison.h"
 
-/* Whether nothing that the flow was judged by has changed since: its path, route and endpoints. */
+/* Whether the groups of the connection's two ends, as policies see them, have changed. A flow comes with the one and leaves with
+ * the other, translated. */
+static bool peers_changed(const struct flowtab *t, uint32_t flow, uint32_t epoch)
+{
+	bool is_nat = (atomic_load_explicit(&flowtab_prog(t, flow)->flags, memory_order_relaxed) &
+			      FLOW_F_NAT) != 0;
+	struct ip_addr src, dst;
+
+	if (t->is_v6) {
+		const struct flow6 *f = flowtab_flow6(t, flow);
+
+		memcpy(src.b, f->key.src, 16);
+		memcpy(dst.b, is_nat ? f->new_dst : f->key.dst, 16);
+	} else {
+		const struct flow4 *f = flowtab_flow4(t, flow);
+
+		src = ip_from_v4(f->key.src);
+		dst = ip_from_v4(is_nat ? f->new_dst : f->key.dst);
+	}
+	return gen_is_newer(ipset_addr_gen(&src), epoch) ||
+		gen_is_newer(ipset_addr_gen(&dst), epoch);
+}
+
+/* Whether service or backend of the connection have changed. */
+static bool binding_changed(const struct conn *c, uint32_t epoch)
+{
+	uint32_t service = atomic_load_explicit(&c->service, memory_order_relaxed);
+	uint32_t backend = atomic_load_explicit(&c->backend, memory_order_relaxed);
+
+	return (service != SLOT_NONE && gen_is_newer(&service_at(service)->gen, epoch)) ||
+		(backend != SLOT_NONE && gen_is_newer(&backend_at(backend)->gen, epoch));
+}
+
+/* Whether nothing that the flow was judged by has changed since: its path, route, endpoints, their groups, its backend. */
 static bool flow_is_current(const struct flowtab *t, uint32_t flow, const struct flow_prog *p)
 {
 	uint32_t epoch = atomic_load_explicit(&p->epoch, memory_order_relaxed);
@@ -22,6 +57,9 @@ static bool flow_is_current(const struct flowtab *t, uint32_t flow, const struct
 
 		is_stale |= ep != SLOT_NONE && gen_is_newer(&endpoint_at(ep)->gen, epoch);
 	}
+	is_stale |= binding_changed(c, epoch);
+	if ((atomic_load_explicit(&c->flags, memory_order_relaxed) & CONN_F_POLICED) != 0)
+		is_stale |= peers_changed(t, flow, epoch);
 	return !is_stale;
 }
 

@@ -8,13 +8,14 @@
 #include "datapath/fast/strict.h"
 #include "datapath/packet/csum.h"
 #include "datapath/packet/gso.h"
+#include "datapath/slow/flow_nat.h"
 #include "datapath/slow/slow.h"
 #include "datapath/table/endpoint.h"
 
 #include "datapath/fast/poison.h"
 
 #define L3_OFF 14u
-#define FLOW_F_RARE (FLOW_F_TRACK | FLOW_F_NAT | FLOW_F_METERED)
+#define FLOW_F_RARE (FLOW_F_TRACK | FLOW_F_METERED)
 #define TCP_STATE_FLAGS (CONN_TCP_FIN | CONN_TCP_SYN | CONN_TCP_RST)
 
 static inline struct flow_prog *prog_of(void *entry, bool is_v6)
@@ -85,27 +86,6 @@ static bool meters_pass(struct worker *w, const struct batch *b, uint64_t i, boo
 	return true;
 }
 
-static void nat4_apply(uint8_t *data, const struct flow4 *f)
-{
-	struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)(data + L3_OFF);
-	uint8_t *l4 = (uint8_t *)ip + sizeof(*ip);
-	uint16_t csum;
-
-	ip->src_addr = f->new_src;
-	ip->dst_addr = f->new_dst;
-	ip->hdr_checksum = csum_apply(ip->hdr_checksum, f->l3_delta);
-	memcpy(l4, &f->new_sport, 4);
-	if (f->key.proto == IPPROTO_TCP) {
-		memcpy(&csum, l4 + 16, 2);
-		csum = csum_apply(csum, f->l4_delta);
-		memcpy(l4 + 16, &csum, 2);
-	} else if (f->key.proto == IPPROTO_UDP) {
-		memcpy(&csum, l4 + 6, 2);
-		csum = csum_apply_udp(csum, f->l4_delta);
-		memcpy(l4 + 6, &csum, 2);
-	}
-}
-
 static inline void ttl_decrement(uint8_t *data, bool is_v6)
 {
 	if (is_v6) {
@@ -141,8 +121,6 @@ static bool rewrite_rare(struct worker *w, struct batch *b, uint64_t i, struct f
 		batch_kill(w, b, i, DROP_RATE_LIMIT);
 		return false;
 	}
-	if ((flags & FLOW_F_NAT) != 0 && !is_v6)
-		nat4_apply(rte_pktmbuf_mtod(b->m[i], uint8_t *), b->entry[i]);
 	return true;
 }
 
@@ -198,6 +176,12 @@ void stage_rewrite(struct worker *w, struct batch *b)
 			!rewrite_rare(w, b, i, p, flags, is_v6))
 			continue;
 		count(w, b, i, p, is_v6);
+		if ((flags & FLOW_F_NAT) != 0) {
+			if (is_v6)
+				nat6_apply(data, b->entry[i], csum_is_unfinished(m));
+			else
+				nat4_apply(data, b->entry[i], csum_is_unfinished(m));
+		}
 		if (likely((flags & FLOW_F_KEEP_TTL) == 0))
 			ttl_decrement(data, is_v6);
 		if (likely(way.is_plain && !csum_is_unfinished(m))) {

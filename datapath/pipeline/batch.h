@@ -27,6 +27,7 @@
 
 struct batch {
 	uint64_t live, slow, v4, v6, hit;
+	bool is_resumed;   /* waited for a neighbour: fragments know their ports already */
 	struct port *port; /* where it came in */
 	uint16_t n;
 	uint16_t in[BATCH_LEN]; /* port id, or FLOW_IN_TUNNEL | tunnel index */
@@ -104,7 +105,8 @@ struct worker {
 	bool is_self;
 	uint64_t icmp_tat_ns; /* rate limit of ICMP errors, as struct meter */
 	uint64_t housekeeping_ns;
-	struct batch batch;
+	uint32_t fragments_s;		/* when old fragments were last looked for */
+	struct batch batch, side_batch; /* side: fragments whose first has come */
 } __rte_cache_aligned;
 
 /* All workers, set before they start. */
@@ -123,6 +125,9 @@ static inline struct port *port_at(uint16_t id)
 /* Counts and frees one packet. The reason is counted at the port it came in on, or (TX_*) goes out of. */
 void batch_drop(
 	struct worker *w, struct port_stats *stats, struct rte_mbuf *m, enum drop_reason reason);
+
+/* Applies the programs that the batch's live packets have: the last part of their way, for a batch that the slow path made. */
+void batch_apply(struct worker *w, struct batch *b);
 
 /* Takes packet i out of the batch and drops it. */
 static inline void batch_kill(

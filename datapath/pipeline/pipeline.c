@@ -11,6 +11,7 @@
 #include "datapath/fast/stages.h"
 #include "datapath/pipeline/observe.h"
 #include "datapath/pipeline/punt.h"
+#include "datapath/slow/slow.h"
 #include "datapath/table/tunnel.h"
 
 #define INJECT_BURST 32
@@ -69,6 +70,11 @@ void pipeline_round_begin(struct worker *w)
 	w->now_s = (uint32_t)(w->now_ns / CLOCK_NS_PER_S);
 	w->epoch = gen_now();
 	w->observe = observe_flags();
+}
+
+void batch_apply(struct worker *w, struct batch *b)
+{
+	stage_rewrite(w, b);
 }
 
 static void stages_run(struct worker *w, struct batch *b)
@@ -141,6 +147,14 @@ uint16_t pipeline_poll(struct worker *w, struct port *p, uint16_t queue)
 	return n;
 }
 
+/* A packet that waited for a neighbour goes on. */
+static void resume(struct worker *w, struct port *p, struct inject_msg *msg)
+{
+	w->batch.is_resumed = true;
+	pipeline_run(w, p, &msg->m, 1, msg->in & FLOW_IN_TUNNEL ? msg->in : 0);
+	w->batch.is_resumed = false;
+}
+
 static bool mailbox_serve(struct worker *w)
 {
 	struct inject_msg msgs[INJECT_BURST];
@@ -154,8 +168,7 @@ static bool mailbox_serve(struct worker *w)
 		else if (msgs[i].kind == INJECT_TX)
 			worker_emit(w, p, msgs[i].m);
 		else
-			pipeline_run(
-				w, p, &msgs[i].m, 1, msgs[i].in & FLOW_IN_TUNNEL ? msgs[i].in : 0);
+			resume(w, p, &msgs[i]);
 	}
 	worker_flush(w);
 	return n == INJECT_BURST;
@@ -181,6 +194,10 @@ bool pipeline_housekeep(struct worker *w)
 	w->housekeeping_ns = w->now_ns;
 	flowtab_sweep(w->ft4, w->id, sweep_slice(w->ft4, since_ns), w->now_s);
 	flowtab_sweep(w->ft6, w->id, sweep_slice(w->ft6, since_ns), w->now_s);
+	if (w->id == 0 && w->now_s != w->fragments_s) {
+		w->fragments_s = w->now_s;
+		slow_fragments_expire(w);
+	}
 	flowtab_reclaim(w->ft4, w->id);
 	flowtab_reclaim(w->ft6, w->id);
 	return is_more;

@@ -7,7 +7,11 @@
 #include <rte_ip.h>
 
 #include "datapath/packet/csum.h"
+#include "datapath/slow/nat.h"
+#include "datapath/slow/tuple.h"
 #include "datapath/table/endpoint.h"
+#include "datapath/table/service.h"
+#include "datapath/table/snat.h"
 
 #include "datapath/fast/poison.h"
 
@@ -18,8 +22,6 @@ static struct flow_prog *prog_at(struct worker *w, bool is_v6, uint32_t flow)
 
 static uint8_t key_kind(const struct parsed *pkt)
 {
-	if (pkt->is_frag)
-		return FLOW_KEY_FRAG;
 	if (pkt->proto == (pkt->l3 == PARSED_IP6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP) && pkt->has_l4)
 		return pkt->sport != 0 || pkt->icmp_type == 8 || pkt->icmp_type == 0 ||
 				pkt->icmp_type == 128 || pkt->icmp_type == 129
@@ -28,8 +30,7 @@ static uint8_t key_kind(const struct parsed *pkt)
 	return pkt->has_l4 ? FLOW_KEY_L4 : FLOW_KEY_L3;
 }
 
-/* Key, hash and what the later stages want to know, from the full parser. */
-static void key_make(struct worker *w, struct batch *b, uint64_t i, const struct parsed *pkt)
+void commit_key(struct worker *w, struct batch *b, uint64_t i, const struct parsed *pkt)
 {
 	uint8_t kind = key_kind(pkt);
 	bool has_ports = kind == FLOW_KEY_L4 || kind == FLOW_KEY_ECHO;
@@ -67,6 +68,17 @@ static uint16_t flags_of(const struct slow_ctx *ctx)
 		(ctx->keep_ttl ? FLOW_F_KEEP_TTL : 0) | (ctx->is_metered ? FLOW_F_METERED : 0));
 }
 
+static void rules_store(struct conn *c, const struct slow_ctx *ctx)
+{
+	for (unsigned int d = 0; d < POLICY_DIR_N; d++)
+		atomic_store_explicit(&c->rule[d], ctx->rule[d], memory_order_relaxed);
+	if (ctx->is_policed)
+		atomic_fetch_or_explicit(&c->flags, CONN_F_POLICED, memory_order_relaxed);
+	else
+		atomic_fetch_and_explicit(
+			&c->flags, (uint8_t)~CONN_F_POLICED, memory_order_relaxed);
+}
+
 /* Stores a direction's verdict. Readers on other workers see each word whole; epoch last, so that what they
  * find current is complete. */
 static void verdict_store(struct worker *w, bool is_v6, uint32_t flow, const struct slow_ctx *ctx,
@@ -83,6 +95,10 @@ static void verdict_store(struct worker *w, bool is_v6, uint32_t flow, const str
 	atomic_store_explicit(&c->route[dir], ctx->route, memory_order_relaxed);
 	atomic_store_explicit(&c->endpoint[dir], ctx->src_ep, memory_order_relaxed);
 	atomic_store_explicit(&c->endpoint[!dir], ctx->dst_ep, memory_order_relaxed);
+	atomic_store_explicit(&c->service, ctx->service, memory_order_relaxed);
+	atomic_store_explicit(&c->backend, ctx->backend, memory_order_relaxed);
+	if (!ctx->is_settled)
+		rules_store(c, ctx);
 	atomic_store_explicit(&p->path, ctx->path, memory_order_relaxed);
 	atomic_store_explicit(&p->in_port, ctx->in, memory_order_relaxed);
 	atomic_store_explicit(&p->last_seen_s, w->now_s, memory_order_relaxed);
@@ -91,55 +107,96 @@ static void verdict_store(struct worker *w, bool is_v6, uint32_t flow, const str
 	atomic_store_explicit(&p->epoch, w->epoch, memory_order_release);
 }
 
-static void keys_fill(
-	struct worker *w, bool is_v6, uint32_t conn, const struct batch *b, uint64_t i)
+/* The objects that a new connection is counted at. */
+static void conn_count(const struct slow_ctx *ctx)
 {
-	if (is_v6) {
-		flowtab_flow6(w->ft6, 2 * conn)->key = b->key[i].k6;
-		flowtab_flow6(w->ft6, 2 * conn + 1)->key = flow_key6_reverse(&b->key[i].k6);
-	} else {
-		flowtab_flow4(w->ft4, 2 * conn)->key = b->key[i].k4;
-		flowtab_flow4(w->ft4, 2 * conn + 1)->key = flow_key4_reverse(&b->key[i].k4);
-	}
+	if (ctx->backend != SLOT_NONE)
+		atomic_fetch_add_explicit(
+			&backend_at(ctx->backend)->n_conns, 1, memory_order_relaxed);
+	if (ctx->snat == SNAT_POOL)
+		atomic_fetch_add_explicit(
+			&snat_pool_at(ctx->pool)->n_conns, 1, memory_order_relaxed);
+	if (ctx->snat == SNAT_PAIR)
+		atomic_fetch_add_explicit(
+			&snat_pair_at(ctx->pool)->n_conns, 1, memory_order_relaxed);
+	for (unsigned int d = 0; d < POLICY_DIR_N; d++)
+		if (ctx->rule[d] != RULE_NONE)
+			atomic_fetch_add_explicit(
+				&rule_at(ctx->rule[d])->n_conns, 1, memory_order_relaxed);
 }
 
-/* A new connection for packet i: flow index of its original direction, FLOW_NONE when there is no room. */
-static uint32_t conn_create(
-	struct worker *w, bool is_v6, const struct batch *b, uint64_t i, const struct slow_ctx *ctx)
+/* Record and flows of a connection that nobody sees yet, but for its keys. */
+static void conn_init(struct worker *w, bool is_v6, uint32_t conn, const struct slow_ctx *ctx)
 {
-	struct flowtab *t = is_v6 ? w->ft6 : w->ft4;
-	uint32_t conn = flowtab_alloc(t, w->id);
-	enum conn_state state;
-	struct flow_prog *reply;
-	struct conn *c;
+	struct conn *c = &(is_v6 ? w->ft6 : w->ft4)->conns[conn];
+	enum conn_state state = conn_first_state(ctx->pkt->proto, ctx->pkt->tcp_flags);
+	struct flow_prog *orig = prog_at(w, is_v6, 2 * conn),
+			 *reply = prog_at(w, is_v6, 2 * conn + 1);
 
-	if (conn == FLOW_NONE)
-		return FLOW_NONE;
-	c = &t->conns[conn];
-	state = conn_first_state(ctx->pkt->proto, ctx->pkt->tcp_flags);
 	c->proto = ctx->pkt->proto;
 	c->zone = ctx->zone;
 	c->created_s = w->now_s;
-	c->service = c->backend = c->rule[0] = c->rule[1] = SLOT_NONE;
 	atomic_store_explicit(&c->route[CONN_REPLY], SLOT_NONE, memory_order_relaxed);
-	keys_fill(w, is_v6, conn, b, i);
 	verdict_store(w, is_v6, 2 * conn, ctx, 0);
-	prog_at(w, is_v6, 2 * conn)->owner = w->id;
+	orig->owner = reply->owner = w->id;
 	if (state != CONN_NEW && conn_is_tracked(state))
-		atomic_fetch_or_explicit(
-			&prog_at(w, is_v6, 2 * conn)->flags, FLOW_F_TRACK, memory_order_relaxed);
-	reply = prog_at(w, is_v6, 2 * conn + 1);
-	reply->owner = w->id;
+		atomic_fetch_or_explicit(&orig->flags, FLOW_F_TRACK, memory_order_relaxed);
 	atomic_store_explicit(&reply->path, PATH_NONE, memory_order_relaxed);
 	atomic_store_explicit(&reply->last_seen_s, w->now_s, memory_order_relaxed);
 	atomic_store_explicit(&reply->flags, FLOW_F_UNJUDGED | FLOW_F_TRACK, memory_order_relaxed);
 	atomic_store_explicit(&c->state, (uint8_t)state, memory_order_release);
-	if (flowtab_publish(t, conn) < 0) {
+}
+
+static void nat_flag_set(struct worker *w, bool is_v6, uint32_t conn, bool is_nat)
+{
+	for (uint32_t flow = 2 * conn; is_nat && flow <= 2 * conn + 1; flow++)
+		atomic_fetch_or_explicit(
+			&prog_at(w, is_v6, flow)->flags, FLOW_F_NAT, memory_order_relaxed);
+}
+
+/* Publishes the connection under the first source port whose replies are nobody's. As flowtab_publish(). */
+static int conn_publish(
+	struct worker *w, struct batch *b, uint64_t i, uint32_t conn, const struct slow_ctx *ctx)
+{
+	bool is_v6 = ctx->ft->is_v6;
+	struct flowtab *t = is_v6 ? w->ft6 : w->ft4;
+	uint8_t kind = is_v6 ? b->key[i].k6.kind : b->key[i].k4.kind;
+	struct translation final = ctx->now;
+	struct nat_ports ports;
+	int ret = -EADDRINUSE;
+
+	nat_ports_init(&ports, ctx, b->hash[i]);
+	for (unsigned int n = 0; ret == -EADDRINUSE && nat_ports_at(&ports, n, &final.sport); n++) {
+		/* The first one mostly is: publishing asks too. */
+		if (n > 0 && !nat_reply_is_free(ctx, &final, kind))
+			continue;
+		nat_flag_set(w, is_v6, conn, nat_conn_fill(t, conn, ctx, &final, kind));
+		ret = flowtab_publish(t, conn);
+	}
+	return ret;
+}
+
+/* A new connection for packet i: flow index of its original direction; FLOW_NONE: -errno in *out_error as conn_publish(), -ENOMEM
+ * without a free record. */
+static uint32_t conn_create(
+	struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx, int *out_error)
+{
+	bool is_v6 = ctx->ft->is_v6;
+	struct flowtab *t = is_v6 ? w->ft6 : w->ft4;
+	uint32_t conn = flowtab_alloc(t, w->id);
+
+	*out_error = -ENOMEM;
+	if (conn == FLOW_NONE)
+		return FLOW_NONE;
+	conn_init(w, is_v6, conn, ctx);
+	*out_error = conn_publish(w, b, i, conn, ctx);
+	if (*out_error < 0) {
 		flowtab_abort(t, w->id, conn);
 		return FLOW_NONE;
 	}
-	c->opener = ctx->src_ep;
+	t->conns[conn].opener = ctx->src_ep;
 	endpoint_conn_get(ctx->src_ep);
+	conn_count(ctx);
 	t->cache[w->id].n_created++;
 	w->stats.n_new_conns++;
 	return 2 * conn;
@@ -169,45 +226,104 @@ static enum drop_reason may_open(struct worker *w, bool is_v6, const struct slow
 	return meter_take(&ep->new_conns, 1, w->now_ns) ? DROP_NONE : DROP_CONN_LIMIT;
 }
 
-static uint32_t find(struct worker *w, bool is_v6, const struct batch *b, uint64_t i)
+uint32_t commit_find(const struct worker *w, const struct batch *b, uint64_t i)
 {
-	return is_v6 ? flowtab_find6(w->ft6, &b->key[i].k6) : flowtab_find4(w->ft4, &b->key[i].k4);
+	return (b->v6 >> i & 1) != 0 ? flowtab_find6(w->ft6, &b->key[i].k6)
+				     : flowtab_find4(w->ft4, &b->key[i].k4);
+}
+
+/* Whether the rewrite stage can do what the flow's program says: it knows TCP, UDP and echo behind headers of the usual length. */
+static bool is_plain(const struct parsed *pkt)
+{
+	bool is_v6 = pkt->l3 == PARSED_IP6;
+
+	return !pkt->is_frag && pkt->l4_off == pkt->l3_off + (is_v6 ? 40 : 20) &&
+		(pkt->proto == IPPROTO_TCP || pkt->proto == IPPROTO_UDP ||
+			pkt->proto == (is_v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP));
+}
+
+/* Translates packet i here; it goes on with a copy of its flow's program that translates no more. */
+static void translate_here(
+	struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx, uint32_t flow)
+{
+	bool is_v6 = ctx->ft->is_v6;
+	const struct flow_prog *real = prog_at(w, is_v6, flow);
+	struct flow_prog *copy = is_v6 ? &b->scratch[i].f6.prog : &b->scratch[i].f4.prog;
+	struct translation in, out;
+
+	slow_flow_tuples(ctx->ft, flow, &in, &out);
+	if (!translate_packet(b->m[i], ctx->pkt->l3_off, ctx->pkt, &out)) {
+		batch_kill(w, b, i, DROP_NAT_UNTRANSLATABLE);
+		return;
+	}
+	commit_count(w, b, i);
+	memcpy(copy, real, sizeof(*copy));
+	atomic_store_explicit(&copy->flags,
+		atomic_load_explicit(&real->flags, memory_order_relaxed) & ~FLOW_F_NAT,
+		memory_order_relaxed);
+	copy->owner = w->id;
+	b->entry[i] = &b->scratch[i];
+}
+
+static void flow_apply(
+	struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx, uint32_t flow)
+{
+	bool is_v6 = ctx->ft->is_v6;
+	uint16_t flags = atomic_load_explicit(
+		&prog_at(w, is_v6, flow)->flags, memory_order_relaxed);
+
+	b->flow[i] = flow;
+	b->entry[i] = is_v6 ? (void *)flowtab_flow6(w->ft6, flow)
+			    : (void *)flowtab_flow4(w->ft4, flow);
+	if ((flags & FLOW_F_NAT) != 0 && !is_plain(ctx->pkt))
+		translate_here(w, b, i, ctx, flow);
+}
+
+/* No connection for packet i. */
+static void create_failed(
+	struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx, int error)
+{
+	if (error != -EADDRINUSE) {
+		batch_kill(w, b, i, DROP_FLOW_TABLE_FULL);
+		return;
+	}
+	if (ctx->snat == SNAT_POOL)
+		atomic_fetch_add_explicit(
+			&snat_pool_at(ctx->pool)->n_exhausted, 1, memory_order_relaxed);
+	batch_kill(w, b, i, DROP_NAT_EXHAUSTED);
 }
 
 void commit_flow(struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx)
 {
-	bool is_v6 = ctx->pkt->l3 == PARSED_IP6;
-	uint32_t flow;
+	uint32_t flow = ctx->flow;
+	int error;
 
 	if (ctx->pkt->proto == IPPROTO_TCP && ctx->pkt->has_l4 && !ctx->pkt->is_frag &&
 		conn_tcp_flags_bad(ctx->pkt->tcp_flags)) {
 		batch_kill(w, b, i, DROP_TCP_INVALID);
 		return;
 	}
-	key_make(w, b, i, ctx->pkt);
-	/* A packet before this one in the batch, or another worker, may have made it. */
-	flow = find(w, is_v6, b, i);
-	if (flow == FLOW_NONE) {
-		enum drop_reason reason = may_open(w, is_v6, ctx);
+	if (flow != FLOW_NONE) {
+		verdict_store(
+			w, ctx->ft->is_v6, flow, ctx, FLOW_F_TRACK | FLOW_F_FOREIGN | FLOW_F_NAT);
+		w->stats.n_rejudged++;
+	} else {
+		enum drop_reason reason = may_open(w, ctx->ft->is_v6, ctx);
 
 		if (reason != DROP_NONE) {
 			batch_kill(w, b, i, reason);
 			return;
 		}
-		flow = conn_create(w, is_v6, b, i, ctx);
-		if (flow == FLOW_NONE)
-			flow = find(w, is_v6, b, i);
+		flow = conn_create(w, b, i, ctx, &error);
+		/* Another worker was faster. */
+		if (flow == FLOW_NONE && error == -EEXIST)
+			flow = commit_find(w, b, i);
 		if (flow == FLOW_NONE) {
-			batch_kill(w, b, i, DROP_FLOW_TABLE_FULL);
+			create_failed(w, b, i, ctx, error);
 			return;
 		}
-	} else {
-		verdict_store(w, is_v6, flow, ctx, FLOW_F_TRACK | FLOW_F_FOREIGN | FLOW_F_NAT);
-		w->stats.n_rejudged++;
 	}
-	b->flow[i] = flow;
-	b->entry[i] = is_v6 ? (void *)flowtab_flow6(w->ft6, flow)
-			    : (void *)flowtab_flow4(w->ft4, flow);
+	flow_apply(w, b, i, ctx, flow);
 }
 
 void commit_once(struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx)
@@ -215,7 +331,7 @@ void commit_once(struct worker *w, struct batch *b, uint64_t i, const struct slo
 	bool is_v6 = ctx->pkt->l3 == PARSED_IP6;
 	struct flow_prog *p = is_v6 ? &b->scratch[i].f6.prog : &b->scratch[i].f4.prog;
 
-	key_make(w, b, i, ctx->pkt);
+	commit_key(w, b, i, ctx->pkt);
 	memset(p, 0, sizeof(*p));
 	p->owner = w->id;
 	atomic_store_explicit(&p->path, ctx->path, memory_order_relaxed);

@@ -5,6 +5,12 @@
 
 #include "datapath/slow/slow.h"
 
+/* Key, hash and what the later stages want to know of packet i, from the full parser. */
+void commit_key(struct worker *w, struct batch *b, uint64_t i, const struct parsed *pkt);
+
+/* Flow of packet i's key, FLOW_NONE if there is none. */
+uint32_t commit_find(const struct worker *w, const struct batch *b, uint64_t i);
+
 /* Makes (or judges again) the flow of packet i as the context says; the packet goes on with it. */
 void commit_flow(struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx);
 

@@ -7,8 +7,10 @@
 
 #include "datapath/packet/chain.h"
 #include "datapath/packet/csum.h"
+#include "datapath/packet/tcp_reset.h"
 #include "datapath/pipeline/punt.h"
 #include "datapath/slow/slow.h"
+#include "datapath/slow/tuple.h"
 #include "datapath/table/endpoint.h"
 #include "datapath/table/tunnel.h"
 
@@ -45,11 +47,10 @@ static uint32_t way_back(
 		.port = b->port,
 		.in = b->port->id,
 		.zone = b->zone[i],
-		.src_ep = SLOT_NONE,
-		.dst_ep = SLOT_NONE,
-		.route = SLOT_NONE,
-		.tunnel = SLOT_NONE,
-		.path = PATH_NONE };
+		.flow = FLOW_NONE,
+		.is_own = true,
+		.now = { .src = *src, .dst = pkt->src },
+		SLOW_CTX_INTENT };
 
 	slow_layers_run(&ctx, LAYER_local);
 	return ctx.action == SLOW_FORWARD ? ctx.path : PATH_NONE;
@@ -72,6 +73,43 @@ void slow_answer_error(struct worker *w, struct batch *b, uint64_t i, const stru
 			worker_send(w, path_at(path), error, is_v6, 0);
 	}
 	batch_kill(w, b, i, reason);
+}
+
+void slow_answer_reset(struct worker *w, struct batch *b, uint64_t i, const struct parsed *pkt,
+	enum drop_reason reason)
+{
+	uint32_t path = error_limit_pass(w) ? way_back(b, i, pkt, &pkt->dst) : PATH_NONE;
+	struct rte_mbuf *reset = path != PATH_NONE ? tcp_reset_create(b->m[i], L3_OFF, w->pool)
+						   : NULL;
+
+	if (reset != NULL)
+		worker_send(w, path_at(path), reset, pkt->l3 == PARSED_IP6, 0);
+	batch_kill(w, b, i, reason);
+}
+
+/* To the packet's receiver: what its sender would say, on the way that the flow took so far. */
+static void reset_forward(struct worker *w, const struct rte_mbuf *m, const struct slow_ctx *ctx)
+{
+	const struct flow_prog *p = flowtab_prog(ctx->ft, ctx->flow);
+	uint32_t path = atomic_load_explicit(&p->path, memory_order_relaxed);
+	struct rte_mbuf *reset = path != PATH_NONE ? tcp_reset_for(m, L3_OFF, w->pool) : NULL;
+	struct translation in, out;
+	struct parsed pkt;
+
+	if (reset == NULL)
+		return;
+	slow_flow_tuples(ctx->ft, ctx->flow, &in, &out);
+	if (parse_frame(reset, &pkt) == DROP_NONE && translate_packet(reset, L3_OFF, &pkt, &out))
+		worker_send(w, path_at(path), reset, ctx->ft->is_v6, 0);
+	else
+		rte_pktmbuf_free(reset);
+}
+
+void slow_reset_both(struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx)
+{
+	reset_forward(w, b->m[i], ctx);
+	flowtab_unlink(ctx->ft->is_v6 ? w->ft6 : w->ft4, ctx->flow >> 1);
+	slow_answer_reset(w, b, i, ctx->pkt, DROP_SERVICE_BACKEND_GONE);
 }
 
 /* Echo request → reply, in place: addresses change places, the type's change is brought into the checksum. */
@@ -140,25 +178,48 @@ uint32_t slow_quoted_flow(
 	if (parse_l3(data, m->data_len, m->pkt_len, (uint16_t)(pkt->l4_off + 8),
 		    (enum parsed_l3)pkt->l3, true, &quote) != DROP_NONE)
 		return FLOW_NONE;
-	kind = quote.is_frag ? FLOW_KEY_FRAG : FLOW_KEY_L3;
-	if (!quote.is_frag && quote.has_l4)
+	kind = FLOW_KEY_L3;
+	if (quote.has_l4)
 		kind = quote.proto == (is_v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP) ? FLOW_KEY_ECHO
 									      : FLOW_KEY_L4;
 	if (!is_v6) {
-		struct flow_key4 key = { ip_v4(&quote.src), ip_v4(&quote.dst), quote.sport,
-			quote.dport, zone, quote.proto, kind };
+		struct flow_key4 key = { ip_v4(&quote.dst), ip_v4(&quote.src), quote.dport,
+			quote.sport, zone, quote.proto, kind };
 
 		return flowtab_find4(w->ft4, &key);
 	}
-	struct flow_key6 key = { .sport = quote.sport,
-		.dport = quote.dport,
+	struct flow_key6 key = { .sport = quote.dport,
+		.dport = quote.sport,
 		.zone = zone,
 		.proto = quote.proto,
 		.kind = kind };
 
-	memcpy(key.src, quote.src.b, 16);
-	memcpy(key.dst, quote.dst.b, 16);
+	memcpy(key.src, quote.dst.b, 16);
+	memcpy(key.dst, quote.src.b, 16);
 	return flowtab_find6(w->ft6, &key);
+}
+
+void slow_related_tuple(struct slow_ctx *ctx)
+{
+	struct translation reply, translated;
+
+	slow_flow_tuples(ctx->ft, ctx->flow, &reply, &translated);
+	ctx->now.dst = translated.dst;
+	if (ip_eq(&ctx->pkt->src, &reply.src))
+		ctx->now.src = translated.src;
+}
+
+bool slow_related_translate(struct rte_mbuf *m, const struct slow_ctx *ctx)
+{
+	struct translation reply, translated, quote;
+
+	slow_flow_tuples(ctx->ft, ctx->flow, &reply, &translated);
+	if ((atomic_load_explicit(&flowtab_prog(ctx->ft, ctx->flow)->flags, memory_order_relaxed) &
+		    FLOW_F_NAT) == 0)
+		return true;
+	quote = translation_reverse(&translated);
+	return translate_icmp_error(
+		m, ctx->pkt->l3_off, ctx->pkt, &ctx->now.src, &ctx->now.dst, &quote);
 }
 
 /* MTU that an ICMP "fragmentation needed" or "packet too big" speaks of; 0: another message, or a router that does not say. */

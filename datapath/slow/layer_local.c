@@ -7,7 +7,7 @@
 
 void layer_local(struct slow_ctx *ctx)
 {
-	uint32_t idx = endpoint_by_addr(ctx->zone, &ctx->pkt->dst);
+	uint32_t idx = endpoint_by_addr(ctx->zone, &ctx->now.dst);
 	const struct endpoint *ep;
 
 	if (idx == ENDPOINT_NONE) {
@@ -25,5 +25,4 @@ void layer_local(struct slow_ctx *ctx)
 	ctx->is_metered |= ep->is_metered[ENDPOINT_TO];
 	ctx->path = ep->path_idx;
 	ctx->out_port = ep->port_id;
-	ctx->action = SLOW_FORWARD;
 }

@@ -16,35 +16,31 @@ static void next_hop(struct slow_ctx *ctx, uint16_t port_id, const struct ip_add
 		slow_drop(ctx, DROP_PORT_DOWN, ICMP_ERROR_HOST_UNREACHABLE);
 		return;
 	}
-	if (idx == NEIGH_NONE) {
-		ctx->action = SLOW_RESOLVE_NEIGH;
+	ctx->needs_neigh = true;
+	if (idx == NEIGH_NONE)
 		return;
-	}
 	/* acquire: pairs with the release in neigh_set() */
 	path = atomic_load_explicit(&neigh_at(idx)->path_idx, memory_order_acquire);
-	if (path != PATH_NONE) {
+	if (path != PATH_NONE)
 		ctx->path = path;
-		ctx->action = SLOW_FORWARD;
-	} else if (atomic_load_explicit(&neigh_at(idx)->state, memory_order_acquire) ==
-		NEIGH_FAILED) {
+	else if (atomic_load_explicit(&neigh_at(idx)->state, memory_order_acquire) == NEIGH_FAILED)
 		slow_drop(ctx, DROP_NEIGH_FAILED, ICMP_ERROR_HOST_UNREACHABLE);
-	} else {
-		ctx->action = SLOW_RESOLVE_NEIGH;
-	}
 }
 
 void layer_route(struct slow_ctx *ctx)
 {
 	const struct route *r;
 
-	ctx->route = route_lookup(ctx->zone, &ctx->pkt->dst);
+	if (ctx->dst_ep != SLOT_NONE)
+		return;
+	ctx->route = route_lookup(ctx->zone, &ctx->now.dst);
 	r = route_at(ctx->route);
 	switch (r->kind) {
 	case ROUTE_VIA:
 		next_hop(ctx, r->port_id, &r->via);
 		break;
 	case ROUTE_CONNECTED:
-		next_hop(ctx, r->port_id, &ctx->pkt->dst);
+		next_hop(ctx, r->port_id, &ctx->now.dst);
 		break;
 	case ROUTE_TUNNEL:
 		ctx->tunnel = r->tunnel_idx;

@@ -4,11 +4,14 @@
 #include <errno.h>
 #include <netinet/in.h>
 
+#include "datapath/packet/csum.h"
 #include "datapath/packet/frag.h"
 #include "datapath/packet/gso.h"
 #include "datapath/pipeline/observe.h"
 #include "datapath/pipeline/punt.h"
 #include "datapath/slow/commit.h"
+#include "datapath/slow/flow_nat.h"
+#include "datapath/slow/tuple.h"
 #include "datapath/table/endpoint.h"
 
 #include "datapath/fast/poison.h"
@@ -36,9 +39,10 @@ const char *layer_name(enum layer_id id)
 void slow_layers_run(struct slow_ctx *ctx, enum layer_id first)
 {
 	ctx->action = SLOW_CONTINUE;
-	ctx->error = ICMP_ERROR_N;
-	for (unsigned int l = first; l < LAYER_N && ctx->action == SLOW_CONTINUE; l++)
+	for (unsigned int l = first; l < LAYER_N && ctx->action == SLOW_CONTINUE; l++) {
+		ctx->layer = (uint8_t)l;
 		layers[l](ctx);
+	}
 }
 
 /* For us, and (pods) from the pod's own MAC; groups are for ARP and ND only. */
@@ -72,6 +76,8 @@ static void hold(struct worker *w, struct batch *b, uint64_t i, const struct slo
 		.target = ctx->next_hop,
 		.m = b->m[i] };
 
+	if (ctx->pkt->is_frag)
+		slow_fragment_park(b->m[i], ctx->pkt);
 	if (punt_send(&msg))
 		batch_take(b, i);
 	else
@@ -88,81 +94,177 @@ static void probe_again(struct worker *w, const struct slow_ctx *ctx)
 	punt_send(&msg);
 }
 
-static void act(struct worker *w, struct batch *b, uint64_t i, struct slow_ctx *ctx)
+/* The rule that denied a packet counts it: no connection will. */
+static void denied_count(const struct slow_ctx *ctx)
 {
-	const struct parsed *pkt = ctx->pkt;
+	struct rule *rule;
 
+	if (ctx->denied_by == RULE_NONE)
+		return;
+	rule = rule_at(ctx->denied_by);
+	atomic_fetch_add_explicit(&rule->pkts, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&rule->bytes, ctx->pkt->l3_len, memory_order_relaxed);
+}
+
+static void drop(struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx)
+{
+	if (ctx->reason == DROP_NEIGH_FAILED)
+		probe_again(w, ctx);
+	denied_count(ctx);
+	if (ctx->is_refusal && ctx->pkt->proto == IPPROTO_TCP)
+		slow_answer_reset(w, b, i, ctx->pkt, ctx->reason);
+	else
+		slow_answer_error(w, b, i, ctx->pkt, ctx->reason, ctx->error, ctx->error_param);
+}
+
+static void forward(struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx)
+{
+	if (!ctx->keep_ttl && ctx->pkt->ttl <= 1)
+		slow_answer_error(w, b, i, ctx->pkt, DROP_TTL_EXCEEDED, ICMP_ERROR_TTL_EXCEEDED, 0);
+	else if (!ctx->is_related)
+		commit_flow(w, b, i, ctx);
+	else if (slow_related_translate(b->m[i], ctx))
+		commit_once(w, b, i, ctx);
+	else
+		batch_kill(w, b, i, DROP_NAT_UNTRANSLATABLE);
+}
+
+static void act(struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx)
+{
 	switch (ctx->action) {
 	case SLOW_FORWARD:
-		if (!ctx->keep_ttl && pkt->ttl <= 1)
-			slow_answer_error(
-				w, b, i, pkt, DROP_TTL_EXCEEDED, ICMP_ERROR_TTL_EXCEEDED, 0);
-		else if (pkt->is_icmp_error)
-			commit_once(w, b, i, ctx);
-		else
-			commit_flow(w, b, i, ctx);
+		forward(w, b, i, ctx);
 		break;
 	case SLOW_RESOLVE_NEIGH:
 	case SLOW_RESOLVE_TUNNEL:
 		hold(w, b, i, ctx);
 		break;
 	case SLOW_SELF:
-		slow_self(w, b, i, pkt);
+		slow_self(w, b, i, ctx->pkt);
+		break;
+	case SLOW_RESET:
+		slow_reset_both(w, b, i, ctx);
 		break;
 	default:
-		if (ctx->reason == DROP_NEIGH_FAILED)
-			probe_again(w, ctx);
-		slow_answer_error(w, b, i, pkt, ctx->reason, ctx->error, ctx->error_param);
+		drop(w, b, i, ctx);
 		break;
 	}
 }
 
-void slow_packet(struct worker *w, struct batch *b, uint64_t i)
+/* Asks the layers about the packet; ctx->flow says whose it is. */
+static void judge(struct slow_ctx *ctx)
 {
-	const uint8_t *data = rte_pktmbuf_mtod(b->m[i], const uint8_t *);
-	bool is_from_wire = (b->in[i] & FLOW_IN_TUNNEL) == 0;
-	struct parsed pkt;
-	enum drop_reason reason = parse_frame(b->m[i], &pkt), eth_reason;
-	struct slow_ctx ctx = { .pkt = &pkt,
+	struct translation in;
+
+	ctx->now = (struct translation){ .src = ctx->pkt->src,
+		.dst = ctx->pkt->dst,
+		.sport = ctx->pkt->sport,
+		.dport = ctx->pkt->dport };
+	if (ctx->is_related)
+		slow_related_tuple(ctx);
+	else if (ctx->flow != FLOW_NONE)
+		slow_flow_tuples(ctx->ft, ctx->flow, &in, &ctx->now);
+	slow_layers_run(ctx, LAYER_admit);
+}
+
+void slow_judge(struct slow_ctx *ctx, bool *out_is_rebound)
+{
+	const struct slow_ctx fresh = *ctx;
+
+	*out_is_rebound = false;
+	judge(ctx);
+	if (ctx->action != SLOW_REBIND)
+		return;
+	*out_is_rebound = true;
+	if (slow_is_reply(ctx)) {
+		slow_drop(ctx, DROP_SERVICE_BACKEND_GONE, ICMP_ERROR_N);
+		return;
+	}
+	*ctx = fresh;
+	ctx->flow = FLOW_NONE;
+	judge(ctx);
+}
+
+static void judge_and_act(struct worker *w, struct batch *b, uint64_t i, struct slow_ctx *ctx)
+{
+	uint32_t flow = ctx->flow;
+	bool is_rebound;
+
+	slow_judge(ctx, &is_rebound);
+	if (is_rebound)
+		flowtab_unlink(ctx->ft->is_v6 ? w->ft6 : w->ft4, flow >> 1);
+	if (unlikely((w->observe & OBSERVE_TRACE) != 0))
+		observe_verdict(w, b, i, ctx);
+	act(w, b, i, ctx);
+}
+
+/* ARP and ND have no business inside a routed tunnel. */
+static void neighbour_message(
+	struct worker *w, struct batch *b, uint64_t i, const struct parsed *pkt)
+{
+	if ((b->in[i] & FLOW_IN_TUNNEL) != 0)
+		batch_kill(w, b, i, pkt->is_nd ? DROP_ND_INVALID : DROP_ARP_INVALID);
+	else if (pkt->is_nd)
+		slow_nd(w, b, i);
+	else
+		slow_arp(w, b, i);
+}
+
+enum drop_reason slow_packet_check(const struct batch *b, uint64_t i, struct parsed *pkt)
+{
+	enum drop_reason reason = parse_frame(b->m[i], pkt), eth_reason;
+
+	if ((b->in[i] & FLOW_IN_TUNNEL) != 0 || reason == DROP_ETH_TRUNCATED)
+		return reason;
+	eth_reason = eth_check(b->port, rte_pktmbuf_mtod(b->m[i], const uint8_t *), pkt);
+	return eth_reason != DROP_NONE ? eth_reason : reason;
+}
+
+void slow_first(struct worker *w, struct batch *b, uint64_t i, const struct parsed *pkt)
+{
+	struct slow_ctx ctx = { .pkt = pkt,
 		.port = b->port,
-		.src_mac = (const struct rte_ether_addr *)(data + RTE_ETHER_ADDR_LEN),
+		.src_mac = rte_pktmbuf_mtod_offset(
+			b->m[i], const struct rte_ether_addr *, RTE_ETHER_ADDR_LEN),
 		.in = b->in[i],
 		.zone = b->zone[i],
-		.out_port = PORT_ID_NONE,
-		.src_ep = SLOT_NONE,
-		.dst_ep = SLOT_NONE,
-		.route = SLOT_NONE,
-		.tunnel = SLOT_NONE,
-		.path = PATH_NONE };
+		.ft = pkt->l3 == PARSED_IP6 ? w->ft6 : w->ft4,
+		.flow = FLOW_NONE,
+		.now_s = w->now_s,
+		SLOW_CTX_INTENT };
 
-	if (is_from_wire && reason != DROP_ETH_TRUNCATED) {
-		eth_reason = eth_check(b->port, data, &pkt);
-		if (eth_reason != DROP_NONE)
-			reason = eth_reason;
+	if (pkt->is_icmp_error) {
+		ctx.is_related = true;
+		ctx.flow = slow_quoted_flow(w, b->m[i], pkt, ctx.zone);
+		if (ctx.flow == FLOW_NONE) {
+			batch_kill(w, b, i,
+				slow_tunnel_too_big(w, b, i, pkt) ? DROP_CONSUMED
+								  : DROP_ICMP_UNMATCHED);
+			return;
+		}
+	} else {
+		commit_key(w, b, i, pkt);
+		ctx.flow = commit_find(w, b, i);
 	}
+	judge_and_act(w, b, i, &ctx);
+}
+
+void slow_packet(struct worker *w, struct batch *b, uint64_t i)
+{
+	struct parsed pkt;
+	enum drop_reason reason = slow_packet_check(b, i, &pkt);
+
 	if (reason != DROP_NONE) {
 		batch_kill(w, b, i, reason);
-		return;
+	} else if (pkt.l3 == PARSED_ARP || pkt.is_nd) {
+		neighbour_message(w, b, i, &pkt);
+	} else if (pkt.is_frag && !b->is_resumed) {
+		slow_fragment(w, b, i, &pkt);
+	} else {
+		if (pkt.is_frag)
+			slow_fragment_resume(b->m[i], &pkt);
+		slow_first(w, b, i, &pkt);
 	}
-	if (pkt.l3 == PARSED_ARP || pkt.is_nd) {
-		/* Neither has any business inside a routed tunnel. */
-		if (!is_from_wire)
-			batch_kill(w, b, i, pkt.is_nd ? DROP_ND_INVALID : DROP_ARP_INVALID);
-		else if (pkt.is_nd)
-			slow_nd(w, b, i);
-		else
-			slow_arp(w, b, i);
-		return;
-	}
-	if (pkt.is_icmp_error && slow_quoted_flow(w, b->m[i], &pkt, b->zone[i]) == FLOW_NONE) {
-		batch_kill(w, b, i,
-			slow_tunnel_too_big(w, b, i, &pkt) ? DROP_CONSUMED : DROP_ICMP_UNMATCHED);
-		return;
-	}
-	slow_layers_run(&ctx, LAYER_admit);
-	if (unlikely((w->observe & OBSERVE_TRACE) != 0))
-		observe_verdict(w, b, i, &ctx);
-	act(w, b, i, &ctx);
 }
 
 /* Fragments of an IPv4 packet that may be cut go out on their own; the rest is answered (RFC 1191, RFC 8201). */
@@ -170,7 +272,7 @@ void slow_oversize(struct worker *w, struct batch *b, uint64_t i, const struct p
 {
 	struct rte_mbuf *m = b->m[i], *fragments[FRAGMENTS_MAX];
 	struct parsed pkt;
-	bool keep_ttl;
+	uint16_t flags;
 	int n;
 
 	if (parse_frame(m, &pkt) != DROP_NONE) {
@@ -181,7 +283,9 @@ void slow_oversize(struct worker *w, struct batch *b, uint64_t i, const struct p
 		slow_answer_error(w, b, i, &pkt, DROP_MTU_EXCEEDED, ICMP_ERROR_TOO_BIG, path->mtu);
 		return;
 	}
-	keep_ttl = (commit_count(w, b, i) & FLOW_F_KEEP_TTL) != 0;
+	flags = commit_count(w, b, i);
+	if ((flags & FLOW_F_NAT) != 0)
+		nat4_apply(rte_pktmbuf_mtod(m, uint8_t *), b->entry[i], csum_is_unfinished(m));
 	n = frag_ip4(m, L3_OFF, w->pool, path->mtu, fragments, FRAGMENTS_MAX);
 	if (n < 0) {
 		batch_kill(w, b, i, n == -ENOMEM ? DROP_NO_MBUF : DROP_MTU_EXCEEDED);
@@ -189,7 +293,7 @@ void slow_oversize(struct worker *w, struct batch *b, uint64_t i, const struct p
 	}
 	batch_take(b, i);
 	for (int f = 0; f < n; f++) {
-		if (!keep_ttl)
+		if ((flags & FLOW_F_KEEP_TTL) == 0)
 			commit_ttl4(fragments[f]);
 		worker_send(w, path, fragments[f], false, b->hash[i]);
 	}

@@ -10,7 +10,9 @@
 
 #include "datapath/packet/icmp_error.h"
 #include "datapath/packet/parse.h"
+#include "datapath/packet/translate.h"
 #include "datapath/pipeline/batch.h"
+#include "datapath/table/policy.h"
 
 enum slow_action {
 	SLOW_CONTINUE,	     /* next layer */
@@ -19,7 +21,17 @@ enum slow_action {
 	SLOW_RESOLVE_NEIGH,  /* next_hop on out_port has no MAC yet */
 	SLOW_RESOLVE_TUNNEL, /* tunnel has no path yet */
 	SLOW_SELF,	     /* for leatd itself */
+	SLOW_REBIND, /* the connection's backend is gone: end the connection, judge the packet as a new one's first */
+	SLOW_RESET, /* … and the service wants both sides told */
 	SLOW_ACTION_N
+};
+
+/* How a new connection's source is translated. */
+enum snat_kind {
+	SNAT_NONE,    /* not, unless the replies would be mistaken for another connection's */
+	SNAT_POOL,    /* to the pool's address, with a port of its range */
+	SNAT_PAIR,    /* one to one: address only */
+	SNAT_HAIRPIN, /* to a service from its own backend: to this node's address */
 };
 
 struct slow_ctx {
@@ -29,13 +41,28 @@ struct slow_ctx {
 	const struct rte_ether_addr *src_mac; /* of the frame */
 	uint16_t in;			      /* port id, or FLOW_IN_TUNNEL | tunnel index */
 	uint16_t zone;
+	const struct flowtab *ft; /* of the family */
+	uint32_t flow; /* the packet's flow; FLOW_NONE: the first packet of a connection */
+	uint32_t now_s;
+	bool is_own;	 /* made by leatd: neither service nor policy nor SNAT concern it */
+	bool is_peek;	 /* only asked (explain): nothing may change, no affinity either */
+	bool is_related; /* an ICMP error about `flow`, which allowed it */
+
+	/* The packet's addresses and ports as they will be: translated by the flow, or by the layers so far. */
+	struct translation now;
 
 	/* intent */
-	uint8_t action; /* enum slow_action */
-	uint8_t reason; /* enum drop_reason */
-	uint8_t error;	/* enum icmp_error_kind, ICMP_ERROR_N: none */
+	uint8_t action;	 /* enum slow_action */
+	uint8_t reason;	 /* enum drop_reason */
+	uint8_t error;	 /* enum icmp_error_kind, ICMP_ERROR_N: none */
+	uint8_t layer;	 /* that decided */
+	uint8_t snat;	 /* enum snat_kind */
+	bool is_refusal; /* TCP is answered with a reset instead of `error` */
 	bool keep_ttl;
 	bool is_metered;
+	bool is_policed; /* some policy allowed it */
+	bool is_settled; /* policies were not asked again */
+	bool needs_neigh;
 	uint16_t out_port;
 	struct ip_addr next_hop;
 	uint32_t error_param;
@@ -43,7 +70,20 @@ struct slow_ctx {
 	uint32_t route;		 /* SLOT_NONE: not asked */
 	uint32_t tunnel;
 	uint32_t path;
+	uint32_t service, backend;   /* SLOT_NONE: none */
+	uint32_t pool;		     /* SNAT_POOL: of it */
+	uint32_t policy;	     /* that decided last, POLICY_NONE: an endpoint's default */
+	uint32_t rule[POLICY_DIR_N]; /* that decided; RULE_NONE */
+	uint32_t denied_by;	     /* rule; RULE_NONE */
+	uint32_t log_rule;	     /* wants a log line */
 };
+
+/* Nothing decided yet. */
+#define SLOW_CTX_INTENT                                                                            \
+	.error = ICMP_ERROR_N, .out_port = PORT_ID_NONE, .src_ep = SLOT_NONE, .dst_ep = SLOT_NONE, \
+	.route = SLOT_NONE, .tunnel = SLOT_NONE, .path = PATH_NONE, .service = SLOT_NONE,          \
+	.backend = SLOT_NONE, .pool = SLOT_NONE, .policy = SLOT_NONE,                              \
+	.rule = { SLOT_NONE, SLOT_NONE }, .denied_by = SLOT_NONE, .log_rule = SLOT_NONE
 
 enum layer_id {
 #define LAYER(name, help) LAYER_##name,
@@ -58,8 +98,28 @@ enum layer_id {
 
 const char *layer_name(enum layer_id id);
 
+/* Whether policies leave connections alone that were established when they changed (else every change reaches them). */
+extern _Atomic bool policy_is_per_connection;
+
 /* Runs the layers from `first` on until one decides. */
 void slow_layers_run(struct slow_ctx *ctx, enum layer_id first);
+
+/* The connection that the packet belongs to, NULL for a first packet. */
+static inline const struct conn *slow_conn(const struct slow_ctx *ctx)
+{
+	return ctx->flow != FLOW_NONE ? flowtab_conn(ctx->ft, ctx->flow) : NULL;
+}
+
+static inline bool slow_is_reply(const struct slow_ctx *ctx)
+{
+	return ctx->flow != FLOW_NONE && (ctx->flow & 1) == CONN_REPLY;
+}
+
+/* Whether the packet comes from neither a pod nor the node itself. */
+static inline bool slow_is_from_outside(const struct slow_ctx *ctx)
+{
+	return ctx->port->role == PORT_ROLE_UPLINK;
+}
 
 /* Ends the walk with a drop; error: ICMP_ERROR_N for silence. For layers. */
 static inline void slow_drop(
@@ -77,8 +137,29 @@ static inline bool slow_is_to_gateway(const struct slow_ctx *ctx)
 		ip_is_gateway(&ctx->pkt->dst);
 }
 
+/* The same, and the sender is told: TCP by a reset, others by the ICMP error. */
+static inline void slow_refuse(
+	struct slow_ctx *ctx, enum drop_reason reason, enum icmp_error_kind error)
+{
+	slow_drop(ctx, reason, error);
+	ctx->is_refusal = true;
+}
+
 /* Packet i of the batch: afterwards it has a program and goes on, or it is no longer live. */
 void slow_packet(struct worker *w, struct batch *b, uint64_t i);
+
+/* The same for a packet that has been looked at: a connection's first, an odd one, a fragment that knows its datagram's ports. */
+void slow_first(struct worker *w, struct batch *b, uint64_t i, const struct parsed *pkt);
+
+/* Packet i is a fragment: goes on as its datagram's first does, waits for it, or is dropped (fragment.c). */
+void slow_fragment(struct worker *w, struct batch *b, uint64_t i, struct parsed *pkt);
+
+/* What a fragment knows, while it waits for a neighbour; and back into pkt. */
+void slow_fragment_park(struct rte_mbuf *m, const struct parsed *pkt);
+void slow_fragment_resume(struct rte_mbuf *m, struct parsed *pkt);
+
+/* Drops fragments that have waited too long. Once a second, one worker. */
+void slow_fragments_expire(struct worker *w);
 
 /* Packet i is larger than its path takes: goes out as fragments, or is dropped and answered "too big". */
 void slow_oversize(struct worker *w, struct batch *b, uint64_t i, const struct path *path);
@@ -101,8 +182,29 @@ void slow_reflect(struct worker *w, struct batch *b, uint64_t i);
 bool slow_tunnel_too_big(
 	struct worker *w, const struct batch *b, uint64_t i, const struct parsed *pkt);
 
-/* Direction and table of the connection that an ICMP error speaks of: flow index of the quoted packet, FLOW_NONE if none. */
+/* The flow that replies to the packet which an ICMP error quotes (as it left) would take, FLOW_NONE if there is none. */
 uint32_t slow_quoted_flow(
 	struct worker *w, const struct rte_mbuf *m, const struct parsed *pkt, uint16_t zone);
+
+/* Where an ICMP error about ctx->flow goes, into ctx->now: to the quoted packet's sender, from the address that it was sent to if
+ * the error comes from there (RFC 5508 s. 4). */
+void slow_related_tuple(struct slow_ctx *ctx);
+
+/* Translates the error and what it quotes. false: it cannot be. */
+bool slow_related_translate(struct rte_mbuf *m, const struct slow_ctx *ctx);
+
+/* Drops packet i and, rate-limited, resets its sender's connection. */
+void slow_answer_reset(struct worker *w, struct batch *b, uint64_t i, const struct parsed *pkt,
+	enum drop_reason reason);
+
+/* Ends packet i's TCP connection: a reset to either side. */
+void slow_reset_both(struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx);
+
+/* Parses packet i and says whether it may be looked at at all: well-formed, from and to the right MACs. DROP_NONE or why not. */
+enum drop_reason slow_packet_check(const struct batch *b, uint64_t i, struct parsed *pkt);
+
+/* Asks all layers about the packet of ctx->flow (FLOW_NONE: a connection's first). *out_is_rebound: the flow's connection is to
+ * end, and the answer is for the packet without it. Changes nothing but ctx. */
+void slow_judge(struct slow_ctx *ctx, bool *out_is_rebound);
 
 #endif

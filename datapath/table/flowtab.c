@@ -7,6 +7,7 @@
 
 #include "datapath/table/endpoint.h"
 #include "datapath/table/flowtab_layout.h"
+#include "datapath/table/usage.h"
 
 #define SWEEP_CHUNK 64u
 #define CACHE_REFILL 64u
@@ -263,6 +264,8 @@ uint32_t flowtab_alloc(struct flowtab *t, unsigned int worker)
 	c->n_free--;
 	memset(&t->conns[conn], 0, sizeof(t->conns[conn]));
 	t->conns[conn].opener = ENDPOINT_NONE;
+	t->conns[conn].service = t->conns[conn].backend = SLOT_NONE;
+	t->conns[conn].rule[0] = t->conns[conn].rule[1] = SLOT_NONE;
 	memset(t->flows + 2 * (size_t)conn * flow_size, 0, 2 * flow_size);
 	/* acquire: pairs with the release in flowtab_windows_open() */
 	windows = atomic_load_explicit(&t->windows, memory_order_acquire);
@@ -298,7 +301,7 @@ int flowtab_publish(struct flowtab *t, uint32_t conn)
 		ret = 0;
 	if (ret < 0) {
 		index_delete(t, 2 * conn);
-		return ret;
+		return ret == -EEXIST ? -EADDRINUSE : ret;
 	}
 	atomic_fetch_add_explicit(&t->zone_n_conns[t->conns[conn].zone], 1, memory_order_relaxed);
 	/* release: both keys before; pairs with the acquire in flowtab_unlink() */
@@ -451,6 +454,7 @@ unsigned int flowtab_sweep(struct flowtab *t, unsigned int worker, unsigned int 
 		if (state == CONN_DEAD ||
 			(int32_t)(now_s - conn_last_seen_s(t, conn) -
 				timeout_under(pressure, record->proto, state)) >= 0) {
+			usage_conn_ended(t, conn);
 			/* FREE: the next round passes it by; a late packet's conn_track() changes nothing in it. */
 			atomic_store_explicit(&record->state, CONN_FREE, memory_order_relaxed);
 			flowtab_remove(t, worker, conn);

@@ -47,7 +47,6 @@ enum flow_key_kind {
 	FLOW_KEY_L4,   /* TCP, UDP, SCTP …: ports */
 	FLOW_KEY_ECHO, /* ICMP echo: both ports are the identifier */
 	FLOW_KEY_L3,   /* no ports: other protocols */
-	FLOW_KEY_FRAG, /* fragments of a datagram, first ones too: no ports */
 };
 
 struct flow_key4 {
@@ -109,8 +108,8 @@ struct flow6 {
 	struct flow_prog prog;
 	uint8_t new_src[16], new_dst[16];
 	rte_be16_t new_sport, new_dport;
-	uint16_t l4_delta;
-	uint8_t pad2[10];
+	uint16_t l3_delta, l4_delta; /* of the addresses alone, and with the ports */
+	uint8_t pad2[8];
 } __rte_aligned(64);
 static_assert(sizeof(struct flow6) == 128, "two cache lines");
 
@@ -324,8 +323,8 @@ uint32_t flowtab_alloc(struct flowtab *t, unsigned int worker);
 /* Gives an unpublished connection back at once. */
 void flowtab_abort(struct flowtab *t, unsigned int worker, uint32_t conn);
 
-/* Publishes both flows of the connection under the keys in them. 0; -EEXIST: one of the keys is taken (look it up again);
- * -ENOSPC: its buckets are full. On error nothing is published. */
+/* Publishes both flows of the connection under the keys in them. 0; -EEXIST: the original direction's key is taken (look it up
+ * again); -EADDRINUSE: the reply's is; -ENOSPC: its buckets are full. On error nothing is published. */
 int flowtab_publish(struct flowtab *t, uint32_t conn);
 
 /* Marks the connection dead and takes both its keys out of the index at once: the next packet finds nothing, the keys may be

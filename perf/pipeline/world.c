@@ -21,6 +21,7 @@
 #include "datapath/table/endpoint.h"
 #include "datapath/table/neigh.h"
 #include "datapath/table/route.h"
+#include "datapath/table/tables.h"
 #include "datapath/table/tunnel.h"
 
 #define FRAME_LEN 64
@@ -155,16 +156,14 @@ static int tunnel_setup(struct world *world)
 
 static int tables_setup(void)
 {
-	int (*const start[])(void) = { rcu_init, path_table_init, endpoint_table_init,
-		neigh_table_init, tunnel_table_init, punt_init, observe_init };
+	const char *what;
+	int ret;
 
 	clock_init();
-	for (unsigned int i = 0; i < RTE_DIM(start); i++) {
-		int ret = start[i]();
-		if (ret)
-			return ret;
-	}
-	return route_init(1u << 16, 1ull << 28);
+	ret = tables_init(1u << 16, 1ull << 28, &what);
+	if (!ret)
+		ret = punt_init();
+	return ret ? ret : observe_init();
 }
 
 static int flow_tables_setup(struct world *world, uint32_t n_conns, bool is_v6, bool no_huge)

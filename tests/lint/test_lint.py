@@ -32,7 +32,7 @@ LAYERS = {
 # What crosses the table on purpose. The pipeline's batch and observers are what stages and layers work on; the
 # stage that hands packets to the layers calls them; the ban list is one file; a path holds its encapsulation.
 CROSSINGS = {
-    "datapath/fast": r"datapath/pipeline/(batch|port|punt|observe|stage)\.h|datapath/slow/slow\.h",
+    "datapath/fast": r"datapath/pipeline/(batch|port|punt|observe|stage)\.h|datapath/slow/(slow|flow_nat)\.h",
     "datapath/slow": r"datapath/pipeline/(batch|port|punt|observe|layer)\.h|datapath/fast/poison\.h",
     "datapath/table": r"datapath/packet/vxlan\.h",
 }

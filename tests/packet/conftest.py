@@ -231,6 +231,8 @@ class Net:
         assert not any(left.values()), f"frames that no test expected: {left}"
         assert self.punts() == [], "punts that no test expected"
         assert self.counted() == self.expected_drops
+        self.warp(31)  # fragments do not wait longer for their first
+        self.cmd("step")
         assert self.cmd("stats")["mbufs_in_use"] == 0, "mbufs leaked"
 
 

@@ -10,11 +10,8 @@
 #include "datapath/base/rcu.h"
 #include "datapath/pipeline/observe.h"
 #include "datapath/pipeline/punt.h"
-#include "datapath/table/endpoint.h"
-#include "datapath/table/neigh.h"
-#include "datapath/table/path.h"
 #include "datapath/table/route.h"
-#include "datapath/table/tunnel.h"
+#include "datapath/table/tables.h"
 #include "pmd/eal.h"
 #include "pmd/mempool.h"
 #include "pmd/portmgr.h"
@@ -81,14 +78,9 @@ void node_start(const char *instance)
 void node_init(uint32_t n_conns)
 {
 	const struct portmgr_config ports = { .n_workers = 1 };
-	const char *cold;
+	const char *cold, *what;
 
-	must("RCU", rcu_init());
-	must("paths", path_table_init());
-	must("endpoints", endpoint_table_init());
-	must("neighbours", neigh_table_init());
-	must("tunnels", tunnel_table_init());
-	must("routes", route_init(1u << 16, 256u << 20));
+	must("tables", tables_init(1u << 16, 256u << 20, &what));
 	must("mailboxes", punt_init());
 	must("observers", observe_init());
 	must("ports", portmgr_init(&ports));
@@ -112,12 +104,7 @@ void node_fini(void)
 	flowtab_close(&harness_ft6, false);
 	observe_fini();
 	punt_fini();
-	route_fini();
-	tunnel_table_fini();
-	neigh_table_fini();
-	endpoint_table_fini();
-	path_table_fini();
-	rcu_fini();
+	tables_fini();
 }
 
 harness_fn *harness_find(const struct harness_command *table, const cJSON *params)

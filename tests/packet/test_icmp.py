@@ -89,6 +89,9 @@ def test_no_error_about_an_error_or_a_later_fragment(net, family):
     net.send_dropped("a", to_gw(A) / ip(A.ip(family), B.ip(family), ttl=1) / message, "ttl_exceeded")
     net.expect("a", [])
     if family == 4:
+        first = IP(src=A.ip4, dst=B.ip4, ttl=64, flags="MF", proto=17) / Raw(bytes(udp(1, 2))[:4] + bytes([0, 144, 0, 0]) + bytes(72))
+        net.send("a", to_gw(A) / first)
+        net.drain("b")
         net.send_dropped("a", to_gw(A) / IP(src=A.ip4, dst=B.ip4, ttl=1, frag=10, proto=17) / Raw(bytes(64)),
                          "ttl_exceeded")
         net.expect("a", [])

@@ -77,6 +77,9 @@ def test_packet_without_df_is_fragmented_before_the_tunnel(net):
 
 
 def test_fragment_is_fragmented_again(net):
+    first = IP(src=A.ip4, dst=B.ip4, ttl=64, id=5, flags="MF", proto=17) / Raw(bytes(UDP(sport=1, dport=2, len=4000)) + bytes(792))
+    net.send("a", to_gw(A) / first)
+    net.drain("b")
     packet = IP(src=A.ip4, dst=B.ip4, ttl=64, id=5, flags="MF", frag=100, proto=17) / Raw(PATTERN[:2000])
     net.send("a", to_gw(A) / packet)
     frames = [Ether(f)[IP] for f in net.drain("b")]

@@ -65,6 +65,9 @@ def test_tunnel_belongs_to_a_zone(zoned, family):
 def test_ping_of_death_sized_datagrams_stay_apart(zoned):
     """Fragments carry the zone in their key as everything else."""
     net = zoned
+    first = IP(src=A.ip4, dst=B.ip4, ttl=64, id=3, flags="MF", proto=17) / (bytes(UDP(sport=1, dport=2, len=144)) + bytes(72))
     part = IP(src=A.ip4, dst=B.ip4, ttl=64, id=3, frag=10, proto=17) / bytes(64)
+    net.send("a", to_gw(A) / part)  # waits for its own first, not for the other zone's
     net.send("a7", Ether(src=MACS["a7"], dst=GW) / part)
-    assert len(net.drain("b7")) == 1 and net.drain("b") == []
+    net.send("a7", Ether(src=MACS["a7"], dst=GW) / first)
+    assert len(net.drain("b7")) == 2 and net.drain("b") == []

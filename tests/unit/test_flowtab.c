@@ -122,7 +122,7 @@ static void test_flowtab_zones_and_kinds_do_not_mix(void **state)
 	key.zone = 1;
 	assert_int_equal(flowtab_find4(t, &key), FLOW_NONE);
 	key.zone = 0;
-	key.kind = FLOW_KEY_FRAG;
+	key.kind = FLOW_KEY_L3;
 	assert_int_equal(flowtab_find4(t, &key), FLOW_NONE);
 }
 

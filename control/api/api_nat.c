@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* pool.add, pool.del, pool.list, pair.add, pair.del, pair.list */
+#include <errno.h>
+#include <stdio.h>
+
+#include "control/api/api.h"
+#include "datapath/table/snat.h"
+
+static void handle_pool_add(struct call *call)
+{
+	const struct req_pool *req = call_req(call);
+	const struct schema_ip *given = req->addresses.items;
+	struct ip_addr addrs[SNAT_POOL_ADDRS_MAX];
+	uint32_t idx;
+
+	if (!api_add_may_go_on(call, snat_pool_by_name(req->name) != SNAT_POOL_NONE, req->exist_ok,
+		    "pool", req->name))
+		return;
+	if (req->port_min > req->port_max) {
+		call_fail(call, LEAT_ERR_PARAMS, "port_max", "the range ends before it begins");
+		return;
+	}
+	for (uint32_t i = 0; i < req->addresses.len; i++)
+		addrs[i] = api_ip(&given[i]);
+	if (snat_pool_add(req->name, addrs, req->addresses.len, (uint16_t)req->port_min,
+		    (uint16_t)req->port_max, &idx) < 0)
+		call_fail(call, LEAT_ERR_RESOURCES, NULL, "no more pools: %u is the limit",
+			SNAT_POOL_MAX);
+	else
+		call_ok(call, NULL);
+}
+
+static void handle_pool_del(struct call *call)
+{
+	const struct req_id_name *req = call_req(call);
+	uint32_t idx = snat_pool_by_name(req->name);
+
+	if (idx == SNAT_POOL_NONE) {
+		if (api_del_missing(call, req->missing_ok, "pool", req->name))
+			call_ok(call, NULL);
+		return;
+	}
+	if (snat_pool_del(idx) < 0)
+		call_fail(call, LEAT_ERR_BUSY, "name",
+			idx == SNAT_POOL_NODE ? "pool %s is always there"
+					      : "pool %s is named by rules",
+			req->name);
+	else
+		call_ok(call, NULL);
+}
+
+static cJSON *pool_json(uint32_t idx)
+{
+	const struct snat_pool *pool = snat_pool_at(idx);
+	cJSON *out = cJSON_CreateObject(), *list;
+	char text[IP_ADDR_STRLEN];
+
+	cJSON_AddStringToObject(out, "name", pool->name);
+	list = cJSON_AddArrayToObject(out, "addresses");
+	for (unsigned int i = 0; i < pool->n_v4; i++)
+		cJSON_AddItemToArray(list, cJSON_CreateString(ip_format(&pool->v4[i], text)));
+	for (unsigned int i = 0; i < pool->n_v6; i++)
+		cJSON_AddItemToArray(list, cJSON_CreateString(ip_format(&pool->v6[i], text)));
+	cJSON_AddNumberToObject(out, "port_min", pool->port_lo);
+	cJSON_AddNumberToObject(out, "port_max", pool->port_hi);
+	cJSON_AddNumberToObject(out, "rules", pool->n_rules);
+	cJSON_AddNumberToObject(out, "connections",
+		(double)atomic_load_explicit(&pool->n_conns, memory_order_relaxed));
+	cJSON_AddNumberToObject(out, "exhausted",
+		(double)atomic_load_explicit(&pool->n_exhausted, memory_order_relaxed));
+	return out;
+}
+
+static void handle_pool_list(struct call *call)
+{
+	const struct req_page *req = call_req(call);
+	uint64_t from = api_cursor_number(req->cursor);
+	uint32_t idx = from < SNAT_POOL_MAX ? snat_pool_next((uint32_t)from) : SNAT_POOL_NONE;
+	struct api_page page;
+	char cursor[24];
+
+	api_page_begin(&page, req->limit);
+	for (; idx != SNAT_POOL_NONE && page.left > 0; idx = snat_pool_next(idx + 1))
+		api_page_add(&page, pool_json(idx));
+	snprintf(cursor, sizeof(cursor), "%u", idx);
+	api_page_end(call, &page, idx != SNAT_POOL_NONE ? cursor : NULL);
+}
+
+static void handle_pair_add(struct call *call)
+{
+	const struct req_pair *req = call_req(call);
+	const struct ip_addr internal = api_ip(&req->internal), external = api_ip(&req->external);
+	uint16_t zone = (uint16_t)req->zone;
+	char text[IP_ADDR_STRLEN];
+	int rc;
+
+	if (!api_add_may_go_on(call, snat_pair_of_internal(zone, &internal) != SLOT_NONE,
+		    req->exist_ok, "pair of", ip_format(&internal, text)))
+		return;
+	rc = snat_pair_add(zone, &internal, &external);
+	if (rc == -EINVAL)
+		call_fail(call, LEAT_ERR_PARAMS, "external",
+			"internal and external must be of one address family");
+	else if (rc == -EEXIST)
+		call_fail(call, LEAT_ERR_CONFLICT, "external", "%s is another pair's",
+			ip_format(&external, text));
+	else if (rc < 0)
+		call_fail(call, LEAT_ERR_RESOURCES, NULL, "no more pairs: %u is the limit",
+			SNAT_PAIR_MAX);
+	else
+		call_ok(call, NULL);
+}
+
+static void handle_pair_del(struct call *call)
+{
+	const struct req_pair *req = call_req(call);
+	const struct ip_addr internal = api_ip(&req->internal);
+	char text[IP_ADDR_STRLEN];
+
+	if (snat_pair_del((uint16_t)req->zone, &internal) == 0 ||
+		api_del_missing(call, req->missing_ok, "pair of", ip_format(&internal, text)))
+		call_ok(call, NULL);
+}
+
+static void handle_pair_list(struct call *call)
+{
+	const struct req_page *req = call_req(call);
+	uint64_t from = api_cursor_number(req->cursor);
+	uint32_t idx = from < SNAT_PAIR_MAX ? snat_pair_next((uint32_t)from) : SLOT_NONE;
+	struct api_page page;
+	char cursor[24];
+
+	api_page_begin(&page, req->limit);
+	for (; idx != SLOT_NONE && page.left > 0; idx = snat_pair_next(idx + 1)) {
+		const struct snat_pair *pair = snat_pair_at(idx);
+		cJSON *item = cJSON_CreateObject();
+
+		api_add_ip(item, "internal", &pair->internal.addr);
+		api_add_ip(item, "external", &pair->external.addr);
+		cJSON_AddNumberToObject(item, "zone", pair->internal.zone);
+		cJSON_AddNumberToObject(item, "connections",
+			(double)atomic_load_explicit(&pair->n_conns, memory_order_relaxed));
+		api_page_add(&page, item);
+	}
+	snprintf(cursor, sizeof(cursor), "%u", idx);
+	api_page_end(call, &page, idx != SLOT_NONE ? cursor : NULL);
+}
+
+const struct api_handler api_nat[] = {
+	{ "pool.add", handle_pool_add },
+	{ "pool.del", handle_pool_del },
+	{ "pool.list", handle_pool_list },
+	{ "pair.add", handle_pair_add },
+	{ "pair.del", handle_pair_del },
+	{ "pair.list", handle_pair_list },
+	API_HANDLERS_END,
+};

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "datapath/pipeline/explain.h"
+
+#include <stdlib.h>
+
+#include <rte_ip.h>
+
+#include "datapath/base/clock.h"
+#include "datapath/packet/csum.h"
+#include "datapath/packet/gso.h"
+#include "datapath/slow/commit.h"
+#include "datapath/slow/nat.h"
+#include "datapath/slow/tuple.h"
+#include "datapath/table/tunnel.h"
+
+#define L3_OFF 14u
+
+/* The tuple that the packet leaves with; false: no source port is free. */
+static bool final_tuple(const struct slow_ctx *ctx, const struct batch *b, struct translation *out)
+{
+	struct translation in;
+	struct nat_ports ports;
+	uint8_t kind = ctx->ft->is_v6 ? b->key[0].k6.kind : b->key[0].k4.kind;
+
+	*out = ctx->now;
+	if (ctx->is_related)
+		return true;
+	if (ctx->flow != FLOW_NONE) {
+		slow_flow_tuples(ctx->ft, ctx->flow, &in, out);
+		return true;
+	}
+	nat_ports_init(&ports, ctx, b->hash[0]);
+	for (unsigned int n = 0; nat_ports_at(&ports, n, &out->sport); n++)
+		if (nat_reply_is_free(ctx, out, kind))
+			return true;
+	return false;
+}
+
+static void ttl_take(struct rte_mbuf *m, bool is_v6)
+{
+	if (is_v6)
+		rte_pktmbuf_mtod_offset(m, struct rte_ipv6_hdr *, L3_OFF)->hop_limits--;
+	else
+		commit_ttl4(m);
+}
+
+static bool frame(struct rte_mbuf *m, const struct path *path, bool is_v6, uint64_t hash)
+{
+	rte_be16_t type = is_v6 ? RTE_BE16(RTE_ETHER_TYPE_IPV6) : RTE_BE16(RTE_ETHER_TYPE_IPV4);
+	uint8_t *data = rte_pktmbuf_mtod(m, uint8_t *);
+
+	if (path->kind != PATH_PLAIN)
+		return vxlan_encap(m, &path->vxlan, type, (uint32_t)hash, 0);
+	memcpy(data, path->macs, sizeof(path->macs));
+	memcpy(data + sizeof(path->macs), &type, sizeof(type));
+	return true;
+}
+
+/* The frame as it leaves, from a copy of the one that came. */
+static struct rte_mbuf *rewritten(struct rte_mbuf *m, const struct slow_ctx *ctx,
+	const struct explain_result *res, uint64_t hash, struct rte_mempool *pool)
+{
+	const struct path *path = path_at(ctx->path);
+	bool is_v6 = ctx->ft->is_v6, is_good = true;
+	struct rte_mbuf *copy;
+
+	if (ctx->pkt->l3_len > path->mtu)
+		return NULL;
+	copy = rte_pktmbuf_copy(m, pool, 0, UINT32_MAX);
+	if (copy == NULL)
+		return NULL;
+	if (ctx->is_related)
+		is_good = slow_related_translate(copy, ctx);
+	else if (res->is_translated)
+		is_good = translate_packet(copy, L3_OFF, ctx->pkt, &res->final);
+	if (is_good && !ctx->keep_ttl)
+		ttl_take(copy, is_v6);
+	if (is_good && frame(copy, path, is_v6, hash))
+		return copy;
+	rte_pktmbuf_free(copy);
+	return NULL;
+}
+
+static void drop(struct explain_result *out, enum drop_reason reason, bool is_answered)
+{
+	out->verdict = EXPLAIN_DROP;
+	out->reason = reason;
+	out->is_answered = is_answered;
+}
+
+static void forward(struct rte_mbuf *m, const struct slow_ctx *ctx, const struct batch *b,
+	struct rte_mempool *pool, struct explain_result *out)
+{
+	if (!ctx->keep_ttl && ctx->pkt->ttl <= 1) {
+		drop(out, DROP_TTL_EXCEEDED, true);
+		return;
+	}
+	if (!ctx->is_related && ctx->flow == FLOW_NONE && ctx->pkt->proto == IPPROTO_TCP &&
+		conn_tcp_flags_bad(ctx->pkt->tcp_flags)) {
+		drop(out, DROP_TCP_INVALID, false);
+		return;
+	}
+	if (!final_tuple(ctx, b, &out->final)) {
+		drop(out, DROP_NAT_EXHAUSTED, false);
+		return;
+	}
+	out->verdict = EXPLAIN_FORWARD;
+	out->is_translated = nat_is_needed(ctx, &out->final);
+	out->out_port = path_at(ctx->path)->port_id;
+	out->out = rewritten(m, ctx, out, b->hash[0], pool);
+	if (out->out == NULL && ctx->pkt->l3_len > path_at(ctx->path)->mtu &&
+		!ctx->pkt->may_fragment)
+		drop(out, DROP_MTU_EXCEEDED, true);
+}
+
+static void conclude(struct rte_mbuf *m, const struct slow_ctx *ctx, const struct batch *b,
+	struct rte_mempool *pool, struct explain_result *out)
+{
+	switch (ctx->action) {
+	case SLOW_FORWARD:
+		forward(m, ctx, b, pool, out);
+		break;
+	case SLOW_RESOLVE_NEIGH:
+	case SLOW_RESOLVE_TUNNEL:
+		out->verdict = EXPLAIN_HOLD;
+		break;
+	case SLOW_SELF:
+		out->verdict = EXPLAIN_SELF;
+		break;
+	case SLOW_RESET:
+		drop(out, DROP_SERVICE_BACKEND_GONE, true);
+		break;
+	default:
+		drop(out, (enum drop_reason)ctx->reason, ctx->error != ICMP_ERROR_N);
+		break;
+	}
+}
+
+/* Finds the packet's flow and asks the layers. False: decided already. */
+static bool ask(struct worker *w, struct batch *b, struct slow_ctx *ctx, struct explain_result *out)
+{
+	if (ctx->pkt->is_icmp_error) {
+		commit_key(w, b, 0, ctx->pkt);
+		ctx->is_related = true;
+		ctx->flow = slow_quoted_flow(w, b->m[0], ctx->pkt, ctx->zone);
+		if (ctx->flow == FLOW_NONE) {
+			drop(out, DROP_ICMP_UNMATCHED, false);
+			return false;
+		}
+	} else {
+		commit_key(w, b, 0, ctx->pkt);
+		ctx->flow = commit_find(w, b, 0);
+	}
+	slow_judge(ctx, &out->is_rebound);
+	return true;
+}
+
+void explain_packet(const struct port *p, uint16_t in, struct rte_mbuf *m, struct flowtab *ft4,
+	struct flowtab *ft6, struct rte_mempool *pool, struct explain_result *out)
+{
+	struct worker *w = aligned_alloc(
+		RTE_CACHE_LINE_SIZE, RTE_ALIGN_CEIL(sizeof(*w), (size_t)RTE_CACHE_LINE_SIZE));
+	struct batch *b;
+	enum drop_reason reason;
+
+	*out = (struct explain_result){ .verdict = EXPLAIN_DROP, .reason = DROP_NO_MBUF };
+	if (w == NULL)
+		return;
+	memset(w, 0, sizeof(*w));
+	w->ft4 = ft4;
+	w->ft6 = ft6;
+	w->pool = pool;
+	b = &w->batch;
+	b->port = (struct port *)(uintptr_t)p;
+	b->m[0] = m;
+	b->in[0] = in;
+	b->zone[0] = (in & FLOW_IN_TUNNEL) != 0 ? tunnel_at(in & (FLOW_IN_TUNNEL - 1))->zone
+						: p->zone;
+	reason = slow_packet_check(b, 0, &out->pkt);
+	out->ctx = (struct slow_ctx){ .pkt = &out->pkt,
+		.port = p,
+		.src_mac = rte_pktmbuf_mtod_offset(
+			m, const struct rte_ether_addr *, RTE_ETHER_ADDR_LEN),
+		.in = in,
+		.zone = b->zone[0],
+		.ft = out->pkt.l3 == PARSED_IP6 ? ft6 : ft4,
+		.flow = FLOW_NONE,
+		.now_s = clock_s(),
+		.is_peek = true,
+		SLOW_CTX_INTENT };
+	if (reason != DROP_NONE)
+		drop(out, reason, false);
+	else if (out->pkt.l3 == PARSED_ARP || out->pkt.is_nd)
+		out->verdict = EXPLAIN_SELF;
+	else if (out->pkt.is_frag)
+		out->verdict = EXPLAIN_FRAGMENT;
+	else if (ask(w, b, &out->ctx, out))
+		conclude(m, &out->ctx, b, pool, out);
+	free(w);
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Is the destination a service, and which backend serves it? First packets are sent to a backend; later ones keep theirs as long as
+ * it may be kept. */
+#include <netinet/in.h>
+
+#include "datapath/slow/slow.h"
+#include "datapath/slow/tuple.h"
+#include "datapath/table/endpoint.h"
+#include "datapath/table/service.h"
+#include "datapath/table/snat.h"
+
+#include "datapath/fast/poison.h"
+
+static bool is_node_addr(uint16_t zone, const struct ip_addr *addr)
+{
+	uint32_t ep = endpoint_by_addr(zone, addr);
+
+	return ep != ENDPOINT_NONE && endpoint_at(ep)->kind != ENDPOINT_POD;
+}
+
+static void frontend_find(
+	const struct slow_ctx *ctx, const struct translation *client, struct service_hit *out)
+{
+	service_lookup(ctx->zone, &client->dst, ctx->pkt->proto, rte_be_to_cpu_16(client->dport),
+		is_node_addr(ctx->zone, &client->dst), out);
+}
+
+/* What happens to a connection whose backend is gone: TCP drains or is reset as the service wants, others begin anew, so that a
+ * sender that never pauses does not speak to nobody for ever (kubernetes#139628). */
+static void binding_broken(struct slow_ctx *ctx, uint32_t service)
+{
+	if (ctx->pkt->proto != IPPROTO_TCP)
+		ctx->action = SLOW_REBIND;
+	else if (service != SERVICE_NONE &&
+		(atomic_load_explicit(&service_at(service)->flags, memory_order_relaxed) &
+			SERVICE_F_RESET) != 0)
+		ctx->action = SLOW_RESET;
+}
+
+/* Whether the connection goes to this backend: the slot may have a new owner since. */
+static bool is_backend_of(
+	uint32_t backend, const struct service_hit *hit, const struct translation *final)
+{
+	const struct backend *b = backend_at(backend);
+
+	return ip_eq(&b->addr, &final->dst) &&
+		(b->port == 0 || b->port == final->dport || hit->target_port == final->dport);
+}
+
+static void binding_check(struct slow_ctx *ctx)
+{
+	const struct conn *c = slow_conn(ctx);
+	uint32_t service = atomic_load_explicit(&c->service, memory_order_relaxed);
+	uint32_t backend = atomic_load_explicit(&c->backend, memory_order_relaxed);
+	struct translation client, final;
+	struct service_hit hit;
+
+	slow_conn_tuples(ctx->ft, ctx->flow >> 1, &client, &final);
+	frontend_find(ctx, &client, &hit);
+	if (service != SERVICE_NONE && service_binding_holds(service, backend) &&
+		is_backend_of(backend, &hit, &final)) {
+		ctx->service = service;
+		ctx->backend = backend;
+		return;
+	}
+	if (ip_eq(&client.dst, &final.dst)) {
+		/* Went straight to an address that has become a service's meanwhile. */
+		if (hit.service != SERVICE_NONE && !slow_is_reply(ctx) &&
+			ctx->pkt->proto != IPPROTO_TCP)
+			ctx->action = SLOW_REBIND;
+		return;
+	}
+	if (snat_pair_of_external(ctx->zone, &client.dst) != SLOT_NONE)
+		return;
+	/* Bound by an earlier process, perhaps. */
+	backend = hit.service != SERVICE_NONE
+		? service_backend_find(hit.service, &final.dst, final.dport)
+		: BACKEND_NONE;
+	if (backend != BACKEND_NONE && service_binding_holds(hit.service, backend)) {
+		ctx->service = hit.service;
+		ctx->backend = backend;
+		return;
+	}
+	binding_broken(ctx, hit.service);
+}
+
+static bool pair_apply(struct slow_ctx *ctx)
+{
+	uint32_t pair = snat_pair_of_external(ctx->zone, &ctx->now.dst);
+
+	if (pair == SLOT_NONE)
+		return false;
+	ctx->now.dst = snat_pair_at(pair)->internal.addr;
+	return true;
+}
+
+/* Whether only this node's backends may serve. */
+static bool is_local_only(const struct slow_ctx *ctx, const struct service_hit *hit, uint16_t flags)
+{
+	switch (hit->kind) {
+	case FRONTEND_CLUSTER:
+		return (flags & SERVICE_F_INTERNAL_LOCAL) != 0;
+	case FRONTEND_HOST_PORT:
+		return false;
+	default:
+		return (flags & SERVICE_F_EXTERNAL_LOCAL) != 0 && slow_is_from_outside(ctx);
+	}
+}
+
+static void backend_missing(
+	struct slow_ctx *ctx, const struct service_hit *hit, uint16_t flags, bool local_only)
+{
+	/* Another node has backends: the router in front is to find out and go there. */
+	if ((flags & SERVICE_F_REJECT) == 0 || (local_only && hit->kind != FRONTEND_CLUSTER))
+		slow_drop(ctx, DROP_SERVICE_NO_BACKEND, ICMP_ERROR_N);
+	else
+		slow_refuse(ctx, DROP_SERVICE_NO_BACKEND, ICMP_ERROR_PORT_UNREACHABLE);
+}
+
+/* A backend that speaks to its own service, or one that would answer past this node, must see this node as the client. */
+static enum snat_kind snat_needed(
+	const struct slow_ctx *ctx, const struct service_hit *hit, uint16_t flags)
+{
+	if (ip_eq(&ctx->now.src, &ctx->now.dst))
+		return SNAT_HAIRPIN;
+	if ((hit->kind == FRONTEND_EXTERNAL || hit->kind == FRONTEND_NODE_PORT) &&
+		slow_is_from_outside(ctx) && (flags & SERVICE_F_EXTERNAL_LOCAL) == 0)
+		return SNAT_POOL;
+	return SNAT_NONE;
+}
+
+static void service_apply(struct slow_ctx *ctx, const struct service_hit *hit)
+{
+	uint16_t flags = atomic_load_explicit(
+		&service_at(hit->service)->flags, memory_order_relaxed);
+	bool local_only = is_local_only(ctx, hit, flags);
+	const struct service_pick pick = { .src = &ctx->now.src,
+		.dst = &ctx->now.dst,
+		.sport = ctx->now.sport,
+		.dport = ctx->now.dport,
+		.proto = ctx->pkt->proto,
+		.is_local_only = local_only,
+		.is_peek = ctx->is_peek,
+		.now_s = ctx->now_s };
+	const struct backend *backend;
+
+	ctx->service = hit->service;
+	if (hit->kind == FRONTEND_EXTERNAL &&
+		!service_source_allowed(hit->service, &ctx->now.src)) {
+		slow_drop(ctx, DROP_SERVICE_SOURCE_REFUSED, ICMP_ERROR_N);
+		return;
+	}
+	ctx->backend = service_pick(hit->service, &pick);
+	if (ctx->backend == BACKEND_NONE) {
+		backend_missing(ctx, hit, flags, local_only);
+		return;
+	}
+	backend = backend_at(ctx->backend);
+	ctx->now.dst = backend->addr;
+	if (hit->target_port != 0)
+		ctx->now.dport = hit->target_port;
+	else if (backend->port != 0)
+		ctx->now.dport = backend->port;
+	ctx->snat = (uint8_t)snat_needed(ctx, hit, flags);
+	ctx->pool = SNAT_POOL_NODE;
+}
+
+void layer_service(struct slow_ctx *ctx)
+{
+	struct service_hit hit;
+
+	if (ctx->is_own || ctx->is_related)
+		return;
+	if (ctx->flow != FLOW_NONE) {
+		binding_check(ctx);
+		return;
+	}
+	if (pair_apply(ctx))
+		return;
+	frontend_find(ctx, &ctx->now, &hit);
+	if (hit.service != SERVICE_NONE)
+		service_apply(ctx, &hit);
+	else if (hit.is_vip && endpoint_by_addr(ctx->zone, &ctx->now.dst) == ENDPOINT_NONE)
+		slow_refuse(ctx, DROP_SERVICE_NO_PORT, ICMP_ERROR_PORT_UNREACHABLE);
+}

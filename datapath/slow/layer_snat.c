@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Is the source translated? Only a new connection's is asked for: others keep what they have. The port is chosen when the
+ * connection is committed (slow/nat.c). */
+#include "datapath/slow/slow.h"
+#include "datapath/slow/tuple.h"
+#include "datapath/table/endpoint.h"
+#include "datapath/table/snat.h"
+
+#include "datapath/fast/poison.h"
+
+#define GATEWAY_V4 RTE_BE32(0xa9fe0101) /* 169.254.1.1, which every pod has a route to */
+
+static bool leaves_by_uplink(const struct slow_ctx *ctx)
+{
+	const struct port *out = port_at(ctx->out_port);
+
+	return ctx->tunnel == SLOT_NONE && out != NULL && out->role == PORT_ROLE_UPLINK;
+}
+
+/* What the zone's pairs and rules say of a pod's connection that leaves the node. */
+static void rules_ask(struct slow_ctx *ctx)
+{
+	uint32_t pair = snat_pair_of_internal(ctx->zone, &ctx->now.src), list, rule;
+	struct rule_packet pkt;
+
+	if (pair != SLOT_NONE) {
+		ctx->snat = SNAT_PAIR;
+		ctx->pool = pair;
+		return;
+	}
+	list = snat_list(ctx->zone);
+	if (list == RULELIST_NONE)
+		return;
+	slow_rule_packet(ctx, &pkt);
+	rule = rulelist_match(list, &pkt, RULE_NONE);
+	if (rule == RULE_NONE || rule_at(rule)->action != RULE_SNAT)
+		return;
+	ctx->snat = SNAT_POOL;
+	ctx->pool = rule_at(rule)->arg;
+}
+
+void layer_snat(struct slow_ctx *ctx)
+{
+	struct ip_addr addr;
+
+	if (ctx->is_own || ctx->is_related || ctx->flow != FLOW_NONE)
+		return;
+	if (ctx->snat == SNAT_NONE && ctx->src_ep != ENDPOINT_NONE &&
+		endpoint_at(ctx->src_ep)->kind == ENDPOINT_POD && leaves_by_uplink(ctx))
+		rules_ask(ctx);
+	switch (ctx->snat) {
+	case SNAT_NONE:
+		return;
+	case SNAT_PAIR:
+		ctx->now.src = snat_pair_at(ctx->pool)->external.addr;
+		return;
+	default:
+		addr = snat_pool_addr(ctx->pool, &ctx->now.src);
+		break;
+	}
+	if (ip_is_zero(&addr) && ctx->snat == SNAT_HAIRPIN && ip_is_v4(&ctx->now.src))
+		addr = ip_from_v4(GATEWAY_V4);
+	/* Never untranslated. */
+	if (ip_is_zero(&addr))
+		slow_drop(ctx, DROP_NAT_NO_ADDRESS, ICMP_ERROR_N);
+	else
+		ctx->now.src = addr;
+}

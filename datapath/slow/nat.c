@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "datapath/slow/nat.h"
+
+#include <netinet/in.h>
+
+#include "datapath/packet/csum.h"
+#include "datapath/slow/tuple.h"
+#include "datapath/table/snat.h"
+
+#include "datapath/fast/poison.h"
+
+/* More would make a pool that runs out cost every new connection dearly; at a fill of 99 % one in 30,000 is refused early. */
+#define TRIES_MAX 1024u
+#define REMAP_PORT_LO 1024u
+
+static bool is_echo(const struct parsed *pkt)
+{
+	return pkt->proto == (pkt->l3 == PARSED_IP6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
+}
+
+void nat_ports_init(struct nat_ports *ports, const struct slow_ctx *ctx, uint64_t hash)
+{
+	uint32_t lo = REMAP_PORT_LO, hi = 65535, own = rte_be_to_cpu_16(ctx->now.sport);
+
+	*ports = (struct nat_ports){ .wanted = ctx->now.sport, .has_wanted = true };
+	if (!ctx->pkt->has_l4)
+		return;
+	if (ctx->snat == SNAT_POOL || ctx->snat == SNAT_HAIRPIN) {
+		const struct snat_pool *pool = snat_pool_at(
+			ctx->snat == SNAT_POOL ? ctx->pool : SNAT_POOL_NODE);
+
+		lo = pool->port_lo;
+		hi = pool->port_hi;
+		ports->has_wanted = is_echo(ctx->pkt) || (own >= lo && own <= hi);
+	}
+	ports->lo = (uint16_t)lo;
+	ports->n = (uint16_t)(hi - lo + 1);
+	ports->start = (uint32_t)((hash >> 32) * ports->n >> 32);
+}
+
+bool nat_ports_at(const struct nat_ports *ports, unsigned int i, rte_be16_t *out_port)
+{
+	if (ports->has_wanted && i-- == 0) {
+		*out_port = ports->wanted;
+		return true;
+	}
+	if (i >= ports->n || i >= TRIES_MAX)
+		return false;
+	*out_port = rte_cpu_to_be_16((uint16_t)(ports->lo + (ports->start + i) % ports->n));
+	return true;
+}
+
+bool nat_is_needed(const struct slow_ctx *ctx, const struct translation *final)
+{
+	return !ip_eq(&ctx->pkt->src, &final->src) || !ip_eq(&ctx->pkt->dst, &final->dst) ||
+		ctx->pkt->sport != final->sport || ctx->pkt->dport != final->dport;
+}
+
+/* An echo has one identifier for both ports. */
+static struct flow_key4 key4(const struct slow_ctx *ctx, const struct translation *t, uint8_t kind)
+{
+	return (struct flow_key4){ .src = ip_v4(&t->src),
+		.dst = ip_v4(&t->dst),
+		.sport = t->sport,
+		.dport = kind == FLOW_KEY_ECHO ? t->sport : t->dport,
+		.zone = ctx->zone,
+		.proto = ctx->pkt->proto,
+		.kind = kind };
+}
+
+static struct flow_key6 key6(const struct slow_ctx *ctx, const struct translation *t, uint8_t kind)
+{
+	struct flow_key6 key = { .sport = t->sport,
+		.dport = kind == FLOW_KEY_ECHO ? t->sport : t->dport,
+		.zone = ctx->zone,
+		.proto = ctx->pkt->proto,
+		.kind = kind };
+
+	memcpy(key.src, t->src.b, 16);
+	memcpy(key.dst, t->dst.b, 16);
+	return key;
+}
+
+bool nat_reply_is_free(const struct slow_ctx *ctx, const struct translation *final, uint8_t kind)
+{
+	if (!ctx->ft->is_v6) {
+		const struct flow_key4 key = key4(ctx, final, kind),
+				       reply = flow_key4_reverse(&key);
+
+		return flowtab_find4(ctx->ft, &reply) == FLOW_NONE;
+	}
+	const struct flow_key6 key = key6(ctx, final, kind), reply = flow_key6_reverse(&key);
+
+	return flowtab_find6(ctx->ft, &reply) == FLOW_NONE;
+}
+
+/* Which parts of the key are in the transport checksum: ports (or identifier) always, addresses by the pseudo header. */
+static uint16_t ports_delta(uint8_t kind, const rte_be16_t old[2], const rte_be16_t new[2])
+{
+	uint16_t delta = csum_delta16(old[0], new[0]);
+
+	return kind == FLOW_KEY_ECHO ? delta : csum_delta_add(delta, csum_delta16(old[1], new[1]));
+}
+
+static void program4(struct flow4 *f, const struct flow_key4 *out)
+{
+	const rte_be16_t old[2] = { f->key.sport, f->key.dport },
+			 new[2] = { out->sport, out->dport };
+	uint16_t ports = ports_delta(f->key.kind, old, new);
+
+	f->new_src = out->src;
+	f->new_dst = out->dst;
+	f->new_sport = out->sport;
+	f->new_dport = out->dport;
+	f->l3_delta = csum_delta_add(
+		csum_delta32(f->key.src, out->src), csum_delta32(f->key.dst, out->dst));
+	f->l4_delta = f->key.kind == FLOW_KEY_ECHO ? ports : csum_delta_add(f->l3_delta, ports);
+}
+
+static void program6(struct flow6 *f, const struct flow_key6 *out)
+{
+	const rte_be16_t old[2] = { f->key.sport, f->key.dport },
+			 new[2] = { out->sport, out->dport };
+
+	memcpy(f->new_src, out->src, 16);
+	memcpy(f->new_dst, out->dst, 16);
+	f->new_sport = out->sport;
+	f->new_dport = out->dport;
+	f->l3_delta = csum_delta_add(
+		csum_delta_ip6(f->key.src, out->src), csum_delta_ip6(f->key.dst, out->dst));
+	f->l4_delta = csum_delta_add(f->l3_delta, ports_delta(f->key.kind, old, new));
+}
+
+static void programs4(struct flowtab *t, uint32_t conn, const struct slow_ctx *ctx,
+	const struct translation *client, const struct translation *final, uint8_t kind)
+{
+	struct flow4 *orig = flowtab_flow4(t, 2 * conn), *reply = flowtab_flow4(t, 2 * conn + 1);
+	const struct flow_key4 in = key4(ctx, client, kind), out = key4(ctx, final, kind);
+	const struct flow_key4 back = flow_key4_reverse(&in);
+
+	orig->key = in;
+	reply->key = flow_key4_reverse(&out);
+	program4(orig, &out);
+	program4(reply, &back);
+}
+
+static void programs6(struct flowtab *t, uint32_t conn, const struct slow_ctx *ctx,
+	const struct translation *client, const struct translation *final, uint8_t kind)
+{
+	struct flow6 *orig = flowtab_flow6(t, 2 * conn), *reply = flowtab_flow6(t, 2 * conn + 1);
+	const struct flow_key6 in = key6(ctx, client, kind), out = key6(ctx, final, kind);
+	const struct flow_key6 back = flow_key6_reverse(&in);
+
+	orig->key = in;
+	reply->key = flow_key6_reverse(&out);
+	program6(orig, &out);
+	program6(reply, &back);
+}
+
+bool nat_conn_fill(struct flowtab *t, uint32_t conn, const struct slow_ctx *ctx,
+	const struct translation *final, uint8_t kind)
+{
+	const struct translation client = { .src = ctx->pkt->src,
+		.dst = ctx->pkt->dst,
+		.sport = ctx->pkt->sport,
+		.dport = ctx->pkt->dport };
+
+	(t->is_v6 ? programs6 : programs4)(t, conn, ctx, &client, final, kind);
+	return nat_is_needed(ctx, final);
+}

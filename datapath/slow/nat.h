@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * NAT of a new connection: which source port, and the programs of its two flows. No table of ports: a port is free when the
+ * reply that it would bring is in no flow yet.
+ */
+#ifndef LEAT_SLOW_NAT_H
+#define LEAT_SLOW_NAT_H
+
+#include "datapath/slow/slow.h"
+
+/* The source port's candidates for a connection, in the order in which they are tried. */
+struct nat_ports {
+	uint16_t lo, n;	 /* range; n 0: only the wanted one */
+	uint32_t start;	 /* first of the range to be tried, offset */
+	bool has_wanted; /* the packet's own (or as the layers left it) is tried first */
+	rte_be16_t wanted;
+};
+
+void nat_ports_init(struct nat_ports *ports, const struct slow_ctx *ctx, uint64_t hash);
+
+/* Candidate number i into *out_port; false: no more. */
+bool nat_ports_at(const struct nat_ports *ports, unsigned int i, rte_be16_t *out_port);
+
+/* Whether the connection would leave unchanged with that tuple. */
+bool nat_is_needed(const struct slow_ctx *ctx, const struct translation *final);
+
+/* Whether a reply to a packet that leaves like that is nobody's yet. */
+bool nat_reply_is_free(const struct slow_ctx *ctx, const struct translation *final, uint8_t kind);
+
+/* Fills the connection's two keys and, if `final` differs from the client's tuple, both programs. kind: of the keys. Whether it is
+ * translated. The connection is not published yet. */
+bool nat_conn_fill(struct flowtab *t, uint32_t conn, const struct slow_ctx *ctx,
+	const struct translation *final, uint8_t kind);
+
+#endif

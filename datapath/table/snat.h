@@ -43,7 +43,7 @@ struct snat_pair {
 	_Atomic uint32_t internal_link, external_link;
 	struct snat_key {
 		struct ip_addr addr;
-		uint32_t zone;
+		uint64_t zone; /* as wide as it is aligned: the key has no padding */
 	} internal, external;
 	_Atomic uint64_t n_conns;
 };

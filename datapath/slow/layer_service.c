@@ -63,7 +63,7 @@ static void binding_check(struct slow_ctx *ctx)
 		ctx->backend = backend;
 		return;
 	}
-	if (ip_eq(&client.dst, &final.dst)) {
+	if (service == SERVICE_NONE && ip_eq(&client.dst, &final.dst)) {
 		/* Went straight to an address that has become a service's meanwhile. */
 		if (hit.service != SERVICE_NONE && !slow_is_reply(ctx) &&
 			ctx->pkt->proto != IPPROTO_TCP)

@@ -57,9 +57,16 @@ char *harness_to_hex(const struct rte_mbuf *m);
 /* The worker's loop until nothing moves any more, the control thread's share, and 1 ms passes; packets that moved. */
 unsigned int harness_round(void);
 
-/* Configuration (harness_config.c) and packets (harness_io.c, harness_exchange.c); in the harness only, the control thread
- * (harness_control.c). All end with { NULL, NULL }. */
+/* Forgets names of groups and rules, and the policies' mode. */
+void harness_policy_reset(void);
+
+/* Configuration (harness_config.c, harness_service.c, harness_rule.c, harness_policy.c, harness_snat.c), packets (harness_io.c,
+ * harness_exchange.c); in the harness only, the control thread (harness_control.c). All end with { NULL, NULL }. */
 extern const struct harness_command harness_config_commands[];
+extern const struct harness_command harness_service_commands[];
+extern const struct harness_command harness_group_commands[];
+extern const struct harness_command harness_policy_commands[];
+extern const struct harness_command harness_snat_commands[];
 extern const struct harness_command harness_io_commands[];
 extern const struct harness_command harness_exchange_commands[];
 extern const struct harness_command harness_control_commands[];

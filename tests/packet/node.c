@@ -93,6 +93,7 @@ void node_init(uint32_t n_conns)
 	harness_worker = worker_create(0, &harness_ft4, &harness_ft6, mempool_get(0));
 	must("worker", harness_worker != NULL ? 0 : -ENOMEM);
 	rcu_reader_register(0);
+	harness_policy_reset();
 }
 
 void node_fini(void)
@@ -120,7 +121,8 @@ harness_fn *harness_find(const struct harness_command *table, const cJSON *param
 const char *node_command(const cJSON *params, cJSON *result)
 {
 	static const struct harness_command *const tables[] = { harness_config_commands,
-		harness_io_commands, harness_exchange_commands };
+		harness_service_commands, harness_group_commands, harness_policy_commands,
+		harness_snat_commands, harness_io_commands, harness_exchange_commands };
 	harness_fn *fn = NULL;
 
 	for (size_t i = 0; i < RTE_DIM(tables) && fn == NULL; i++)

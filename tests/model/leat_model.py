@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a leat node does with a packet: slow, obvious, and written from the specifications (Kubernetes Service and NetworkPolicy
+semantics, RFC 4787, 5382, 5508 for NAT, docs/services.md for the choice of backends), not from the C code.
+
+    node = Node(); node.command("port.add", {...})      # the packet harness's commands, with the same parameters
+    for outcome in node.outcomes(frame, seen): ...      # `seen`: what frames that left show of choices that are free
+    node.apply(outcome)                                 # it happens
+
+Every packet is judged from scratch: there is no flow cache to be wrong. A connection holds what may not change while it lives.
+"""
+import ipaddress
+import itertools
+
+import wire
+from rules import AddressSet, Policy, Rule, RuleList, covers, network
+from services import Service
+from values import GATEWAY_MAC, Drop, Endpoint, Path, Pool, Port, Tunnel
+from walk import Walk
+
+
+def network_of(address):
+    return ipaddress.ip_interface(address).network
+
+
+class Node:
+    def __init__(self):
+        self.ports, self.endpoints, self.neighbours, self.tunnels, self.routes = {}, {}, {}, {}, {}
+        self.services, self.groups, self.policies, self.endpoint_defaults = {}, {}, {}, {}
+        self.pools, self.snat_lists, self.pairs = {}, {}, {}
+        self.failsafe = {"ingress": set(), "egress": set()}
+        self.is_per_connection = False
+        self.pool_clients = {}  # (addresses, client) → address that it has
+        self.flows = {}  # key → (connection, is reply)
+        self.now_s = 0.0
+        self.ages = itertools.count()
+
+    # ---- configuration: the harness's commands
+
+    def command(self, name, params):
+        getattr(self, "do_" + name.replace(".", "_"))(params)
+
+    def do_port_add(self, p):
+        self.ports[p["name"]] = Port(p["name"], p["role"], p["mac"], p.get("zone", 0))
+        addresses = tuple(a.split("/")[0] for a in p.get("addresses", []))
+        if addresses:
+            kind = "host" if p["role"] == "host" else "self"
+            self.endpoints[p["name"]] = Endpoint(p["name"], kind, p["name"], p["mac"], addresses, p.get("zone", 0))
+        for a in p.get("addresses", []):
+            if p["role"] == "uplink":
+                self.routes[p.get("zone", 0), str(network_of(a))] = ("connected", p["name"])
+
+    def do_endpoint_add(self, p):
+        port = self.ports[p["port"]]
+        self.endpoints[p["id"]] = Endpoint(p["id"], "pod", p["port"], p.get("mac", port.mac), tuple(p["addresses"]),
+                                           p.get("zone", port.zone))
+
+    def do_endpoint_del(self, p):
+        del self.endpoints[p["id"]]
+        self.endpoint_defaults = {k: v for k, v in self.endpoint_defaults.items() if k[0] != p["id"]}
+        for policy in self.policies.values():
+            policy.bound.discard(p["id"])
+
+    def do_neigh_add(self, p):
+        self.neighbours[p["port"], p["address"]] = p["mac"]
+
+    def do_tunnel_add(self, p):
+        self.tunnels[p["name"]] = Tunnel(p["name"], p["local"], p["remote"], p["vni"], p["local_mac"], p["remote_mac"],
+                                         p["port"], p.get("zone", 0))
+
+    def do_route_add(self, p):
+        if p.get("type") in ("blackhole", "prohibit"):
+            route = (p["type"],)
+        elif "tunnel" in p:
+            route = ("tunnel", p["tunnel"])
+        else:
+            route = ("via", p["port"], p["via"])
+        self.routes[p.get("zone", 0), p["prefix"]] = route
+
+    def do_route_del(self, p):
+        del self.routes[p.get("zone", 0), p["prefix"]]
+
+    def do_service_add(self, p):
+        self.services[p["name"]] = Service(p, self.services.get(p["name"]))
+
+    def do_service_del(self, p):
+        del self.services[p["name"]]
+
+    def do_group_add(self, p):
+        self.groups[p["name"]] = AddressSet()
+
+    def do_member_add(self, p):
+        self.groups[p["group"]].members[p["prefix"]] = p.get("except", False)
+
+    def do_member_del(self, p):
+        del self.groups[p["group"]].members[p["prefix"]]
+
+    def do_policy_add(self, p):
+        self.policies[p["name"]] = Policy(p)
+
+    def do_policy_del(self, p):
+        del self.policies[p["name"]]
+
+    def do_rule_add(self, p):
+        self.policies[p["policy"]].lists[p["direction"]].rules[p["name"]] = Rule(p, self.groups, next(self.ages))
+
+    def do_rule_del(self, p):
+        for rules in self.policies[p["policy"]].lists.values():
+            rules.rules.pop(p["name"], None)
+
+    def do_policy_bind(self, p):
+        self.policies[p["policy"]].bound.add(p["endpoint"])
+
+    def do_policy_unbind(self, p):
+        self.policies[p["policy"]].bound.discard(p["endpoint"])
+
+    def do_policy_default(self, p):
+        for direction in ("egress", "ingress"):
+            self.endpoint_defaults[p["endpoint"], direction] = p.get(direction, "allow")
+
+    def do_policy_mode(self, p):
+        self.is_per_connection = p.get("per_connection", False)
+        for direction, name in (("ingress", "failsafe_in"), ("egress", "failsafe_out")):
+            self.failsafe[direction] = {(wire.PROTO_NUMBERS[proto], int(port)) for proto, port in (
+                text.split(":") for text in p.get(name, []))}
+
+    def do_pool_add(self, p):
+        self.pools[p["name"]] = Pool(tuple(p["addresses"]), (p["port_min"], p["port_max"]))
+
+    def do_snat_add(self, p):
+        rules = self.snat_lists.setdefault(p.get("zone", 0), RuleList()).rules
+        rules[p["name"]] = Rule({**p, "action": p.get("action", "snat")}, self.groups, next(self.ages))
+
+    def do_snat_del(self, p):
+        del self.snat_lists[p.get("zone", 0)].rules[p["name"]]
+
+    def do_pair_add(self, p):
+        self.pairs[p.get("zone", 0), p["internal"]] = p["external"]
+
+    def do_pair_del(self, p):
+        del self.pairs[p.get("zone", 0), p["internal"]]
+
+    def do_warp(self, p):
+        self.now_s += p["seconds"]
+
+    # ---- look-ups
+
+    def endpoint_of(self, zone, address):
+        return next((e for e in self.endpoints.values() if e.zone == zone and address in e.addresses), None)
+
+    def node_address(self, fam):
+        """Of the node itself, else of leatd's uplink."""
+        for kind in ("host", "self"):
+            for e in self.endpoints.values():
+                if e.kind == kind and e.zone == 0:
+                    for address in e.addresses:
+                        if wire.family(address) == fam:
+                            return address
+        return None
+
+    def route_of(self, zone, address):
+        covering = [(network(prefix).prefixlen, route) for (z, prefix), route in self.routes.items()
+                    if z == zone and covers(prefix, address)]
+        return max(covering, key=lambda c: c[0])[1] if covering else ("none",)
+
+    def path_to(self, zone, address, is_from_tunnel=False):
+        """The way to an address that is not leatd's own. Raises Drop."""
+        endpoint = self.endpoint_of(zone, address)
+        if endpoint is not None:
+            return Path(endpoint.port, GATEWAY_MAC, endpoint.mac)
+        route = self.route_of(zone, address)
+        if route[0] == "none":
+            raise Drop("no_route", "no_route")
+        if route[0] == "blackhole":
+            raise Drop("blackhole")
+        if route[0] == "prohibit":
+            raise Drop("prohibit", "prohibit")
+        if route[0] != "tunnel":
+            hop = route[2] if route[0] == "via" else address
+            return Path(route[1], self.ports[route[1]].mac, self.neighbours[route[1], hop])
+        tunnel = self.tunnels[route[1]]
+        if is_from_tunnel:
+            raise Drop("no_route")
+        return Path(tunnel.port, self.ports[tunnel.port].mac, self.neighbours[tunnel.port, tunnel.remote], tunnel)
+
+    # ---- a packet
+
+    def apply(self, outcome):
+        for effect in outcome.effects:
+            effect()
+
+    def outcomes(self, frame, seen=()):
+        """What may happen to the frame; `seen` (of the frames that left) decides what the specifications leave open. Changes nothing."""
+        walk = Walk(self, frame, seen)
+        yield walk.outcome()
+        if walk.is_late_frontend:
+            yield Walk(self, frame, seen, rebinds_late=True).outcome()
+
+    def unlink(self, connection):
+        for key in connection.keys():
+            self.flows.pop(key, None)

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Runs a scenario (world.py) through the packet harness and the model, and compares what every single packet met: frames, byte
+for byte, their ports, and the drop reasons that were counted."""
+import collections
+
+import wire
+import world
+from conftest import Harness, HarnessError
+from leat_model import Node
+from values import Frame
+
+PROTOS = {"tcp": wire.TCP, "udp": wire.UDP, "gre": wire.GRE}
+BATCH = 256
+
+
+class Mismatch(Exception):
+    """A packet that met something else than the model says. kind: what is the same while a scenario is cut down."""
+
+    def __init__(self, text, kind, step):
+        super().__init__(text)
+        self.kind, self.step = kind, step
+
+    def summary(self):
+        """Drop reasons and ports that were seen, and what the model calls it."""
+        if isinstance(self.kind, str):
+            return self.kind
+        reasons, ports, labels = self.kind
+        return f"{', '.join([*reasons, *(f'by {p}' for p in ports)]) or 'nothing'}; {', '.join(labels)}"
+
+
+def packet_of(spec):
+    fam = wire.family(spec["src"])
+    fields = {"src": spec["src"], "dst": spec["dst"], "ttl": spec.get("ttl", 64), "data": spec["data"].encode()}
+    if spec["proto"] == "echo":
+        ident = spec["sport"]
+        return wire.Packet(proto=wire.ICMP if fam == 4 else wire.ICMP6, icmp=(wire.ECHO_REQUEST[fam], 0), sport=ident,
+                           dport=ident, **fields)
+    if spec["proto"] == "gre":  # flags and protocol type first; key and payload are nobody's business
+        return wire.Packet(proto=wire.GRE, **{**fields, "data": b"\0\0\x08\0" + fields["data"]})
+    tcp = {"flags": spec["flags"], "seq": 1000, "ack": 2000 if spec["flags"] & wire.ACK else 0} if spec["proto"] == "tcp" else {}
+    return wire.Packet(proto=PROTOS[spec["proto"]], sport=spec["sport"], dport=spec["dport"], **tcp, **fields)
+
+
+def frame_of(spec):
+    port, src_mac, dst_mac, tunnel = world.ENDS[spec["from"]]
+    return Frame(port, packet_of(spec), spec.get("mac", src_mac), dst_mac, tunnel)
+
+
+def reply_to(p):
+    if p.is_echo():
+        return p.replace(src=p.dst, dst=p.src, icmp=(wire.ECHO_REPLY[p.family()], 0), ttl=64)
+    flags = {}
+    if p.proto == wire.TCP:
+        is_opening = p.flags & wire.SYN and not p.flags & wire.ACK
+        flags = {"flags": wire.SYN | wire.ACK if is_opening else wire.ACK, "seq": 5000, "ack": p.seq + 1}
+    return p.replace(src=p.dst, dst=p.src, sport=p.dport, dport=p.sport, ttl=64, **flags)
+
+
+def error_about(p, source):
+    """Port unreachable, from whoever got it."""
+    fam = p.family()
+    return wire.Packet(source, p.src, wire.ICMP if fam == 4 else wire.ICMP6, icmp=(3, 3) if fam == 4 else (1, 4),
+                       data=bytes(4) + wire.ip_bytes(p))
+
+
+class Runner:
+    def __init__(self, harness):
+        self.harness = harness
+        self.labels = collections.Counter()
+        self.n_verdicts = 0
+
+    def run(self, steps):
+        self.harness.cmd("reset")
+        self.node = Node()
+        self.sends, self.last, self.pending = {}, {}, []
+        for n, step in enumerate(steps):
+            getattr(self, "step_" + step[0])(n, *step[1:])
+            if len(self.pending) >= BATCH:
+                self.flush()
+        self.flush()
+        leaked = self.harness.cmd("stats")["mbufs_in_use"]
+        if leaked:
+            raise Mismatch(f"{leaked} packet buffers leaked", "leak", len(steps))
+
+    # ---- steps
+
+    def step_cmd(self, n, name, params):
+        self.flush()
+        self.harness.cmd(name, **params)
+        self.node.command(name, params)
+
+    def step_send(self, n, send, spec):
+        self.sends[send] = spec
+        self.queue(n, send, frame_of(spec))
+
+    def step_again(self, n, send, changes):
+        if send not in self.sends:
+            return
+        spec = {**self.sends[send], **{k: v for k, v in changes.items() if k != "ack"}}
+        if changes.get("ack") and "flags" in spec and self.resolved(send) is not None:
+            spec["flags"] = wire.ACK
+        self.queue(n, send, frame_of(spec))
+
+    def step_reply(self, n, send):
+        delivered = self.resolved(send)
+        if delivered is not None:
+            path, packet = delivered
+            self.queue(n, None, self.from_receiver(path, reply_to(packet)))
+
+    def step_error(self, n, send, is_router):
+        delivered = self.resolved(send)
+        if delivered is None or (delivered[1].icmp is not None and not delivered[1].is_echo()):
+            return
+        path, packet = delivered
+        is_router = is_router and path.port == "up" and path.tunnel is None
+        source = world.ROUTER[packet.family()] if is_router else packet.dst
+        self.queue(n, None, self.from_receiver(path, error_about(packet, source))._replace(quote=packet))
+
+    def from_receiver(self, path, packet):
+        """A frame from whoever sits at the far end of a path."""
+        if path.tunnel is not None:
+            return Frame(path.port, packet, path.tunnel.remote_mac, path.tunnel.local_mac, path.tunnel.name)
+        return Frame(path.port, packet, path.dst_mac, path.src_mac)
+
+    def resolved(self, send):
+        """What was delivered last of a send's packets."""
+        if any(pending == send for _, pending, _ in self.pending):
+            self.flush()
+        return self.last.get(send)
+
+    # ---- packets
+
+    def queue(self, n, send, frame):
+        self.pending.append((n, send, frame))
+
+    def bytes_of(self, frame):
+        data = wire.frame(frame.src_mac, frame.dst_mac, frame.packet)
+        if frame.tunnel is None:
+            return data
+        tunnel = self.node.tunnels[frame.tunnel]
+        back = tunnel._replace(local=tunnel.remote, remote=tunnel.local)
+        fam, outer = wire.vxlan(back, 50000, data)
+        return wire.ethernet(self.node.neighbours[tunnel.port, tunnel.remote], self.node.ports[tunnel.port].mac, outer, fam)
+
+    def flush(self):
+        if not self.pending:
+            return
+        pending, self.pending = self.pending, []
+        frames = [[frame.port, self.bytes_of(frame).hex()] for _, _, frame in pending]
+        results = self.harness.cmd("exchange", frames=frames)["results"]
+        for (n, send, frame), result in zip(pending, results, strict=True):
+            self.compare(n, send, frame, [(port, bytes.fromhex(data)) for port, data in result["out"]],
+                         {tuple(d[:2]): d[2] for d in result["drops"]})
+            self.node.now_s += 0.001
+
+    def compare(self, n, send, frame, out, drops):
+        observed = sorted(out), drops
+        seen = [wire.seen(data) for _, data in out]
+        outcomes = list(self.node.outcomes(frame, seen))
+        outcome = next((o for o in outcomes if (sorted(o.frames), o.drops) == observed), None)
+        if outcome is None:
+            outcome = outcomes[0]
+            kind = ([r for _, r in drops], [p for p, _ in out], outcome.labels)
+            raise Mismatch(explain(n, frame, observed, outcome), kind, n)
+        self.node.apply(outcome)
+        self.n_verdicts += 1
+        self.labels.update(set(outcome.labels))
+        if send is not None and outcome.delivered is not None:
+            self.last[send] = outcome.delivered
+
+
+class Lab:
+    """Runs scenarios; a harness that died is replaced."""
+
+    def __init__(self):
+        self.harness = Harness()
+        self.labels, self.n_verdicts = collections.Counter(), 0
+
+    def stop(self):
+        self.harness.stop()
+
+    def failure(self, steps):
+        """The mismatch that the steps end in, or None. Steps that need what was cut out are no failure of their own."""
+        runner = Runner(self.harness)
+        try:
+            runner.run(steps)
+        except Mismatch as mismatch:
+            return mismatch
+        except (HarnessError, BrokenPipeError) as error:
+            if self.harness.process.poll() is not None:
+                self.harness = Harness()
+                return Mismatch(f"the harness died: {error}", "died", len(steps))
+        except (KeyError, StopIteration):
+            pass
+        finally:
+            self.labels.update(runner.labels)
+            self.n_verdicts += runner.n_verdicts
+        return None
+
+    def minimise(self, steps):
+        """The smallest part of the steps that still fails in the same way when any one more is left out (delta debugging)."""
+        mismatch = self.failure(steps)
+        kind, steps = mismatch.kind, steps[:mismatch.step + 1]
+        size = len(steps) // 2
+        while size > 0:
+            at = len(steps)
+            while at > 0:
+                rest = steps[:max(0, at - size)] + steps[at:]
+                mismatch = self.failure(rest)
+                if mismatch is not None and mismatch.kind == kind:
+                    steps = rest
+                at -= size
+            size //= 2
+        return steps
+
+
+def explain(n, frame, observed, outcome):
+    from scapy.layers.l2 import Ether
+    lines = [f"step {n}: {frame}", f"got drops {observed[1]}"]
+    lines += [f"got by {port}: {Ether(data).summary()} {data.hex()}" for port, data in observed[0]]
+    lines.append(f"want drops {outcome.drops} {outcome.labels}")
+    lines += [f"want by {port}: {Ether(data).summary()} {data.hex()}" for port, data in outcome.frames]
+    return "\n".join(lines)

@@ -1,0 +1,423 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""One packet's way through a node."""
+import backends
+import wire
+from rules import RuleList, covers, judge
+from values import Connection, Drop, Key, Outcome, RuleTuple, Tuple
+
+GATEWAY4 = "169.254.1.1"
+NODE_PORTS = (49152, 65535)  # RFC 6335 s. 6: dynamic ports
+REMAP_PORTS = (1024, 65535)
+PORT_TRIES = 1024
+ICMP_ERRORS = {"ttl": ((11, 0), (3, 0)), "no_route": ((3, 0), (1, 0)), "prohibit": ((3, 13), (1, 1)), "port": ((3, 3), (1, 4))}
+
+
+class Walk:
+    """One packet's way through the node."""
+
+    def __init__(self, node, frame, seen, rebinds_late=False):
+        self.node, self.frame = node, frame
+        self.all_seen, self.seen = seen, seen[0] if seen else None
+        self.packet, self.port = frame.packet, node.ports[frame.port]
+        self.zone = node.tunnels[frame.tunnel].zone if frame.tunnel else self.port.zone
+        self.result = Outcome()
+        self.is_from_outside = self.port.role == "uplink"
+        self.keeps_ttl = self.port.role == "host"
+        self.connection, self.is_reply, self.unlinked = None, False, None
+        self.rebinds_late, self.is_late_frontend = rebinds_late, False
+        self.source, self.destination = None, None  # endpoints of this node
+        self.service, self.backend, self.intent = None, None, None
+
+    def outcome(self):
+        try:
+            self.run()
+        except Drop as drop:
+            self.drop(drop)
+        return self.result
+
+    def label(self, *names):
+        self.result.labels += names
+
+    def kind(self):
+        return "echo" if self.packet.is_echo() else "l4" if self.packet.has_ports() else "l3"
+
+    def run(self):
+        p = self.packet
+        if self.frame.quote is not None:
+            self.related()
+            return
+        self.connection, self.is_reply = self.node.flows.get(
+            Key(self.zone, p.proto, self.kind(), Tuple(p.src, p.sport, p.dst, p.dport)), (None, False))
+        self.admit()
+        if self.connection is not None and not self.is_reply and not self.binding_holds():
+            connection = self.connection
+            if p.proto != wire.TCP:
+                self.label("rebind")
+                self.unlinked = connection
+                self.result.effects.append(lambda: self.node.unlink(connection))
+                self.connection = None
+            elif self.does_reset(connection):
+                self.reset_both(connection)
+                return
+        if self.connection is None:
+            self.first()
+        else:
+            self.again()
+
+    # -- admit
+
+    def admit(self):
+        owner = self.node.endpoint_of(self.zone, self.packet.src)
+        if self.port.role == "pod":
+            if not any(e.port == self.port.name for e in self.node.endpoints.values()):
+                raise Drop("port_no_endpoint")
+            if owner is None or owner.port != self.port.name:
+                raise Drop("ip_src_spoofed")
+            if owner.mac != self.frame.src_mac:
+                raise Drop("eth_src_spoofed")
+            self.source = owner
+        elif self.port.role == "uplink":
+            if owner is not None:
+                raise Drop("ip_src_spoofed")
+            if self.frame.tunnel and self.frame.quote is None:
+                route = self.node.route_of(self.zone, self.packet.src)
+                tunnel = self.node.tunnels[self.frame.tunnel]
+                if route[0] != "tunnel" or self.node.tunnels[route[1]].remote != tunnel.remote:
+                    raise Drop("ip_src_spoofed")
+        else:
+            self.source = next(e for e in self.node.endpoints.values() if e.kind == "host" and e.port == self.port.name)
+
+    def set_destination(self, address):
+        """leat is the wire of the node's own stack, not a hop."""
+        self.destination = self.node.endpoint_of(self.zone, address)
+        self.keeps_ttl |= self.destination is not None and self.destination.kind == "host"
+
+    # -- connections
+
+    def first(self):
+        """The first packet of a connection: everything is chosen."""
+        p = self.packet
+        client = Tuple(p.src, p.sport, p.dst, p.dport)
+        dnat = self.destination_nat(client)
+        self.set_destination(dnat.dst)
+        if self.destination is not None and self.destination.kind == "self":
+            self.for_leatd()
+            return
+        path = self.node.path_to(self.zone, dnat.dst, self.frame.tunnel is not None)
+        rule_tuple = self.rule_tuple(dnat)
+        self.police(rule_tuple, self.source, self.destination, self.intent == "hairpin")
+        final = self.source_nat(dnat, path, rule_tuple)
+        if final == client:
+            self.label("plain")
+        connection = Connection(self.zone, p.proto, self.kind(), client, dnat, final, rule_tuple, self.service, self.backend,
+                                self.intent == "hairpin", self.first_state(), self.result.labels)
+
+        def make():
+            for is_reply, key in enumerate(connection.keys()):
+                self.node.flows[key] = (connection, bool(is_reply))
+
+        self.forward(final, path)
+        self.result.effects.append(make)
+
+    def again(self):
+        """A later packet: key and translation stay, whether it may pass and how it leaves is judged again."""
+        c = self.connection
+        to = c.client.reverse() if self.is_reply else c.final
+        self.label("reply" if self.is_reply else "later", *c.labels)
+        self.set_destination(to.dst)
+        path = self.node.path_to(self.zone, to.dst, self.frame.tunnel is not None)
+        if not (self.node.is_per_connection and c.state in ("established", "replied")):
+            source, destination = (self.destination, self.source) if self.is_reply else (self.source, self.destination)
+            self.police(c.rule_tuple, source, destination, c.is_hairpin)
+        self.forward(to, path)
+        self.result.effects.append(lambda: self.track(c))
+
+    def first_state(self):
+        if self.packet.proto != wire.TCP:
+            return "new"
+        return {wire.SYN: "syn_sent", wire.SYN | wire.ACK: "syn_recv"}.get(self.packet.flags & (wire.SYN | wire.ACK), "established")
+
+    def track(self, c):
+        """Liberal: paths may be asymmetric, so the opener's ACK shows that it has got a SYN+ACK that went another way."""
+        if c.proto != wire.TCP:
+            c.state = "replied" if self.is_reply else c.state
+        elif self.packet.flags & wire.SYN:
+            if c.state == "syn_sent" and (self.is_reply or self.packet.flags & wire.ACK):
+                c.state = "syn_recv"
+        elif c.state == "syn_recv" or not self.is_reply:
+            c.state = "established"
+
+    def binding_holds(self):
+        c = self.connection
+        if c.service is None:
+            # Open before its destination became a service's: kube-proxy ends such UDP flows, docs/services.md lets them go on.
+            self.is_late_frontend = c.client.dst == c.final.dst and self.frontend_of(c.client) is not None
+            return not (self.is_late_frontend and self.rebinds_late)
+        service = self.node.services.get(c.service)
+        return service is not None and service.holds(c.backend, c.dnat.dst, c.dnat.dport)
+
+    def does_reset(self, c):
+        service = self.node.services.get(c.service)
+        return service is not None and service.does_reset
+
+    # -- services
+
+    def destination_nat(self, client):
+        internal = next((i for (zone, i), e in self.node.pairs.items() if zone == self.zone and e == client.dst), None)
+        if internal is not None:
+            self.label("pair-in")
+            return client._replace(dst=internal)
+        found = self.frontend_of(client)
+        if found is not None:
+            return self.serve(*found, client)
+        owner = self.node.endpoint_of(self.zone, client.dst)
+        is_vip = any(f.ip == client.dst and f.kind in ("cluster", "external") for s in self.node.services.values()
+                     for f in s.frontends)
+        if is_vip and owner is None:
+            raise Drop("service_no_port", "port", True)
+        return client
+
+    def frontend_of(self, client):
+        """(service, frontend), or None."""
+        owner = self.node.endpoint_of(self.zone, client.dst)
+        is_node = owner is not None and owner.kind != "pod"
+        return next(((s, f) for s in self.node.services.values() for f in s.frontends
+                     if f.matches(self.packet, is_node)), None)
+
+    def serve(self, service, frontend, client):
+        ranges = service.source_ranges
+        if frontend.kind == "external" and ranges and not any(covers(r, client.src) for r in ranges):
+            raise Drop("service_source_refused")
+        is_local_only = service.is_local_only(frontend, self.is_from_outside)
+        backend = self.pick(service, is_local_only, client)
+        if backend is None:
+            is_silent = not service.does_reject or (is_local_only and frontend.kind != "cluster")
+            raise Drop("service_no_backend", None if is_silent else "port", not is_silent)
+        self.service, self.backend = service.name, backend.key()
+        self.label(frontend.kind)
+        if client.src == backend.ip:
+            self.intent = "hairpin"
+        elif frontend.kind in ("external", "node-port") and self.is_from_outside and not service.is_external_local:
+            self.intent = "masquerade"
+        return client._replace(dst=backend.ip, dport=frontend.target_port or backend.port or client.dport)
+
+    def pick(self, service, is_local_only, client):
+        usable = service.usable(wire.family(client.src), is_local_only)
+        if not usable:
+            return None
+        known, when = service.affinity.get(client.src, (None, 0))
+        backend = next((b for b in usable if b.key() == known), None)
+        if not service.affinity_s or backend is None or self.node.now_s - when > service.affinity_s:
+            backend = backends.choose(service, usable, is_local_only, self.packet.proto, client)
+        if service.affinity_s:
+            key, now = backend.key(), self.node.now_s
+            self.result.effects.append(lambda: service.affinity.update({client.src: (key, now)}))
+        return backend
+
+    # -- policy
+
+    def rule_tuple(self, t):
+        p = self.packet
+        if p.icmp is not None:
+            return RuleTuple(p.proto, t.src, t.dst, None, p.icmp[0] << 8 | p.icmp[1])
+        return RuleTuple(p.proto, t.src, t.dst, *((t.sport, t.dport) if p.has_ports() else (None, None)))
+
+    def police(self, t, source, destination, is_hairpin):
+        kinds = [e.kind if e else None for e in (source, destination)]
+        if is_hairpin or sorted(map(str, kinds)) == ["host", "pod"] or (source is not None and source == destination):
+            return
+        for endpoint, direction in ((source, "egress"), (destination, "ingress")):
+            if endpoint is None:
+                continue
+            if endpoint.kind == "host" and (t.proto, t.dport) in self.node.failsafe[direction]:
+                continue
+            bound = [p for p in self.node.policies.values() if endpoint.id in p.bound]
+            default = self.node.endpoint_defaults.get((endpoint.id, direction), "allow")
+            verdict = judge(bound, default, direction, t)
+            if verdict == "deny":
+                raise Drop("policy_denied")
+            if verdict == "reject":
+                raise Drop("policy_rejected", "prohibit", True)
+
+    # -- source NAT
+
+    def source_nat(self, dnat, path, rule_tuple):
+        fam = self.packet.family()
+        if self.intent is not None:
+            address = self.node.node_address(fam) or (GATEWAY4 if self.intent == "hairpin" and fam == 4 else None)
+            self.label(self.intent)
+            return self.with_source(dnat, [address] if address else [], NODE_PORTS)
+        leaves = path.tunnel is None and self.node.ports[path.port].role == "uplink"
+        if leaves and self.source is not None and self.source.kind == "pod":
+            external = self.node.pairs.get((self.zone, dnat.src))
+            if external is not None:
+                self.label("pair-out")
+                return self.with_port(dnat._replace(src=external), [dnat.sport], REMAP_PORTS)
+            rules = self.node.snat_lists.get(self.zone, RuleList())
+            rule = next(rules.matching(rule_tuple), None)
+            if rule is not None and rule.action == "snat":
+                self.label("snat")
+                if rule.pool is None:
+                    return self.with_source(dnat, [a for a in [self.node.node_address(fam)] if a], NODE_PORTS)
+                pool = self.node.pools[rule.pool]
+                return self.with_source(dnat, [a for a in pool.addresses if wire.family(a) == fam], pool.ports)
+        return self.with_port(dnat, [dnat.sport], REMAP_PORTS)
+
+    def with_source(self, t, addresses, ports):
+        """One of the addresses, and a port of the range: the client's own if it may be, else any that is free."""
+        if not addresses:
+            raise Drop("nat_no_address")
+        client = tuple(addresses), t.src
+        # which one is not specified, but a client keeps it
+        known = self.node.pool_clients.get(client)
+        candidates = [known] if known else addresses
+        if self.seen is not None and self.seen.src in candidates:
+            address = self.seen.src
+        else:  # nothing left: perhaps the one that has no port free
+            address = min(candidates, key=lambda a: self.n_free(t._replace(src=a), ports))
+        is_wanted = ports[0] <= t.sport <= ports[1] or self.kind() in ("echo", "l3")
+        final = self.with_port(t._replace(src=address), [t.sport] if is_wanted else [], ports)
+        self.result.effects.append(lambda: self.node.pool_clients.update({client: address}))
+        return final
+
+    def with_port(self, t, wanted, ports):
+        if not self.keeps_ttl and self.packet.ttl <= 1:
+            raise Drop("ttl_exceeded", "ttl")  # it takes no port
+        for port in wanted:
+            if self.is_free(self.numbered(t, port)):
+                return self.numbered(t, port)
+        if self.kind() == "l3":
+            raise Drop("nat_exhausted")
+        if self.seen is not None and ports[0] <= self.seen.sport <= ports[1] and self.is_free(self.numbered(t, self.seen.sport)):
+            self.label("port-chosen")
+            return self.numbered(t, self.seen.sport)
+        if ports[1] - ports[0] < PORT_TRIES:
+            for port in range(ports[0], ports[1] + 1):
+                if self.is_free(self.numbered(t, port)):
+                    return self.numbered(t, port)
+            raise Drop("nat_exhausted")
+        return self.numbered(t, ports[0])
+
+    def n_free(self, t, ports):
+        if self.kind() == "l3":
+            return int(self.is_free(t))
+        if ports[1] - ports[0] >= PORT_TRIES:
+            return PORT_TRIES
+        return sum(self.is_free(self.numbered(t, port)) for port in range(ports[0], ports[1] + 1))
+
+    def numbered(self, t, port):
+        return Tuple(t.src, port, t.dst, port if self.kind() == "echo" else t.dport)
+
+    def is_free(self, t):
+        found = self.node.flows.get(Key(self.zone, self.packet.proto, self.kind(), t.reverse()))
+        return found is None or found[0] is self.unlinked
+
+    # -- ICMP errors about a connection's packets (RFC 5508 s. 4)
+
+    def related(self):
+        p, q = self.packet, self.frame.quote
+        kind = "echo" if q.is_echo() else "l4" if q.has_ports() else "l3"
+        quoted = Tuple(q.src, q.sport, q.dst, q.dport)
+        connection, is_reply = self.node.flows.get(Key(self.zone, q.proto, kind, quoted.reverse()), (None, False))
+        self.admit()
+        if connection is None:
+            raise Drop("icmp_unmatched")
+        # the quoted packet went the other way; so it came in as:
+        sent = connection.client if is_reply else connection.final.reverse()
+        src = sent.dst if p.src == q.dst else p.src
+        self.set_destination(sent.src)
+        path = self.node.path_to(self.zone, sent.src, self.frame.tunnel is not None)
+        original = q.replace(src=sent.src, sport=sent.sport, dst=sent.dst, dport=sent.dport)
+        self.label("icmp-error")
+        self.send(path, p.replace(src=src, dst=sent.src, data=p.data[:4] + wire.ip_bytes(original)))
+
+    # -- the end
+
+    def for_leatd(self):
+        p = self.packet
+        self.label("self")
+        if self.frame.tunnel:
+            raise Drop("local_proto")
+        if p.icmp != (wire.ECHO_REQUEST[p.family()], 0):
+            raise Drop("local_proto", "port" if p.proto == wire.UDP else None)
+        answer = p.replace(src=p.dst, dst=p.src, icmp=(wire.ECHO_REPLY[p.family()], 0), ttl=64)
+        self.result.frames.append((self.port.name, wire.frame(self.frame.dst_mac, self.frame.src_mac, answer)))
+
+    def forward(self, t, path):
+        packet = self.packet.replace(src=t.src, sport=t.sport, dst=t.dst, dport=t.dport)
+        self.result.delivered = (path, self.send(path, packet))
+
+    def send(self, path, packet):
+        if not self.keeps_ttl:
+            if packet.ttl <= 1:
+                raise Drop("ttl_exceeded", "ttl")
+            packet = packet.replace(ttl=packet.ttl - 1)
+        self.emit(path, packet)
+        return packet
+
+    def emit(self, path, packet):
+        if path.tunnel is None:
+            data = wire.frame(path.src_mac, path.dst_mac, packet)
+        else:
+            inner = wire.frame(path.tunnel.local_mac, path.tunnel.remote_mac, packet)
+            ports = [s.outer_port for s in self.all_seen if (s.src, s.dst) == (packet.src, packet.dst)]
+            port = next((p for p in ports if p >= 49152), 49152)  # a hash of the inner packet (RFC 7348 s. 5)
+            fam, outer = wire.vxlan(path.tunnel, port, inner)
+            data = wire.ethernet(path.src_mac, path.dst_mac, outer, fam)
+        self.result.frames.append((path.port, data))
+
+    def drop(self, drop):
+        """Counted at the port where it came in; its sender may be told."""
+        p = self.packet
+        self.result.frames.clear()
+        self.result.delivered = None
+        self.result.drops[self.port.name, drop.reason] = 1
+        self.label(drop.reason)
+        if drop.error is None or p.icmp is not None and not p.is_echo():
+            return
+        try:
+            path = self.node.path_to(self.zone, p.src)
+        except Drop:
+            return
+        if drop.is_refusal and p.proto == wire.TCP:
+            self.label("rst")
+            self.emit(path, reset_answer(p))
+        else:
+            self.label("icmp-answer")
+            self.emit(path, icmp_error(drop.error, self.node.node_address(p.family()), p))
+
+    def reset_both(self, connection):
+        """The backend is gone: client and backend are told, in each other's name, and the connection is dead."""
+        p, c = self.packet, connection
+        self.result.drops[self.port.name, "service_backend_gone"] = 1
+        self.label("reset-both")
+        onwards = p.replace(src=c.final.src, sport=c.final.sport, dst=c.final.dst, dport=c.final.dport)
+        for to, reset in ((p.src, reset_answer(p)), (c.final.dst, reset_for(onwards))):
+            try:
+                self.emit(self.node.path_to(self.zone, to), reset)
+            except Drop:
+                pass  # nobody can be told there
+        self.result.effects.append(lambda: self.node.unlink(connection))
+
+
+def reset_answer(p):
+    """The answer of a closed port (RFC 9293 s. 3.10.7.1)."""
+    fields = {"flags": wire.RST, "seq": p.ack, "ack": 0}
+    if not p.flags & wire.ACK:
+        length = len(p.data) + bool(p.flags & wire.SYN) + bool(p.flags & wire.FIN)
+        fields = {"flags": wire.RST | wire.ACK, "seq": 0, "ack": p.seq + length}
+    return wire.Packet(p.dst, p.src, wire.TCP, p.dport, p.sport, ident=0, has_df=True, window=0, **fields)
+
+
+def reset_for(p):
+    """A reset in the name of the packet's sender, which its receiver takes for one that has everything before."""
+    has_ack = p.flags & wire.ACK
+    return wire.Packet(p.src, p.dst, wire.TCP, p.sport, p.dport, flags=wire.RST | has_ack, seq=p.seq + bool(
+        p.flags & wire.SYN), ack=p.ack if has_ack else 0, ident=0, has_df=True, window=0)
+
+
+def icmp_error(kind, source, about):
+    fam = about.family()
+    quote = wire.ip_bytes(about)[:548 if fam == 4 else 1232]
+    return wire.Packet(source, about.src, wire.ICMP if fam == 4 else wire.ICMP6, icmp=ICMP_ERRORS[kind][fam == 6],
+                       data=bytes(4) + quote, tos=0xC0 if fam == 4 else 0, ident=0, has_df=fam == 4)

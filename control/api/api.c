@@ -219,6 +219,7 @@ const struct api_handler *const api_tables[] = {
 	api_rule,
 	api_nat,
 	api_service,
+	api_explain,
 	api_metrics,
 	api_conntrack,
 	api_flow,

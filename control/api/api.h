@@ -10,7 +10,7 @@
 extern const struct api_handler api_sys[], api_config[], api_port[], api_endpoint[], api_attach[],
 	api_zone[], api_route[], api_neigh[], api_tunnel[], api_conntrack[], api_flow[], api_show[],
 	api_observe[], api_metrics[], api_service[], api_group[], api_policy[], api_rule[],
-	api_nat[];
+	api_nat[], api_explain[];
 extern const struct api_handler api_txn[], api_event[];
 
 static inline struct ip_addr api_ip(const struct schema_ip *ip)

@@ -78,6 +78,7 @@
 	X(rule_add)                                                                                \
 	X(rule_del)                                                                                \
 	X(rule_list)                                                                               \
+	X(packet_explain)                                                                          \
 	X(conntrack_set)                                                                           \
 	X(conntrack_reset)                                                                         \
 	X(conntrack_show)                                                                          \

@@ -184,6 +184,40 @@ static const struct field snat_list_fields[] = {
 	F_END,
 };
 
+static const struct field explain_fields[] = {
+	F_TEXT(req_explain, port, FIELD_NAME, FIELD_REQUIRED, "port that it comes in on"),
+	F_TEXT(req_explain, src, FIELD_IP, FIELD_POSITIONAL, "source address"),
+	F_TEXT(req_explain, dst, FIELD_IP, FIELD_POSITIONAL, "destination address"),
+	F_TEXT(req_explain, proto, FIELD_STRING, FIELD_POSITIONAL,
+		"tcp (default), udp, sctp, icmp, icmpv6 or a number"),
+	F_INT(req_explain, dport, FIELD_POSITIONAL, NULL, 0, 65535, 0, "destination port"),
+	F_INT(req_explain, sport, 0, NULL, 0, 65535, 40000, "source port"),
+	F_TEXT(req_explain, tunnel, FIELD_NAME, 0, "tunnel that it comes out of"),
+	F_INT(req_explain, icmp_type, 0, NULL, -1, 255, -1, "ICMP type; -1: echo request"),
+	F_INT(req_explain, icmp_code, 0, NULL, 0, 255, 0, "ICMP code"),
+	F_INT(req_explain, icmp_id, 0, NULL, 0, 65535, 1, "echo identifier"),
+	{ .name = "tcp_flags",
+		.type = FIELD_STRING,
+		.offset = offsetof(struct req_explain, tcp_flags),
+		.size = sizeof(const char *),
+		.help = "letters of FSRPAU; default: S" },
+	F_INT(req_explain, ttl, 0, NULL, 0, 255, 64, "TTL or hop limit"),
+	F_INT(req_explain, payload_bytes, 0, "bytes", 0, 8900, 0,
+		"zeros behind the transport header"),
+	F_TEXT(req_explain, src_mac, FIELD_MAC, 0, "source MAC; default: the sender's own"),
+	{ .name = "frame",
+		.type = FIELD_STRING,
+		.offset = offsetof(struct req_explain, frame),
+		.size = sizeof(const char *),
+		.help = "the whole frame in hexadecimal, instead of the fields above",
+		.max = 18432 },
+	F_END,
+};
+
+const struct method method_packet_explain = { "packet.explain",
+	"What would happen to a packet now, layer by layer, and which object says so; changes "
+	"nothing.",
+	explain_fields, sizeof(struct req_explain), 0, OBJECT_NONE, NULL };
 const struct method method_group_add = { "group.add", "Add a group of addresses.", group_fields,
 	sizeof(struct req_group), METHOD_SETS, OBJECT_GROUP, "group.del" };
 const struct method method_group_del = { "group.del", "Remove a group.", name_fields,

@@ -79,6 +79,9 @@ static const struct {
 	{ "ports", "port.list" },
 	{ "endpoints", "endpoint.list" },
 	{ "routes", "route.list" },
+	{ "services", "service.list" },
+	{ "policies", "policy.list" },
+	{ "explain", "packet.explain" },
 };
 
 static const struct method *find_method(int *argc, char ***argv)

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What would happen to a packet: which layer, which object, which bytes."""
+import pytest
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.l2 import Ether
+
+
+@pytest.fixture
+def node(client):
+    """Two pods, an uplink with a neighbour and a default route, the node's own address."""
+    client.call("port.add", name="up", kind="ring", role="uplink", addresses=["192.0.2.1/24"])
+    client.call("neigh.add", port="up", address="192.0.2.254", mac="02:00:00:00:00:fe")
+    client.call("route.add", prefix="0.0.0.0/0", via="192.0.2.254")
+    for pod, address in (("a", "10.0.0.1"), ("b", "10.0.0.2")):
+        client.call("port.add", name=pod, kind="ring")
+        client.call("endpoint.add", id=pod, port=pod, addresses=[address])
+    return client
+
+
+def ask(client, port="a", src="10.0.0.1", **how):
+    return client.call("packet.explain", port=port, src=src, **how)
+
+
+def layer(answer, name):
+    return [step for step in answer["layers"] if step["layer"] == name]
+
+
+def leaves(answer):
+    return Ether(bytes.fromhex(answer["frame"]))
+
+
+def test_pod_to_pod_is_forwarded_as_it_would_leave(node):
+    answer = ask(node, dst="10.0.0.2", dport=80)
+    assert (answer["verdict"], answer["port"], answer["connection"]) == ("forward", "b", "new")
+    frame = leaves(answer)
+    want = IP(bytes(IP(src="10.0.0.1", dst="10.0.0.2", ttl=63, flags="DF", id=0) / TCP(sport=40000, dport=80, seq=0, window=0xffff)))
+    assert bytes(frame[IP]) == bytes(want)
+    assert layer(answer, "local")[0]["says"] == "to endpoint b"
+
+
+def test_service_names_itself_and_its_backend(node):
+    node.call("service.add", name="web", frontends=[{"ip": "10.96.0.1", "port": 80}],
+              backends=[{"ip": "10.0.0.2", "port": 8080}])
+    answer = ask(node, dst="10.96.0.1", dport=80)
+    assert layer(answer, "service")[0]["service"] == "web"
+    assert answer["leaves"] == {"src": "10.0.0.1", "dst": "10.0.0.2", "sport": 40000, "dport": 8080}
+    frame = leaves(answer)
+    again = frame.copy()
+    del again[IP].chksum, again[TCP].chksum
+    assert bytes(again.__class__(bytes(again))) == bytes(frame), "checksums"
+    assert ask(node, dst="10.96.0.1", dport=81)["reason"] == "service_no_port"
+    node.call("service.add", name="web", replace=True, frontends=[{"ip": "10.96.0.1", "port": 80}])
+    answer = ask(node, dst="10.96.0.1", dport=80)
+    assert (answer["verdict"], answer["reason"], answer["sender_is_told"]) == ("drop", "service_no_backend", True)
+
+
+def test_policy_names_the_rule(node):
+    node.call("group.add", name="friends")
+    node.call("member.add", group="friends", prefix="10.0.0.1")
+    node.call("policy.add", name="shield", ingress="deny")
+    node.call("rule.add", policy="shield", name="web", direction="ingress", action="allow", proto="tcp",
+              sources=[{"group": "friends"}], dports=["80", "8000-8080"])
+    node.call("policy.bind", policy="shield", endpoint="b")
+    answer = ask(node, dst="10.0.0.2", dport=8042)
+    assert answer["verdict"] == "forward" and layer(answer, "policy")[0]["rule"] == "shield/web"
+    answer = ask(node, dst="10.0.0.2", dport=22)
+    assert (answer["reason"], answer["decided_by"]) == ("policy_denied", "policy")
+    assert layer(answer, "policy")[0]["says"] == "default of shield"
+    node.call("member.del", group="friends", prefix="10.0.0.1")
+    assert ask(node, dst="10.0.0.2", dport=80)["reason"] == "policy_denied"
+
+
+def test_snat_names_the_pool(node):
+    node.call("pool.add", name="egress", addresses=["192.0.2.100"], port_min=5000, port_max=5999)
+    node.call("snat.add", name="all", pool="egress")
+    answer = ask(node, dst="203.0.113.9", dport=53, proto="udp", payload_bytes=4)
+    assert answer["verdict"] == "forward" and answer["port"] == "up"
+    assert answer["leaves"]["src"] == "192.0.2.100" and 5000 <= answer["leaves"]["sport"] <= 5999
+    assert "egress" in layer(answer, "snat")[0]["says"]
+    frame = leaves(answer)
+    assert frame.dst == "02:00:00:00:00:fe" and frame[UDP].sport == answer["leaves"]["sport"]
+    assert answer == ask(node, dst="203.0.113.9", dport=53, proto="udp", payload_bytes=4), "asking changes nothing"
+
+
+def test_explain_says_what_is_wrong_with_the_question(node):
+    assert node.fails(1, "packet.explain", port="nobody", src="10.0.0.1", dst="10.0.0.2").field == "port"
+    assert node.fails(-32602, "packet.explain", port="a", src="10.0.0.1").field == "dst"
+    assert node.fails(-32602, "packet.explain", port="a", src="10.0.0.1", dst="fd00::1").field == "dst"
+    assert node.fails(-32602, "packet.explain", port="a", frame="xyz").field == "frame"
+    assert ask(node, src="10.0.0.9", dst="10.0.0.2")["reason"] == "ip_src_spoofed"

@@ -11,6 +11,7 @@
 #include "control/cni_pending.h"
 #include "control/config.h"
 #include "control/dataplane.h"
+#include "control/health.h"
 #include "control/identity.h"
 #include "control/instance.h"
 #include "control/job.h"
@@ -180,6 +181,7 @@ static int run(void)
 	call_fini();
 	server_stop();
 	metrics_stop();
+	health_stop();
 	job_fini();
 	txn_fini();
 	dataplane_stop();

@@ -4,10 +4,13 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "control/api/api.h"
+#include "control/health.h"
 #include "control/usage.h"
 #include "datapath/base/gen.h"
+#include "datapath/base/log.h"
 #include "datapath/table/endpoint.h"
 #include "datapath/table/ipset.h"
 #include "datapath/table/route.h"
@@ -201,18 +204,38 @@ static void set_failed(struct call *call, const struct req_service *req, int rc,
 	}
 }
 
+/* Listens on the health check port. *out_port: what to bind; false: the call has been failed. */
+static bool health_listen(struct call *call, const struct req_service *req, uint16_t *out_port)
+{
+	int rc = health_get((uint16_t)req->health_check_port);
+
+	*out_port = rc == 0 ? (uint16_t)req->health_check_port : 0;
+	if (rc == 0)
+		return true;
+	if (call->is_replay) { /* a saved service serves all the same */
+		log_warn("service", "cannot listen for health checks name=%s port=%u error=%s",
+			req->name, (unsigned int)req->health_check_port, strerror(-rc));
+		return true;
+	}
+	call_fail(call, rc == -EADDRINUSE ? LEAT_ERR_CONFLICT : LEAT_ERR_RESOURCES,
+		"health_check_port", "cannot listen on port %u: %s",
+		(unsigned int)req->health_check_port, strerror(-rc));
+	return false;
+}
+
 static void handle_add(struct call *call)
 {
 	const struct req_service *req = call_req(call);
 	uint32_t idx = service_by_name(req->name);
 	unsigned int at = 0;
+	uint16_t port = 0;
 	struct wanted w;
 	int rc;
 
 	if (!req->replace && !call->is_replay &&
 		!api_add_may_go_on(call, idx != SERVICE_NONE, req->exist_ok, "service", req->name))
 		return;
-	if (!fill(call, req, &w)) {
+	if (!fill(call, req, &w) || !health_listen(call, req, &port)) {
 		wanted_fini(&w);
 		return;
 	}
@@ -221,9 +244,11 @@ static void handle_add(struct call *call)
 		touch_routes(&w.cfg);
 	wanted_fini(&w);
 	if (rc < 0) {
+		health_put(port);
 		set_failed(call, req, rc, at);
 		return;
 	}
+	health_bind(idx, port);
 	call_ok(call, NULL);
 }
 
@@ -237,6 +262,7 @@ static void handle_del(struct call *call)
 			call_ok(call, NULL);
 		return;
 	}
+	health_bind(idx, 0);
 	service_del(idx);
 	call_ok(call, NULL);
 }
@@ -313,6 +339,8 @@ static cJSON *service_json(uint32_t idx, bool is_whole)
 	add_usage(out, &sum);
 	if (!is_whole)
 		return out;
+	if (health_port(idx) != 0)
+		cJSON_AddNumberToObject(out, "health_check_port", health_port(idx));
 	list = cJSON_AddArrayToObject(out, "frontends");
 	for (unsigned int i = 0; i < n_frontends; i++)
 		cJSON_AddItemToArray(list, frontend_json(&frontends[i]));

@@ -14,7 +14,7 @@ from .peer_scale import LeatRules, LeatServices
 
 FLOWS = 1000        # established
 FIRST_CONNS = 2000  # to each of the three services
-FIRST_PPS, WATCH_PPS, EST_PPS, BUSY_PPS = 1000, 5000, 2000, 50000
+FIRST_PPS, WATCH_PPS, EST_PPS, BUSY_PPS = 1000, 20000, 2000, 50000
 NEW_CONNS, NEW_PPS = 500_000, 1e7  # as many as come, of so many
 RULE_PORTS = 40000  # not opened by any other rule
 CHANGES_SECONDS = 40  # for one kind of change at one count; what was not reached is not made up
@@ -51,8 +51,8 @@ def established(peer, addresses, rows, opts):
 
 
 def bearable_pps(peer, address, most):
-    """At most a tenth of what the peer can do, by the first packets of a few connections."""
-    t = peer.probe.ask("first", vips=address, port=VIP_PORT, n=20, pps=20)["targets"][0]
+    """At most a tenth of what the peer can do, by the first packets of a few connections while it is awake."""
+    t = peer.probe.ask("first", vips=address, port=VIP_PORT, n=20, pps=20, est_vip=address, est_pps=BUSY_PPS)["targets"][0]
     if not t["arrived"]:
         raise procs.PerfError(f"no new connection to {address} arrives")
     return max(10, min(most, int(0.1e9 / t["p50_ns"])))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * leat-bench [EAL options] -- [-f FLOWS,…] [-b FILL,…] [-k KIND,…] [-n NEW_FLOWS] [-r ROUNDS] [-c PACKETS] [-1] [-S]
+ *   [-V SERVICES] [-R RULES]
  * Cycles a packet of the pipeline on bench ports (see world.h), one JSON object a line. perf/bench drives it.
  */
 #include <errno.h>
@@ -32,7 +33,8 @@ struct options {
 	unsigned int n_flows, n_fills, rounds;
 	uint32_t kinds; /* bit set */
 	uint32_t new_flows;
-	uint32_t pkts; /* of a round */
+	uint32_t n_services, n_rules; /* A reaches B through them */
+	uint32_t pkts;		      /* of a round */
 	bool no_huge, is_once, is_strict;
 };
 
@@ -119,7 +121,7 @@ static void bench_hit(
 {
 	double v[ROUNDS_MAX];
 	uint32_t pos = 0;
-	char more[160];
+	char more[224];
 
 	for (unsigned int f = 0; f < o->n_fills; f++) {
 		for (unsigned int r = 0; r < o->rounds; r++)
@@ -127,8 +129,9 @@ static void bench_hit(
 		qsort(v, o->rounds, sizeof(v[0]), compare);
 		snprintf(more, sizeof(more),
 			",\"kind\":\"%s\",\"flows\":%u,\"fill\":%u,\"rounds\":%u,\"lowest\":%.2f,"
-			"\"highest\":%.2f",
-			kind_names[kind], flows, o->fills[f], o->rounds, v[0], v[o->rounds - 1]);
+			"\"highest\":%.2f,\"services\":%u,\"rules\":%u",
+			kind_names[kind], flows, o->fills[f], o->rounds, v[0], v[o->rounds - 1],
+			o->n_services, o->n_rules);
 		report("hit", v[o->rounds / 2], "cycles/packet", more);
 	}
 	if (o->is_once)
@@ -141,25 +144,47 @@ static void bench_hit(
 	stages_report(world, kind_names[kind], flows);
 }
 
-/* First packets only, UDP: a connection with both its flows each. */
-static void bench_new(struct world *world, const struct options *o)
-{
-	uint64_t cycles = 0, before = world->w->stats.n_new_conns, t_start = rte_rdtsc();
-	uint32_t n = o->new_flows;
-	char more[96];
+/* What is sent of a new connection, in which direction. */
+struct step {
+	uint8_t dir, tcp_flags;
+};
 
-	for (uint32_t id = 0; id < n;) {
-		for (unsigned int i = 0; i < BATCH_LEN && id < n; i++)
-			world_stage(world, WORLD_UDP4, id++, 0);
-		uint64_t t0 = rte_rdtsc();
-		world_round(world);
-		cycles += rte_rdtsc() - t0;
-	}
+static const struct step udp_steps[] = { { 0, 0 } };
+static const struct step tcp_steps[] = {
+	{ 0, RTE_TCP_SYN_FLAG },
+	{ 1, RTE_TCP_SYN_FLAG | RTE_TCP_ACK_FLAG },
+	{ 0, RTE_TCP_ACK_FLAG },
+	{ 0, RTE_TCP_ACK_FLAG | RTE_TCP_PSH_FLAG },
+	{ 1, RTE_TCP_ACK_FLAG | RTE_TCP_FIN_FLAG },
+	{ 0, RTE_TCP_ACK_FLAG | RTE_TCP_FIN_FLAG },
+	{ 1, RTE_TCP_ACK_FLAG },
+};
+
+/* Connections of one UDP packet, or of a whole TCP conversation: all of a batch a step further, then the next step. */
+static void bench_new(struct world *world, const struct options *o, enum world_kind kind)
+{
+	uint64_t cycles = 0, before = world->w->stats.n_new_conns;
+	const struct step *steps = kind == WORLD_TCP4 ? tcp_steps : udp_steps;
+	unsigned int n_steps = kind == WORLD_TCP4 ? RTE_DIM(tcp_steps) : RTE_DIM(udp_steps);
+	uint32_t n = o->new_flows;
+	char more[160];
+
+	for (uint32_t id = 0; id < n; id += BATCH_LEN)
+		for (unsigned int s = 0; s < n_steps; s++) {
+			world->tcp_flags = steps[s].tcp_flags;
+			for (uint32_t i = id; i < id + BATCH_LEN && i < n; i++)
+				world_stage(world, kind, i, steps[s].dir);
+			uint64_t t0 = rte_rdtsc();
+			world_round(world);
+			cycles += rte_rdtsc() - t0;
+		}
 	uint64_t made = world->w->stats.n_new_conns - before;
 	double per = (double)cycles / (double)(made ? made : 1);
 
-	(void)t_start;
-	snprintf(more, sizeof(more), ",\"kind\":\"udp4\",\"flows\":%u,\"made\":%" PRIu64, n, made);
+	snprintf(more, sizeof(more),
+		",\"kind\":\"%s\",\"flows\":%u,\"made\":%" PRIu64
+		",\"packets\":%u,\"services\":%u,\"rules\":%u",
+		kind_names[kind], n, made, n_steps, o->n_services, o->n_rules);
 	report("new_flow", per, "cycles/flow", more);
 	report("new_flows", (double)rte_get_tsc_hz() / per, "1/s", more);
 }
@@ -197,7 +222,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 		.rounds = 11,
 		.kinds = 1,
 		.pkts = 1u << 20 };
-	while ((opt = getopt(argc, argv, "f:b:k:n:r:c:1HS")) >= 0) {
+	while ((opt = getopt(argc, argv, "f:b:k:n:r:c:V:R:1HS")) >= 0) {
 		switch (opt) {
 		case 'f':
 			o->n_flows = parse_list(optarg, o->flows);
@@ -216,6 +241,12 @@ static int parse_options(int argc, char **argv, struct options *o)
 			break;
 		case 'c':
 			o->pkts = (uint32_t)strtod(optarg, NULL);
+			break;
+		case 'V':
+			o->n_services = (uint32_t)strtod(optarg, NULL);
+			break;
+		case 'R':
+			o->n_rules = (uint32_t)strtod(optarg, NULL);
 			break;
 		case '1':
 			o->is_once = true;
@@ -249,7 +280,8 @@ int main(int argc, char **argv)
 		fprintf(stderr,
 			"usage: leat-bench EAL… -- [-f FLOWS] [-b FILL,…] [-k KIND] [-n NEW] [-r "
 			"ROUNDS]"
-			" [-c PACKETS] [-H: no hugepages] [-1: no stages] [-S: strict TCP]\n");
+			" [-c PACKETS] [-V SERVICES] [-R RULES] [-H: no hugepages] [-1: no stages] "
+			"[-S: strict TCP]\n");
 		return 2;
 	}
 	enum world_kind kind = o.kinds ? (enum world_kind)__builtin_ctz(o.kinds) : WORLD_UDP4;
@@ -264,8 +296,10 @@ int main(int argc, char **argv)
 	if (o.is_strict && flowtab_windows_open(&world.ft4) < 0)
 		return 1;
 	atomic_store(&conn_tcp_strict, o.is_strict);
+	if ((o.n_services || o.n_rules) && world_serve(&world, o.n_services, o.n_rules))
+		return 1;
 	if (o.new_flows) {
-		bench_new(&world, &o);
+		bench_new(&world, &o, kind);
 	} else {
 		for (unsigned int i = 0; i < o.n_flows; i++) {
 			establish(&world, kind, o.flows[i]);

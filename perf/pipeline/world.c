@@ -23,6 +23,7 @@
 #include "datapath/table/route.h"
 #include "datapath/table/tables.h"
 #include "datapath/table/tunnel.h"
+#include "perf/pipeline/rules.h"
 
 #define FRAME_LEN 64
 #define FRAME_LEN6 66
@@ -197,6 +198,7 @@ int world_open(struct world *world, uint32_t n_conns, bool is_v6, bool no_huge)
 	int ret = tables_setup();
 
 	memset(world, 0, sizeof(*world));
+	world->tcp_flags = RTE_TCP_ACK_FLAG;
 	if (!ret)
 		ret = mbufs_setup(world);
 	if (!ret)
@@ -222,6 +224,19 @@ int world_open(struct world *world, uint32_t n_conns, bool is_v6, bool no_huge)
 		return -ENOMEM;
 	rcu_reader_register(0);
 	return 0;
+}
+
+int world_serve(struct world *world, uint32_t n_services, uint32_t n_rules)
+{
+	int ret = services_fill(n_services, ip_from_v4(pod_b));
+
+	if (!ret && n_rules)
+		ret = rules_fill(n_rules, world->ports[WORLD_B].endpoint_idx, ip_from_v4(pod_a));
+	if (ret)
+		fprintf(stderr, "bench: services or rules: %s\n", strerror(-ret));
+	world->n_services = n_services;
+	gen_publish();
+	return ret;
 }
 
 void world_close(struct world *world)
@@ -314,6 +329,8 @@ void world_stage(struct world *world, enum world_kind kind, uint32_t id, unsigne
 	rte_be32_t far = is_far ? pod_far : pod_b, src = dir ? far : pod_a, dst = dir ? pod_a : far;
 	uint8_t *p;
 
+	if (world->n_services && !dir)
+		dst = rte_cpu_to_be_32(RULES_VIP_FIRST + (id >> 3) % world->n_services);
 	rte_pktmbuf_reset(m);
 	p = rte_pktmbuf_mtod(m, uint8_t *);
 	m->data_len = (uint16_t)(len + (is_wrapped ? 50 : 0));

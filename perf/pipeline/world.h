@@ -34,14 +34,19 @@ struct world {
 	struct rte_mempool *pool;
 	struct rte_mbuf *mbufs[WORLD_MBUFS];
 	uint32_t mbuf_pos;
-	uint64_t n_sent;   /* frames that came out */
-	uint8_t tcp_flags; /* of the TCP segments that are laid out */
+	uint64_t n_sent;     /* frames that came out */
+	uint8_t tcp_flags;   /* of the TCP segments that are laid out */
+	uint32_t n_services; /* 0: A sends to B itself, else to the services in turn */
 };
 
 /* Everything up. n_conns: size of the IPv4 table (IPv6: the same when is_v6, else small). Hugepages unless no_huge.
  * 0 or -errno, with a line on standard error. */
 int world_open(struct world *world, uint32_t n_conns, bool is_v6, bool no_huge);
 void world_close(struct world *world);
+
+/* Puts n services in front of pod B and n policy rules, the last of which lets A in, before it; 0: none. IPv4. 0 or -errno, with
+ * a line on standard error. */
+int world_serve(struct world *world, uint32_t n_services, uint32_t n_rules);
 
 /* Lays out one frame of `kind` and flow `id` in direction dir (0: A sends; 1: the answer) on the port it comes in on, to be
  * received by the next round. */

@@ -37,14 +37,30 @@ static void binding_broken(struct slow_ctx *ctx, uint32_t service)
 		ctx->action = SLOW_RESET;
 }
 
-/* Whether the connection goes to this backend: the slot may have a new owner since. */
+/* Whether the connection goes to this backend: the slot may have a new owner since. Without its frontend nobody knows the port that
+ * the frontend asked for. */
 static bool is_backend_of(
 	uint32_t backend, const struct service_hit *hit, const struct translation *final)
 {
 	const struct backend *b = backend_at(backend);
 
 	return ip_eq(&b->addr, &final->dst) &&
-		(b->port == 0 || b->port == final->dport || hit->target_port == final->dport);
+		(b->port == 0 || b->port == final->dport || hit->service != b->service ||
+			hit->target_port == final->dport);
+}
+
+/* The service's backend that the connection goes to: by its port, or one that keeps the port that the client asked for. */
+static uint32_t backend_again(
+	uint32_t service, const struct translation *client, const struct translation *final)
+{
+	uint32_t backend;
+
+	if (service == SERVICE_NONE)
+		return BACKEND_NONE;
+	backend = service_backend_find(service, &final->dst, final->dport);
+	if (backend == BACKEND_NONE && client->dport == final->dport)
+		backend = service_backend_find(service, &final->dst, 0);
+	return backend;
 }
 
 static void binding_check(struct slow_ctx *ctx)
@@ -72,10 +88,8 @@ static void binding_check(struct slow_ctx *ctx)
 	}
 	if (snat_pair_of_external(ctx->zone, &client.dst) != SLOT_NONE)
 		return;
-	/* Bound by an earlier process, perhaps. */
-	backend = hit.service != SERVICE_NONE
-		? service_backend_find(hit.service, &final.dst, final.dport)
-		: BACKEND_NONE;
+	/* Bound by an earlier process, or configured anew meanwhile, perhaps. */
+	backend = backend_again(hit.service, &client, &final);
 	if (backend != BACKEND_NONE && service_binding_holds(hit.service, backend)) {
 		ctx->service = hit.service;
 		ctx->backend = backend;

@@ -50,9 +50,10 @@ class Service:
                       if b.weight > 0 and family(b.ip) == fam and (b.is_local or not is_local_only)]
         return [b for b in candidates if b.is_ready] or [b for b in candidates if b.is_serving and b.is_terminating]
 
-    def holds(self, backend_key, address, port):
-        """Whether a connection may stay where it is: on its backend, or on another of the same address and port."""
-        return any(b.is_serving for b in map(self.backends.get, (backend_key, (address, port))) if b is not None)
+    def holds(self, backend_key, client, dnat):
+        """Whether a connection may stay where it is: on its backend, or on one that was configured anew and is the same to it."""
+        keys = [backend_key, (dnat.dst, dnat.dport)] + ([(dnat.dst, 0)] if client.dport == dnat.dport else [])
+        return any(self.backends[key].is_serving for key in keys if key in self.backends)
 
     def is_local_only(self, frontend, is_from_outside):
         if frontend.kind == "cluster":

@@ -5,7 +5,7 @@ import wire
 from rules import RuleList, covers, judge
 from values import Connection, Drop, Key, Outcome, RuleTuple, Tuple
 
-GATEWAY4 = "169.254.1.1"
+GATEWAY = {4: "169.254.1.1", 6: "fe80::1"}
 NODE_PORTS = (49152, 65535)  # RFC 6335 s. 6: dynamic ports
 REMAP_PORTS = (1024, 65535)
 PORT_TRIES = 1024
@@ -153,12 +153,14 @@ class Walk:
             # Open before its destination became a service's: kube-proxy ends such UDP flows, docs/services.md lets them go on.
             self.is_late_frontend = c.client.dst == c.final.dst and self.frontend_of(c.client) is not None
             return not (self.is_late_frontend and self.rebinds_late)
-        service = self.node.services.get(c.service)
-        return service is not None and service.holds(c.backend, c.dnat.dst, c.dnat.dport)
+        found = self.frontend_of(c.client)
+        return any(service.holds(c.backend, c.client, c.dnat) for service in (
+            self.node.services.get(c.service), found and found[0]) if service is not None)
 
     def does_reset(self, c):
-        service = self.node.services.get(c.service)
-        return service is not None and service.does_reset
+        """The service that has the frontend now says it; without one, connections drain."""
+        found = self.frontend_of(c.client)
+        return found is not None and found[0].does_reset
 
     # -- services
 
@@ -244,7 +246,7 @@ class Walk:
     def source_nat(self, dnat, path, rule_tuple):
         fam = self.packet.family()
         if self.intent is not None:
-            address = self.node.node_address(fam) or (GATEWAY4 if self.intent == "hairpin" and fam == 4 else None)
+            address = self.node.node_address(fam) or (GATEWAY[4] if self.intent == "hairpin" and fam == 4 else None)
             self.label(self.intent)
             return self.with_source(dnat, [address] if address else [], NODE_PORTS)
         leaves = path.tunnel is None and self.node.ports[path.port].role == "uplink"
@@ -384,7 +386,7 @@ class Walk:
             self.emit(path, reset_answer(p))
         else:
             self.label("icmp-answer")
-            self.emit(path, icmp_error(drop.error, self.node.node_address(p.family()), p))
+            self.emit(path, icmp_error(drop.error, self.node.node_address(p.family()) or GATEWAY[p.family()], p))
 
     def reset_both(self, connection):
         """The backend is gone: client and backend are told, in each other's name, and the connection is dead."""

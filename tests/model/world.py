@@ -296,6 +296,12 @@ class World:
             there = {(b["ip"], b["port"]) for b in keep}
             s["backends"] = keep + [b for b in self.backends(s["family"]) if (b["ip"], b["port"]) not in there]
             self.put_service(s)
+        elif what < 0.8 and len(s["frontends"]) > 1:
+            gone = rng.choice(s["frontends"])
+            s["frontends"] = [f for f in s["frontends"] if f is not gone]
+            self.frontends = {u for u in self.frontends if u[3] != s["name"]}
+            assert all([self.claim(f, s["name"]) for f in s["frontends"]])
+            self.put_service(s)
         else:
             s |= {"internal_policy": rng.choice(["cluster", "local"]), "external_policy": rng.choice(["cluster", "local"]),
                   "reject": rng.random() < 0.5, "source_ranges": rng.choice([[], ["203.0.113.0/28"]])}

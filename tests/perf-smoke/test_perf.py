@@ -48,7 +48,8 @@ def need(peer):
 
 
 @pytest.mark.parametrize("scenario,peer", [("pvp-l3", "leat"), ("pvp-l3", "testpmd"), ("pvp-l3", "ovs"),
-                                           ("pvp-vxlan", "leat"), ("pvp-vxlan", "testpmd"), ("pvp-vxlan", "ovs")])
+                                           ("pvp-vxlan", "leat"), ("pvp-vxlan", "testpmd"), ("pvp-vxlan", "ovs"),
+                                           ("pvp-service", "leat"), ("pvp-service", "testpmd"), ("pvp-service", "ovs")])
 def test_pvp_peer_writes_a_line_a_row(tmp_path, scenario, peer):
     need(peer)
     out = tmp_path / "rows"
@@ -105,8 +106,8 @@ def test_bench_writes_lines_and_plots(tmp_path):
         assert ElementTree.parse(p).getroot().tag.endswith("svg")
 
 
-@pytest.mark.parametrize("peer", ["nftables", "iptables-legacy"])
-def test_scale_services_of_the_kernel_writes_a_line_a_measure(tmp_path, peer):
+@pytest.mark.parametrize("peer", ["leat", "nftables", "iptables-legacy"])
+def test_scale_services_writes_a_line_a_measure(tmp_path, peer):
     need(peer)
     out = tmp_path / "rows"
     run("perf/run", "scale-services", "--peers", peer, "--rounds", 1, "--services", 5, "--changes", 2, "--seconds", 0.05,
@@ -119,6 +120,16 @@ def test_scale_services_of_the_kernel_writes_a_line_a_measure(tmp_path, peer):
         assert (r["peer"], r["services"], r["round"]) == (peer, 5, 1)
         assert r["value"] > 0 and r.get("lost", 0) == 0
     assert len(list(tmp_path.glob("services-*.svg"))) == 2
+
+
+def test_scale_rules_writes_a_line_a_measure(tmp_path):
+    out = tmp_path / "rows"
+    run("perf/run", "scale-rules", "--rounds", 1, "--rules", 25, "--changes", 2, "--seconds", 0.05, "--json", out)
+    rows = lines(out)
+    assert [r["measure"] for r in rows] == 2 * ["load", "established", "first-packet", "busy-first-packet", "new-connections",
+                                                "add-ack", "add-effect"]
+    assert [r["shape"] for r in rows] == ["acl"] * 7 + ["policies"] * 7
+    assert all(r["value"] > 0 for r in rows)
 
 
 def test_syn_flood_writes_a_line_a_rate(tmp_path):

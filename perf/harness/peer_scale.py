@@ -119,6 +119,9 @@ class LeatScale(LeatPvp):
     def processes(self):
         return [self.leatd.proc, *([self.probe.proc] if self.probe else [])]
 
+    def connections_made(self):
+        return sum(w["new_conns"] for w in self.leatd.call("worker.show")["items"])
+
     def run(self, seconds, **flows):
         """One window of established flows, both directions."""
         self.probe.ask("flows", frame=64, **flows)

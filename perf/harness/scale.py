@@ -142,10 +142,14 @@ def new_connections(peer, rows):
         peer.leatd.call("flow.flush")
         peer.probe.ask("flows", n=NEW_CONNS, frame=64)
         window = rows.window()
+        before = peer.connections_made()
         seen = peer.probe.ask("warm", pps=NEW_PPS)
+        made = peer.connections_made() - before
         noisy += window.stop(seen["seconds"])
         if seen["a_to_b"] < 0.9 * NEW_CONNS:
             raise procs.PerfError(f"only {seen['a_to_b']} of {NEW_CONNS} first packets came: {peer.leatd.drops()}")
+        if made < 0.99 * seen["a_to_b"]:
+            raise procs.PerfError(f"only {made} of {seen['a_to_b']} connections were new")
         lost += NEW_CONNS - seen["a_to_b"]
         rates.append(seen["a_to_b"] / seen["seconds"] / 1e6)
     rows.add("new-connections", statistics.median(rates), "M/s", noisy, lowest=round(min(rates), 4), highest=round(max(rates), 4),

@@ -147,11 +147,25 @@ class Runner:
             return
         pending, self.pending = self.pending, []
         frames = [[frame.port, self.bytes_of(frame).hex()] for _, _, frame in pending]
-        results = self.harness.cmd("exchange", frames=frames)["results"]
+        results = self.harness.cmd("exchange", frames=frames, explain=1)["results"]
         for (n, send, frame), result in zip(pending, results, strict=True):
+            self.compare_explanation(n, frame, result)
             self.compare(n, send, frame, [(port, bytes.fromhex(data)) for port, data in result["out"]],
                          {tuple(d[:2]): d[2] for d in result["drops"]})
             self.node.now_s += 0.001
+
+    def compare_explanation(self, n, frame, result):
+        """What was said of the packet before it came is what happened to it. (Explain is not asked about outer packets.)"""
+        said = result["explain"]
+        if frame.tunnel is not None or said["verdict"] not in ("forward", "drop"):
+            return
+        if said["verdict"] == "drop":
+            agrees = [frame.port, said["reason"], 1] in result["drops"]
+        else:
+            agrees = "frame" not in said or result["out"] == [[said["port"], said["frame"]]]
+        if not agrees:
+            raise Mismatch(f"step {n}: {frame}\nexplain says {said}\nbut it was {result}", "explain", n)
+        self.labels["explained"] += 1
 
     def compare(self, n, send, frame, out, drops):
         observed = sorted(out), drops

@@ -2,6 +2,7 @@
 /* Many packets, one after the other, in one command: what each of them led to. */
 #include <stdlib.h>
 
+#include "datapath/pipeline/explain.h"
 #include "pmd/kind_ring.h"
 #include "pmd/mempool.h"
 #include "pmd/portmgr.h"
@@ -10,24 +11,59 @@
 
 #define PORTS_MAX 64
 
-static const char *send_one(const cJSON *frame)
+/* The frame of a pair [port, bytes]; its port in *out_port. NULL: no such pair, or no mbuf. */
+static struct rte_mbuf *frame_of(const cJSON *frame, struct port **out_port)
 {
 	static uint8_t bytes[HARNESS_FRAME_MAX];
 	const char *name = cJSON_GetStringValue(cJSON_GetArrayItem(frame, 0)),
 		   *text = cJSON_GetStringValue(cJSON_GetArrayItem(frame, 1));
 	struct port *p = name != NULL ? port_by_name(name) : NULL;
 	int len = text != NULL ? harness_from_hex(text, bytes) : -1;
-	struct rte_mbuf *m;
 
+	*out_port = p;
 	if (p == NULL || len <= 0)
-		return "frames: not pairs of port and hexadecimal bytes";
-	m = chain_cut(bytes, (uint32_t)len, MEMPOOL_DATA_ROOM_BYTES, MEMPOOL_DATA_ROOM_BYTES,
+		return NULL;
+	return chain_cut(bytes, (uint32_t)len, MEMPOOL_DATA_ROOM_BYTES, MEMPOOL_DATA_ROOM_BYTES,
 		chain_pool_segment, mempool_get(0));
+}
+
+static const char *send_one(const cJSON *frame)
+{
+	struct port *p;
+	struct rte_mbuf *m = frame_of(frame, &p);
+
 	if (m == NULL || ring_port_inject(p, 0, &m, 1) != 1) {
 		rte_pktmbuf_free(m);
-		return "no mbuf, or the port is full";
+		return "frames: not a pair of port and hexadecimal bytes, no mbuf, or the port is "
+		       "full";
 	}
 	return NULL;
+}
+
+/* What explain says of the frame before it is sent: {"verdict", "reason", "port", "frame"}. */
+static void add_explanation(cJSON *item, const cJSON *frame)
+{
+	static const char *const verdicts[EXPLAIN_N] = { "forward", "drop", "hold", "self",
+		"fragment" };
+	cJSON *out = cJSON_AddObjectToObject(item, "explain");
+	struct explain_result res;
+	struct port *p;
+	struct rte_mbuf *m = frame_of(frame, &p);
+
+	if (m == NULL)
+		return;
+	explain_packet(p, p->id, m, &harness_ft4, &harness_ft6, mempool_get(0), &res);
+	cJSON_AddStringToObject(out, "verdict", verdicts[res.verdict]);
+	cJSON_AddStringToObject(out, "reason", drop_name(res.reason));
+	if (res.out != NULL) {
+		char *text = harness_to_hex(res.out);
+
+		cJSON_AddStringToObject(out, "port", port_by_id(res.out_port)->name);
+		cJSON_AddStringToObject(out, "frame", text);
+		free(text);
+	}
+	rte_pktmbuf_free(res.out);
+	rte_pktmbuf_free(m);
 }
 
 static void add_frames(cJSON *list, struct port *p)
@@ -67,7 +103,8 @@ static void add_drops(cJSON *list, const struct port *p, struct port_stats *befo
 	*before = now;
 }
 
-/* "frames": [[port, bytes], …] → "results": [{"out": [[port, bytes], …], "drops": [[port, reason, n], …]}, …] */
+/* "frames": [[port, bytes], …] → "results": [{"out": [[port, bytes], …], "drops": [[port, reason, n], …]}, …], with "explain": 1 also
+ * what explain says of each before it is sent */
 static const char *exchange(const cJSON *params, cJSON *result)
 {
 	static struct port_stats before[PORTS_MAX];
@@ -83,8 +120,11 @@ static const char *exchange(const cJSON *params, cJSON *result)
 	cJSON_ArrayForEach(frame, frames) {
 		cJSON *item = cJSON_CreateObject(), *out = cJSON_AddArrayToObject(item, "out"),
 		      *drops = cJSON_AddArrayToObject(item, "drops");
-		const char *error = send_one(frame);
+		const char *error;
 
+		if (harness_num(params, "explain", 0) != 0)
+			add_explanation(item, frame);
+		error = send_one(frame);
 		cJSON_AddItemToArray(results, item);
 		if (error != NULL)
 			return error;

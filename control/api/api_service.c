@@ -9,11 +9,9 @@
 #include "control/api/api.h"
 #include "control/health.h"
 #include "control/usage.h"
-#include "datapath/base/gen.h"
 #include "datapath/base/log.h"
 #include "datapath/table/endpoint.h"
 #include "datapath/table/ipset.h"
-#include "datapath/table/route.h"
 #include "datapath/table/service.h"
 
 static const uint8_t protos[] = { [REQ_PROTO_TCP] = IPPROTO_TCP,
@@ -174,15 +172,6 @@ static bool fill(struct call *call, const struct req_service *req, struct wanted
 	return backends_check(call, req) && fill_sets(call, req, w);
 }
 
-/* Who went to these addresses as to any other must look again: they are a service's now, or no longer. */
-static void touch_routes(const struct service_config *cfg)
-{
-	for (unsigned int i = 0; i < cfg->n_frontends; i++)
-		if (cfg->frontends[i].has_addr)
-			gen_touch(
-				&route_base[route_lookup(cfg->zone, &cfg->frontends[i].addr)].gen);
-}
-
 static void set_failed(struct call *call, const struct req_service *req, int rc, unsigned int at)
 {
 	char field[64];
@@ -240,8 +229,6 @@ static void handle_add(struct call *call)
 		return;
 	}
 	rc = service_set(&w.cfg, &idx, &at);
-	if (rc == 0)
-		touch_routes(&w.cfg);
 	wanted_fini(&w);
 	if (rc < 0) {
 		health_put(port);

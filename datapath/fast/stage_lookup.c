@@ -9,8 +9,8 @@
 
 #include "datapath/fast/poison.h"
 
-/* Whether the groups of the connection's two ends, as policies see them, have changed. A flow comes with the one and leaves with
- * the other, translated. */
+/* Whether something about the addresses of the connection's two ends has changed, as the layers see them: their groups, or that one is a
+ * service's now. A flow comes with the one and leaves with the other, translated. */
 static bool peers_changed(const struct flowtab *t, uint32_t flow, uint32_t epoch)
 {
 	bool is_nat = (atomic_load_explicit(&flowtab_prog(t, flow)->flags, memory_order_relaxed) &
@@ -58,8 +58,7 @@ static bool flow_is_current(const struct flowtab *t, uint32_t flow, const struct
 		is_stale |= ep != SLOT_NONE && gen_is_newer(&endpoint_at(ep)->gen, epoch);
 	}
 	is_stale |= binding_changed(c, epoch);
-	if ((atomic_load_explicit(&c->flags, memory_order_relaxed) & CONN_F_POLICED) != 0)
-		is_stale |= peers_changed(t, flow, epoch);
+	is_stale |= peers_changed(t, flow, epoch);
 	return !is_stale;
 }
 

@@ -15,8 +15,10 @@
 
 #define L3_OFF 14u
 
-/* The tuple that the packet leaves with; false: no source port is free. */
-static bool final_tuple(const struct slow_ctx *ctx, const struct batch *b, struct translation *out)
+/* The tuple that the packet leaves with; false: no source port is free. ended: a flow of the connection that the packet ends, or
+ * FLOW_NONE. */
+static bool final_tuple(const struct slow_ctx *ctx, const struct batch *b, uint32_t ended,
+	struct translation *out)
 {
 	struct translation in;
 	struct nat_ports ports;
@@ -30,9 +32,13 @@ static bool final_tuple(const struct slow_ctx *ctx, const struct batch *b, struc
 		return true;
 	}
 	nat_ports_init(&ports, ctx, b->hash[0]);
-	for (unsigned int n = 0; nat_ports_at(&ports, n, &out->sport); n++)
-		if (nat_reply_is_free(ctx, out, kind))
+	for (unsigned int n = 0; nat_ports_at(&ports, n, &out->sport); n++) {
+		uint32_t flow = nat_reply_flow(ctx, out, kind);
+
+		if (flow == FLOW_NONE ||
+			(ended != FLOW_NONE && flow / CONN_DIR_N == ended / CONN_DIR_N))
 			return true;
+	}
 	return false;
 }
 
@@ -100,7 +106,7 @@ static void forward(struct rte_mbuf *m, const struct slow_ctx *ctx, const struct
 		drop(out, DROP_TCP_INVALID, false);
 		return;
 	}
-	if (!final_tuple(ctx, b, &out->final)) {
+	if (!final_tuple(ctx, b, out->ended, &out->final)) {
 		drop(out, DROP_NAT_EXHAUSTED, false);
 		return;
 	}
@@ -151,7 +157,10 @@ static bool ask(struct worker *w, struct batch *b, struct slow_ctx *ctx, struct 
 		commit_key(w, b, 0, ctx->pkt);
 		ctx->flow = commit_find(w, b, 0);
 	}
+	out->ended = ctx->flow;
 	slow_judge(ctx, &out->is_rebound);
+	if (!out->is_rebound)
+		out->ended = FLOW_NONE;
 	return true;
 }
 

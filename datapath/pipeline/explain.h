@@ -22,6 +22,7 @@ struct explain_result {
 	enum drop_reason reason;
 	bool is_answered;
 	bool is_rebound; /* its connection ends, and it opens a new one */
+	uint32_t ended;	 /* a flow of the one that ends, FLOW_NONE */
 	struct parsed pkt;
 	struct slow_ctx ctx;	  /* what the layers said; ctx.pkt is not valid */
 	struct translation final; /* EXPLAIN_FORWARD: addresses and ports as they leave */

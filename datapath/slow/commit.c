@@ -72,11 +72,6 @@ static void rules_store(struct conn *c, const struct slow_ctx *ctx)
 {
 	for (unsigned int d = 0; d < POLICY_DIR_N; d++)
 		atomic_store_explicit(&c->rule[d], ctx->rule[d], memory_order_relaxed);
-	if (ctx->is_policed)
-		atomic_fetch_or_explicit(&c->flags, CONN_F_POLICED, memory_order_relaxed);
-	else
-		atomic_fetch_and_explicit(
-			&c->flags, (uint8_t)~CONN_F_POLICED, memory_order_relaxed);
 }
 
 /* Stores a direction's verdict. Readers on other workers see each word whole; epoch last, so that what they
@@ -168,7 +163,7 @@ static int conn_publish(
 	nat_ports_init(&ports, ctx, b->hash[i]);
 	for (unsigned int n = 0; ret == -EADDRINUSE && nat_ports_at(&ports, n, &final.sport); n++) {
 		/* The first one mostly is: publishing asks too. */
-		if (n > 0 && !nat_reply_is_free(ctx, &final, kind))
+		if (n > 0 && nat_reply_flow(ctx, &final, kind) != FLOW_NONE)
 			continue;
 		nat_flag_set(w, is_v6, conn, nat_conn_fill(t, conn, ctx, &final, kind));
 		ret = flowtab_publish(t, conn);

@@ -81,17 +81,17 @@ static struct flow_key6 key6(const struct slow_ctx *ctx, const struct translatio
 	return key;
 }
 
-bool nat_reply_is_free(const struct slow_ctx *ctx, const struct translation *final, uint8_t kind)
+uint32_t nat_reply_flow(const struct slow_ctx *ctx, const struct translation *final, uint8_t kind)
 {
 	if (!ctx->ft->is_v6) {
 		const struct flow_key4 key = key4(ctx, final, kind),
 				       reply = flow_key4_reverse(&key);
 
-		return flowtab_find4(ctx->ft, &reply) == FLOW_NONE;
+		return flowtab_find4(ctx->ft, &reply);
 	}
 	const struct flow_key6 key = key6(ctx, final, kind), reply = flow_key6_reverse(&key);
 
-	return flowtab_find6(ctx->ft, &reply) == FLOW_NONE;
+	return flowtab_find6(ctx->ft, &reply);
 }
 
 /* Which parts of the key are in the transport checksum: ports (or identifier) always, addresses by the pseudo header. */

@@ -24,8 +24,8 @@ bool nat_ports_at(const struct nat_ports *ports, unsigned int i, rte_be16_t *out
 /* Whether the connection would leave unchanged with that tuple. */
 bool nat_is_needed(const struct slow_ctx *ctx, const struct translation *final);
 
-/* Whether a reply to a packet that leaves like that is nobody's yet. */
-bool nat_reply_is_free(const struct slow_ctx *ctx, const struct translation *final, uint8_t kind);
+/* The flow that a reply to a packet that leaves like that would belong to; FLOW_NONE: nobody's yet. */
+uint32_t nat_reply_flow(const struct slow_ctx *ctx, const struct translation *final, uint8_t kind);
 
 /* Fills the connection's two keys and, if `final` differs from the client's tuple, both programs. kind: of the keys. Whether it is
  * translated. The connection is not published yet. */

@@ -32,7 +32,6 @@ enum conn_dir { CONN_ORIG, CONN_REPLY, CONN_DIR_N };
 #define CONN_F_FIN_REPLY (1u << 1)
 #define CONN_F_FINS (CONN_F_FIN_ORIG | CONN_F_FIN_REPLY)
 #define CONN_F_OPENED_BY_REPLY (1u << 3) /* the last SYN came from the reply direction */
-#define CONN_F_POLICED (1u << 2)	 /* a policy allowed it: its peers' groups matter */
 
 struct conn {
 	_Atomic uint8_t state; /* enum conn_state */

@@ -72,6 +72,16 @@ struct ip_addr endpoint_node_addr(bool is_v6)
 	return addr != NULL ? *addr : (struct ip_addr){ 0 };
 }
 
+void endpoint_node_touch(void)
+{
+	for (unsigned int is_v6 = 0; is_v6 < 2; is_v6++) {
+		uint32_t idx = atomic_load_explicit(&node_endpoint[is_v6], memory_order_relaxed);
+
+		if (idx != ENDPOINT_NONE)
+			gen_touch(&endpoint_at(idx)->gen);
+	}
+}
+
 /* After an endpoint came or went: the first that serves, host before self. */
 static void node_endpoint_choose(void)
 {

@@ -108,6 +108,9 @@ uint32_t endpoint_count(void);
 /* Address of this node in the family, for ICMP errors: the first of a host or self endpoint in zone 0; unspecified if none. */
 struct ip_addr endpoint_node_addr(bool is_v6);
 
+/* Flows from and to the node itself look again: what its ports mean has changed. Control thread. */
+void endpoint_node_touch(void);
+
 extern struct slots endpoint_slots;
 
 static inline struct endpoint *endpoint_at(uint32_t idx)

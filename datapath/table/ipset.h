@@ -10,7 +10,7 @@
  * Adding or removing one member costs in proportion to the sets that share that very prefix.
  *
  * What flows depend on: a member change of a host prefix touches one of IPSET_GENS generations, chosen by the address
- * (ipset_addr_gen()); the caller touches the users of the set for other members (policy.h).
+ * (ipset_addr_gen(), which new frontends of services touch too); the caller touches the users of the set for other members (policy.h).
  *
  * Writer: control thread. Readers: workers.
  */

@@ -11,6 +11,8 @@
 
 #include "datapath/base/gen.h"
 #include "datapath/table/chainmap.h"
+#include "datapath/table/endpoint.h"
+#include "datapath/table/ipset.h"
 #include "datapath/table/service_impl.h"
 
 #define PORT_BITS 16u
@@ -354,10 +356,16 @@ void frontends_apply(uint32_t service, uint16_t zone, const struct frontend_conf
 		for (uint32_t port = new[i].port; block_next(&new[i], zone, &port, &key);) {
 			uint32_t idx = chainmap_find(&by_key, &key);
 
-			if (idx == SLOT_NONE)
+			if (idx == SLOT_NONE) {
 				entry_add(&key, value_of(service, &new[i]));
-			else
+				/* Who went to this address as to any other looks again. */
+				if (new[i].has_addr)
+					gen_touch(ipset_addr_gen(&key.addr));
+				else
+					endpoint_node_touch();
+			} else {
 				entry_change(idx, value_of(service, &new[i]));
+			}
 		}
 	for (unsigned int i = 0; i < n_old; i++)
 		for (uint32_t port = old[i].port; block_next(&old[i], zone, &port, &key);) {

@@ -17,8 +17,8 @@
 
 /* The tuple that the packet leaves with; false: no source port is free. ended: a flow of the connection that the packet ends, or
  * FLOW_NONE. */
-static bool final_tuple(const struct slow_ctx *ctx, const struct batch *b, uint32_t ended,
-	struct translation *out)
+static bool final_tuple(
+	const struct slow_ctx *ctx, const struct batch *b, uint32_t ended, struct translation *out)
 {
 	struct translation in;
 	struct nat_ports ports;

@@ -190,10 +190,7 @@ class Node:
 
     def outcomes(self, frame, seen=()):
         """What may happen to the frame; `seen` (of the frames that left) decides what the specifications leave open. Changes nothing."""
-        walk = Walk(self, frame, seen)
-        yield walk.outcome()
-        if walk.is_late_frontend:
-            yield Walk(self, frame, seen, rebinds_late=True).outcome()
+        yield Walk(self, frame, seen).outcome()
 
     def unlink(self, connection):
         for key in connection.keys():

@@ -15,7 +15,7 @@ ICMP_ERRORS = {"ttl": ((11, 0), (3, 0)), "no_route": ((3, 0), (1, 0)), "prohibit
 class Walk:
     """One packet's way through the node."""
 
-    def __init__(self, node, frame, seen, rebinds_late=False):
+    def __init__(self, node, frame, seen):
         self.node, self.frame = node, frame
         self.all_seen, self.seen = seen, seen[0] if seen else None
         self.packet, self.port = frame.packet, node.ports[frame.port]
@@ -24,7 +24,6 @@ class Walk:
         self.is_from_outside = self.port.role == "uplink"
         self.keeps_ttl = self.port.role == "host"
         self.connection, self.is_reply, self.unlinked = None, False, None
-        self.rebinds_late, self.is_late_frontend = rebinds_late, False
         self.source, self.destination = None, None  # endpoints of this node
         self.service, self.backend, self.intent = None, None, None
 
@@ -150,9 +149,9 @@ class Walk:
     def binding_holds(self):
         c = self.connection
         if c.service is None:
-            # Open before its destination became a service's: kube-proxy ends such UDP flows, docs/services.md lets them go on.
-            self.is_late_frontend = c.client.dst == c.final.dst and self.frontend_of(c.client) is not None
-            return not (self.is_late_frontend and self.rebinds_late)
+            # Open before its destination became a service's: kube-proxy ends such UDP flows too.
+            is_late = c.client.dst == c.final.dst and self.frontend_of(c.client) is not None
+            return self.is_reply or not is_late
         found = self.frontend_of(c.client)
         return any(service.holds(c.backend, c.client, c.dnat) for service in (
             self.node.services.get(c.service), found and found[0]) if service is not None)

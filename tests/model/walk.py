@@ -149,9 +149,9 @@ class Walk:
     def binding_holds(self):
         c = self.connection
         if c.service is None:
-            # Open before its destination became a service's: kube-proxy ends such UDP flows too.
+            # Open before its destination became a service's: kube-proxy ends such UDP flows too, TCP goes on.
             is_late = c.client.dst == c.final.dst and self.frontend_of(c.client) is not None
-            return self.is_reply or not is_late
+            return self.is_reply or not is_late or self.packet.proto == 6
         found = self.frontend_of(c.client)
         return any(service.holds(c.backend, c.client, c.dnat) for service in (
             self.node.services.get(c.service), found and found[0]) if service is not None)

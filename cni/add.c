@@ -7,6 +7,7 @@
 
 #include "cni/device_info.h"
 #include "cni/netns.h"
+#include "cni/portmap.h"
 
 #define LOCK_WAIT_MS 30000
 
@@ -21,6 +22,8 @@ static int put_record(const struct cni_args *args, const struct cni_conf *conf, 
 	cJSON_AddStringToObject(entry, "containerID", args->container);
 	cJSON_AddStringToObject(entry, "ifname", args->ifname);
 	cJSON_AddStringToObject(entry, "netns", args->netns);
+	if (conf->n_ports > 0)
+		cJSON_AddItemToObject(entry, "services", cni_portmap_services(conf, add->id));
 	rc = cni_store_put(&add->store, CNI_STORE_ATTACHED, add->id, entry, err);
 	cJSON_Delete(entry);
 	add->has_record = rc == 0;
@@ -62,9 +65,10 @@ static int prepare(const struct cni_args *args, const struct cni_conf *conf, str
 		return -1;
 	if (cni_ipam_open(conf, args, &add->ipam, err) < 0)
 		return -1;
-	/* an ADD that was killed may have left a lease */
+	/* an ADD that was killed may have left a lease, and services whose pod was detached by hand */
 	if (cni_store_has(&add->store, CNI_STORE_ATTACHED, add->id) &&
-		cni_ipam_call(&add->ipam, CNI_DEL, conf, &who, NULL, err) < 0)
+		(cni_detach_or_journal(&add->store, &add->leatd, add->id, err) < 0 ||
+			cni_ipam_call(&add->ipam, CNI_DEL, conf, &who, NULL, err) < 0))
 		return -1;
 	return put_record(args, conf, add, err);
 }
@@ -292,6 +296,8 @@ int cni_add(const struct cni_args *args, const struct cni_conf *conf, struct cni
 		rc = get_addresses(args, conf, add, &ipam, err);
 	if (rc == 0)
 		rc = attach(args, conf, add, &ipam, &attached, err);
+	if (rc == 0)
+		rc = cni_portmap_add(conf, &add->leatd, add->id, ipam.ips, ipam.n_ips, err);
 	if (rc == 0) {
 		*out_result = make_result(args, conf, &ipam, attached);
 		if (*out_result == NULL)

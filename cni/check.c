@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cni/netns.h"
+#include "cni/portmap.h"
 
 #define STATUS_TIMEOUT_MS 5000
 #define MBUFS_MIN 64 /* what leatd sets aside for one more port, at most */
@@ -101,6 +102,8 @@ int cni_check(const struct cni_args *args, const struct cni_conf *conf, struct c
 	if (rc == 0)
 		rc = cni_leatd_call(&leatd, "endpoint.check", check_params(id, conf, &expected),
 			is_tap ? netns_fd : -1, NULL, err);
+	if (rc == 0)
+		rc = cni_portmap_check(conf, &leatd, id, expected.ips, expected.n_ips, err);
 	if (rc == 0 && cni_ipam_has(&ipam, CNI_CHECK))
 		rc = cni_ipam_call(&ipam, CNI_CHECK, conf, &who, NULL, err);
 	if (rc == 0)

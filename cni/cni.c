@@ -114,7 +114,7 @@ static bool is_id_text(const char *text)
 }
 
 /* FNV-1a, 128 bits (draft-eastlake-fnv). */
-static void fnv128_hex(const char *a, const char *b, char out[33])
+void cni_hash_hex(const char *a, const char *b, char out[CNI_HASH_LEN])
 {
 	const unsigned __int128 prime = ((unsigned __int128)1 << 88) + 0x13b;
 	unsigned __int128 h = ((unsigned __int128)0x6c62272e07bb0142ull << 64) |
@@ -129,17 +129,18 @@ static void fnv128_hex(const char *a, const char *b, char out[33])
 			h *= prime;
 		}
 	}
-	snprintf(out, 33, "%016llx%016llx", (unsigned long long)(h >> 64), (unsigned long long)h);
+	snprintf(out, CNI_HASH_LEN, "%016llx%016llx", (unsigned long long)(h >> 64),
+		(unsigned long long)h);
 }
 
 void cni_endpoint_id(const char *container, const char *ifname, char out[CNI_ID_LEN])
 {
-	char hash[33];
+	char hash[CNI_HASH_LEN];
 
 	if (is_id_text(container) && is_id_text(ifname) &&
 		snprintf(out, CNI_ID_LEN, "%s:%s", container, ifname) < CNI_ID_LEN)
 		return;
-	fnv128_hex(container, ifname, hash);
+	cni_hash_hex(container, ifname, hash);
 	snprintf(out, CNI_ID_LEN, "%.64s:%s", is_id_text(container) ? container : "x", hash);
 }
 

@@ -75,6 +75,11 @@ int cni_mac_parse(const char *text, uint8_t out[6]);
  * a part of the container id and a 128-bit hash of both. */
 void cni_endpoint_id(const char *container, const char *ifname, char out[CNI_ID_LEN]);
 
+#define CNI_HASH_LEN 33
+
+/* 128-bit hash of two texts, in hexadecimal. */
+void cni_hash_hex(const char *a, const char *b, char out[CNI_HASH_LEN]);
+
 bool cni_is_container_id(const char *text);
 bool cni_is_ifname(const char *text);
 

@@ -9,6 +9,7 @@
 
 #include <bsd/string.h>
 
+#include "cni/portmap.h"
 #include "control/client/leat_client.h"
 
 #define MTU_MIN 68 /* RFC 791 s. 3.1 */
@@ -303,7 +304,7 @@ static int parse_rate(const cJSON *bandwidth, const char *rate_key, const char *
 
 static int parse_runtime(struct cni_conf *conf, const struct cni_args *args, struct cni_error *err)
 {
-	const cJSON *runtime = NULL, *bandwidth = NULL, *ports;
+	const cJSON *runtime = NULL, *bandwidth = NULL;
 
 	if (get_object(conf->json, "runtimeConfig", "runtimeConfig", &runtime, err) < 0 ||
 		parse_static(conf, args, runtime, err) < 0 ||
@@ -318,21 +319,8 @@ static int parse_runtime(struct cni_conf *conf, const struct cni_args *args, str
 	if (conf->device_info_path != NULL &&
 		(conf->device_info_path[0] != '/' || strlen(conf->device_info_path) > PATH_LEN_MAX))
 		return bad(err, "runtimeConfig.CNIDeviceInfoFile", "must be an absolute path");
-	ports = cJSON_GetObjectItemCaseSensitive(runtime, "portMappings");
-	if (ports != NULL && !cJSON_IsNull(ports) && !cJSON_IsArray(ports))
-		return bad(err, "runtimeConfig.portMappings", "must be an array");
-	if (cJSON_GetArraySize(ports) > 0 && args->verb == CNI_ADD) {
-		char *value = cJSON_PrintUnformatted(ports);
-
-		cni_fail(err, CNI_ERR_UNSUPPORTED,
-			"runtimeConfig.portMappings: %.200s: leat does not map ports yet; publish "
-			"none, or reach the "
-			"pod by its address",
-			value != NULL ? value : "?");
-		free(value);
-		return -1;
-	}
-	return 0;
+	return cni_portmap_parse(cJSON_GetObjectItemCaseSensitive(runtime, "portMappings"),
+		&conf->ports, &conf->n_ports, err);
 }
 
 static int parse_attachments(struct cni_conf *conf, struct cni_error *err)
@@ -392,6 +380,7 @@ int cni_conf_parse(const char *text, size_t len, const struct cni_args *args, st
 void cni_conf_fini(struct cni_conf *conf)
 {
 	cJSON_Delete(conf->json);
+	free(conf->ports);
 	memset(conf, 0, sizeof(*conf));
 }
 

@@ -18,6 +18,14 @@ struct cni_rate {
 	uint64_t burst_bytes;
 };
 
+/* A port of the node that is one of the pod's. */
+struct cni_port {
+	const char *proto; /* static */
+	uint16_t host_port, container_port;
+	bool has_ip; /* else on all of the node's addresses */
+	struct cni_addr host_ip;
+};
+
 struct cni_conf {
 	cJSON *json;
 	enum cni_version version;
@@ -42,6 +50,8 @@ struct cni_conf {
 	const char *mac;
 	struct cni_rate from_pod, to_pod;
 	const char *device_info_path;
+	struct cni_port *ports; /* owned */
+	unsigned int n_ports;
 
 	const cJSON *valid_attachments; /* GC: array of {containerID, ifname}, all checked */
 };

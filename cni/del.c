@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* DEL and GC: giving back. Detach first, then the lease, the record last, so that a second try finds what is left. */
+#include "cni/portmap.h"
 #include "cni/verbs.h"
 
 #include <errno.h>
@@ -165,38 +166,76 @@ static void gc_orphan(struct release *r, const char *id, struct gc_errors *error
 	if (cni_store_lock(&r->store, id, 0, &err) < 0)
 		return;
 	if (!cni_store_has(&r->store, CNI_STORE_ATTACHED, id) && is_of_a_container(r, id) &&
-		cni_leatd_detach(&r->leatd, id, &err) != 0)
+		cni_leatd_detach(&r->leatd, id, NULL, &err) != 0)
 		gc_error(errors, id, &err);
 	cni_store_unlock(&r->store, id);
 }
 
-static int list_page(struct release *r, const char *cursor, cJSON **out, struct cni_error *err)
+/* A service of a port mapping whose endpoint no record knows. */
+static void gc_service(struct release *r, const char *name, struct gc_errors *errors)
+{
+	struct cni_error err;
+	char id[CNI_ID_LEN];
+
+	if (!cni_portmap_endpoint(name, id) || cni_store_lock(&r->store, id, 0, &err) < 0)
+		return;
+	if (!cni_store_has(&r->store, CNI_STORE_ATTACHED, id) &&
+		cni_leatd_del_service(&r->leatd, name, &err) != 0)
+		gc_error(errors, name, &err);
+	cni_store_unlock(&r->store, id);
+}
+
+static bool is_orphan(const struct release *r, const cJSON *valid, const char *id)
+{
+	return strlen(id) < CNI_ID_LEN && cJSON_GetObjectItemCaseSensitive(valid, id) == NULL &&
+		!cni_store_has(&r->store, CNI_STORE_ATTACHED, id);
+}
+
+static bool is_orphan_service(const struct release *r, const cJSON *valid, const char *name)
+{
+	char id[CNI_ID_LEN];
+
+	return cni_portmap_endpoint(name, id) && is_orphan(r, valid, id);
+}
+
+/* What leatd has of a kind, and GC's way with it. */
+struct gc_kind {
+	const char *method, *key, *what;
+	bool (*is_orphan)(const struct release *r, const cJSON *valid, const char *key);
+	void (*free)(struct release *r, const char *key, struct gc_errors *errors);
+};
+
+static const struct gc_kind gc_kinds[] = {
+	{ "service.list", "name", "services", is_orphan_service, gc_service },
+	{ "endpoint.list", "id", "endpoints", is_orphan, gc_orphan },
+};
+
+static int list_page(struct release *r, const char *method, const char *cursor, cJSON **out,
+	struct cni_error *err)
 {
 	cJSON *params = cJSON_CreateObject();
 
 	cJSON_AddNumberToObject(params, "limit", PAGE_LEN);
 	if (cursor[0] != '\0')
 		cJSON_AddStringToObject(params, "cursor", cursor);
-	return cni_leatd_call(&r->leatd, "endpoint.list", params, -1, out, err);
+	return cni_leatd_call(&r->leatd, method, params, -1, out, err);
 }
 
-/* Appends the ids of one page that nobody knows; *cursor moves on, to "" behind the last page. */
-static int collect_page(struct release *r, const cJSON *valid, char cursor[256], cJSON *orphans,
-	struct cni_error *err)
+/* Appends what nobody knows of one page; *cursor moves on, to "" behind the last page. */
+static int collect_page(struct release *r, const struct gc_kind *kind, const cJSON *valid,
+	char cursor[256], cJSON *orphans, struct cni_error *err)
 {
 	const cJSON *item;
 	const char *next;
 	cJSON *page = NULL;
 
-	if (list_page(r, cursor, &page, err) != 0)
+	if (list_page(r, kind->method, cursor, &page, err) != 0)
 		return -1;
 	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(page, "items")) {
-		const char *id = cni_json_string(item, "id");
+		const char *key = cni_json_string(item, kind->key);
 
-		if (id != NULL && strlen(id) < CNI_ID_LEN &&
-			cJSON_GetObjectItemCaseSensitive(valid, id) == NULL &&
-			!cni_store_has(&r->store, CNI_STORE_ATTACHED, id))
-			cJSON_AddItemToArray(orphans, cJSON_CreateString(id));
+		if (key != NULL && kind->is_orphan(r, valid, key))
+			cJSON_AddItemToArray(orphans, cJSON_CreateString(key));
 	}
 	next = cni_json_string(page, "next");
 	snprintf(cursor, 256, "%s", next != NULL ? next : "");
@@ -205,7 +244,8 @@ static int collect_page(struct release *r, const cJSON *valid, char cursor[256],
 }
 
 /* The list is read to its end before anything is removed from it. */
-static void gc_orphans(struct release *r, const cJSON *valid, struct gc_errors *errors)
+static void gc_orphans(
+	struct release *r, const struct gc_kind *kind, const cJSON *valid, struct gc_errors *errors)
 {
 	cJSON *orphans = cJSON_CreateArray();
 	char cursor[256] = "";
@@ -213,13 +253,13 @@ static void gc_orphans(struct release *r, const cJSON *valid, struct gc_errors *
 	const cJSON *item;
 
 	do {
-		if (collect_page(r, valid, cursor, orphans, &err) < 0) {
-			gc_error(errors, "endpoints", &err);
+		if (collect_page(r, kind, valid, cursor, orphans, &err) < 0) {
+			gc_error(errors, kind->what, &err);
 			break;
 		}
 	} while (cursor[0] != '\0');
 	cJSON_ArrayForEach(item, orphans)
-		gc_orphan(r, item->valuestring, errors);
+		kind->free(r, item->valuestring, errors);
 	cJSON_Delete(orphans);
 }
 
@@ -236,7 +276,8 @@ int cni_gc(const struct cni_args *args, const struct cni_conf *conf, struct cni_
 		if (r.ipam_err.code != 0)
 			gc_error(&errors, "ipam", &r.ipam_err);
 		gc_records(&r, conf, valid, &errors);
-		gc_orphans(&r, valid, &errors);
+		for (size_t i = 0; i < sizeof(gc_kinds) / sizeof(gc_kinds[0]); i++)
+			gc_orphans(&r, &gc_kinds[i], valid, &errors);
 		if (cni_ipam_has(&r.ipam, CNI_GC) &&
 			cni_ipam_call(&r.ipam, CNI_GC, conf, NULL, NULL, &ipam_err) < 0)
 			gc_error(&errors, "ipam", &ipam_err);

@@ -75,25 +75,55 @@ int cni_leatd_call(struct cni_leatd *leatd, const char *method, cJSON *params, i
 	return rc;
 }
 
-int cni_leatd_detach(struct cni_leatd *leatd, const char *id, struct cni_error *err)
+int cni_leatd_del_service(struct cni_leatd *leatd, const char *name, struct cni_error *err)
 {
 	cJSON *params = cJSON_CreateObject();
 
-	cJSON_AddStringToObject(params, "id", id);
+	cJSON_AddStringToObject(params, "name", name);
 	cJSON_AddTrueToObject(params, "missing_ok");
-	return cni_leatd_call(leatd, "endpoint.detach", params, -1, NULL, err);
+	return cni_leatd_call(leatd, "service.del", params, -1, NULL, err);
 }
 
-int cni_detach_or_journal(
-	struct cni_store *store, struct cni_leatd *leatd, const char *id, struct cni_error *err)
+int cni_leatd_detach(
+	struct cni_leatd *leatd, const char *id, const cJSON *services, struct cni_error *err)
 {
-	int rc = cni_leatd_detach(leatd, id, err);
-	cJSON *entry;
+	cJSON *params = cJSON_CreateObject();
+	const cJSON *name;
+	int rc = 0;
 
+	cJSON_ArrayForEach(name, services)
+		if (rc == 0 && cJSON_IsString(name))
+			rc = cni_leatd_del_service(leatd, name->valuestring, err);
+	cJSON_AddStringToObject(params, "id", id);
+	cJSON_AddTrueToObject(params, "missing_ok");
 	if (rc == 0)
-		return cni_store_del(store, CNI_STORE_PENDING, id, err);
-	if (rc != LEAT_ERR_TRANSPORT)
-		return -1;
+		return cni_leatd_call(leatd, "endpoint.detach", params, -1, NULL, err);
+	cJSON_Delete(params);
+	return rc;
+}
+
+/* Services of an attachment as recorded, or journalled. */
+static cJSON *services_of(struct cni_store *store, const char *id)
+{
+	cJSON *services = NULL;
+
+	for (int kind = 0; kind < CNI_STORE_KIND_N && services == NULL; kind++) {
+		cJSON *entry = cni_store_has(store, (enum cni_store_kind)kind, id)
+			? cni_store_get(store, (enum cni_store_kind)kind, id)
+			: NULL;
+
+		services = cJSON_DetachItemFromObjectCaseSensitive(entry, "services");
+		cJSON_Delete(entry);
+	}
+	return services;
+}
+
+static int detach_journal(
+	struct cni_store *store, const char *id, const cJSON *services, struct cni_error *err)
+{
+	cJSON *entry;
+	int rc;
+
 	/* of what no call has on record, there is nothing to detach */
 	if (!cni_store_has(store, CNI_STORE_ATTACHED, id) &&
 		!cni_store_has(store, CNI_STORE_PENDING, id))
@@ -103,19 +133,39 @@ int cni_detach_or_journal(
 	cJSON_AddNumberToObject(entry, "version", 1);
 	cJSON_AddStringToObject(entry, "method", "endpoint.detach");
 	cJSON_AddStringToObject(entry, "id", id);
+	if (services != NULL)
+		cJSON_AddItemToObject(entry, "services", cJSON_Duplicate(services, true));
 	rc = cni_store_put(store, CNI_STORE_PENDING, id, entry, err);
 	cJSON_Delete(entry);
 	return rc;
 }
 
+int cni_detach_or_journal(
+	struct cni_store *store, struct cni_leatd *leatd, const char *id, struct cni_error *err)
+{
+	cJSON *services = services_of(store, id);
+	int rc = cni_leatd_detach(leatd, id, services, err);
+
+	if (rc == 0)
+		rc = cni_store_del(store, CNI_STORE_PENDING, id, err);
+	else if (rc == LEAT_ERR_TRANSPORT)
+		rc = detach_journal(store, id, services, err);
+	cJSON_Delete(services);
+	return rc == 0 ? 0 : -1;
+}
+
 int cni_settle_one(
 	struct cni_store *store, struct cni_leatd *leatd, const char *id, struct cni_error *err)
 {
+	cJSON *services;
+	int rc;
+
 	if (!cni_store_has(store, CNI_STORE_PENDING, id))
 		return 0;
-	if (cni_leatd_detach(leatd, id, err) != 0)
-		return -1;
-	return cni_store_del(store, CNI_STORE_PENDING, id, err);
+	services = services_of(store, id);
+	rc = cni_leatd_detach(leatd, id, services, err);
+	cJSON_Delete(services);
+	return rc != 0 ? -1 : cni_store_del(store, CNI_STORE_PENDING, id, err);
 }
 
 void cni_settle(struct cni_store *store, struct cni_leatd *leatd)

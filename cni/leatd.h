@@ -26,10 +26,13 @@ void cni_leatd_close(struct cni_leatd *leatd);
 int cni_leatd_call(struct cni_leatd *leatd, const char *method, cJSON *params, int fd,
 	cJSON **out_result, struct cni_error *err);
 
-/* Detaches an endpoint, which need not exist. As cni_leatd_call(). */
-int cni_leatd_detach(struct cni_leatd *leatd, const char *id, struct cni_error *err);
+/* Removes services (an array of names, NULL: none), then detaches the endpoint; none of them need exist. As cni_leatd_call(). */
+int cni_leatd_detach(
+	struct cni_leatd *leatd, const char *id, const cJSON *services, struct cni_error *err);
 
-/* Detaches, or journals that when leatd is away; the id is locked. 0, or -1: it is still attached. */
+int cni_leatd_del_service(struct cni_leatd *leatd, const char *name, struct cni_error *err);
+
+/* Detaches, with the services on record, or journals that when leatd is away; the id is locked. 0, or -1: it is still attached. */
 int cni_detach_or_journal(
 	struct cni_store *store, struct cni_leatd *leatd, const char *id, struct cni_error *err);
 

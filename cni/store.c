@@ -13,7 +13,7 @@
 
 #include "control/client/leat_client.h"
 
-#define ENTRY_SIZE_MAX 65536
+#define ENTRY_SIZE_MAX (1u << 20)
 #define LOCK_POLL_MS 5
 
 static const char *const kinds[CNI_STORE_KIND_N] = {

@@ -3,8 +3,8 @@
  * What the plugin keeps between calls, under /var/lib/leat/INSTANCE/cni (documented in docs/cni.md):
  *   attached/ID  written before anything is taken for an attachment, removed after everything is given back, so that
  *                GC knows what a killed plugin left
- *   pending/ID   an endpoint that DEL could not detach because leatd was away; leatd removes these at start, the
- *                plugin at its next call
+ *   pending/ID   an endpoint, with its services, that DEL could not detach because leatd was away; leatd removes these at
+ *                start, the plugin at its next call
  *   lock         one byte of it locked per endpoint id (open file description lock): calls for one attachment
  *                exclude each other. IPAM plugins inherit the descriptor, so that an attachment stays locked until the
  *                last process working on it is gone, even if the plugin was killed.

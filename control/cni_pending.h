@@ -6,7 +6,7 @@
 #ifndef LEAT_CNI_PENDING_H
 #define LEAT_CNI_PENDING_H
 
-/* Detaches these endpoints, those that are there. After the state is restored, before the control socket listens. */
+/* Removes the services that the files name and detaches the endpoints, those that are there. After the state is restored, before the control socket listens. */
 void cni_pending_detach(const char *state_dir);
 
 #endif

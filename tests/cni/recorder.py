@@ -18,6 +18,10 @@ FIELDS = {
     "endpoint.check": {"id", "ifname", "netns", "addresses"},
     "endpoint.show": {"id"},
     "endpoint.list": {"limit", "cursor"},
+    "service.add": {"name", "zone", "frontends", "backends"},
+    "service.del": {"name", "missing_ok"},
+    "service.show": {"name"},
+    "service.list": {"limit", "cursor"},
     "sys.status": set(),
 }
 
@@ -33,6 +37,7 @@ class Recorder:
         self.path = path
         self.calls = []  # (method, params, device and inode of the descriptor or None)
         self.endpoints = {}
+        self.services = {}
         self.fail = {}  # method: Failure, or a list of them, used up one a call
         self.hang_up = set()  # methods that are carried out but never answered
         self.is_hung = False  # takes requests and never answers
@@ -159,10 +164,32 @@ class Recorder:
             raise Failure(NOT_FOUND, "no such endpoint", "id")
         return {}
 
+    def do_service_add(self, params):
+        if params["name"] in self.services:
+            raise Failure(EXISTS, "is there already", "name")
+        self.services[params["name"]] = params
+        return {}
+
+    def do_service_del(self, params):
+        if self.services.pop(params["name"], None) is None and not params.get("missing_ok"):
+            raise Failure(NOT_FOUND, "no such service", "name")
+        return {}
+
+    def do_service_show(self, params):
+        if params["name"] not in self.services:
+            raise Failure(NOT_FOUND, f"no service {params['name']}", "name")
+        return self.services[params["name"]]
+
+    def do_service_list(self, params):
+        return self._page(self.services, "name", params)
+
     def do_endpoint_list(self, params):
-        ids = sorted(self.endpoints)
+        return self._page(self.endpoints, "id", params)
+
+    def _page(self, things, key, params):
+        keys = sorted(things)
         start = int(params.get("cursor", "0"))
-        page = {"items": [{"id": i} for i in ids[start:start + self.page]]}
-        if start + self.page < len(ids):
+        page = {"items": [{key: k} for k in keys[start:start + self.page]]}
+        if start + self.page < len(keys):
             page["next"] = str(start + self.page)
         return page

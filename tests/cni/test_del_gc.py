@@ -185,7 +185,67 @@ def test_add_after_a_killed_add_frees_the_old_lease(cnif, fake_ipam, recorder, n
     assert list(recorder.endpoints) == ["c1:eth0"]
 
 
+PORTS = {"portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]}
+SERVICE = "hostport:c1:eth0:tcp:8080"
+
+
+def test_journalled_del_names_the_services(cnif, fake_ipam, recorder, netns):
+    cnif("ADD", full(cnif, fake_ipam, "ADD", runtimeConfig=PORTS), netns=netns).ok()
+    endpoints, services = dict(recorder.endpoints), dict(recorder.services)
+    recorder.stop()
+    for _ in range(2):
+        cnif("DEL", full(cnif, fake_ipam, "DEL")).ok()
+        with open(os.path.join(cnif.state, "pending", "c1:eth0"), encoding="utf-8") as file:
+            assert json.load(file) == {"version": 1, "method": "endpoint.detach", "id": "c1:eth0",
+                                       "services": [SERVICE]}
+    with Recorder(recorder.path) as again:
+        again.endpoints.update(endpoints)
+        again.services.update(services)
+        cnif("ADD", full(cnif, fake_ipam, "ADD", runtimeConfig=PORTS), netns=netns, container="c2").ok()
+        assert list(again.endpoints) == ["c2:eth0"]
+        assert list(again.services) == ["hostport:c2:eth0:tcp:8080"]
+
+
+def test_leatd_dies_while_ports_are_mapped(cnif, fake_ipam, recorder, netns):
+    recorder.hang_up.add("service.add")
+    assert cnif("ADD", full(cnif, fake_ipam, "ADD", runtimeConfig=PORTS), netns=netns).code == 11
+    assert fake_ipam.verbs == ["ADD", "DEL"]
+    assert cnif.entries("pending") == ["c1:eth0"]
+    cnif("DEL", full(cnif, fake_ipam, "DEL"), container="other").ok()
+    assert recorder.endpoints == recorder.services == {}
+
+
+def test_service_that_cannot_be_removed_keeps_the_pod(cnif, fake_ipam, recorder, netns):
+    cnif("ADD", full(cnif, fake_ipam, "ADD", runtimeConfig=PORTS), netns=netns).ok()
+    recorder.fail["service.del"] = [Failure(INTERNAL, "stuck")]
+    assert cnif("DEL", full(cnif, fake_ipam, "DEL")).code == 100 + INTERNAL
+    assert list(recorder.endpoints) == ["c1:eth0"] and fake_ipam.verbs == ["ADD"]
+    cnif("DEL", full(cnif, fake_ipam, "DEL")).ok()
+    assert recorder.endpoints == recorder.services == {}
+
+
+def test_pod_detached_by_hand_comes_back_with_its_ports(cnif, fake_ipam, recorder, netns):
+    conf = full(cnif, fake_ipam, "ADD", runtimeConfig=PORTS)
+    cnif("ADD", conf, netns=netns).ok()
+    recorder.endpoints.clear()
+    cnif("ADD", conf, netns=netns).ok()
+    assert list(recorder.services) == [SERVICE]
+
+
 # ---- GC
+
+def test_gc_removes_port_mappings(cnif, fake_ipam, recorder, netns):
+    """Those of recorded attachments, and those that no record knows; nobody else's services."""
+    recorder.page = 2
+    for i, name in enumerate(("stays", "goes")):
+        ports = {"portMappings": [{"hostPort": 8080 + i, "containerPort": 80}]}
+        cnif("ADD", full(cnif, fake_ipam, "ADD", runtimeConfig=ports), netns=netns, container=name).ok()
+    others = ("hostport:x", "hostport::0123:tcp:80", "kube:a:tcp:80", "hostport:stays:eth0:tcp:1")
+    for name in ("hostport:gone:eth0:tcp:80:2001:db8::1", "hostport:old:tcp:eth0:sctp:9", *others):
+        recorder.services[name] = {"name": name}
+    gc(cnif, fake_ipam, [("stays", "eth0")]).ok()
+    assert sorted(recorder.services) == sorted([*others, "hostport:stays:eth0:tcp:8080"])
+
 
 def test_gc_frees_what_is_not_valid(cnif, fake_ipam, recorder, netns):
     conf = full(cnif, fake_ipam, "ADD")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """leat-cni with a real leatd, real namespaces and Debian's host-local."""
 
+import contextlib
 import json
 import os
 import random
@@ -8,6 +9,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 import threading
 import time
 
@@ -321,6 +323,86 @@ def test_daemon_away_and_back(leatd, cni, make_netns):
     leatd.kill()
     leatd.start()
     assert leatd.endpoints() == []
+
+
+@pytest.fixture
+def node(instance, tmp_path, make_netns):
+    """A leatd in a namespace that is the node: host port, an uplink address of leatd's own, and a route to it."""
+    space = make_netns()
+    daemon = new_leatd(instance, tmp_path)
+    daemon.args = ["nsenter", "--net=" + space, *daemon.args]
+    try:
+        daemon.start()
+        daemon.call("port.add", name="leat0", kind="tap", role="host", addresses=["10.98.0.1/32"])
+        daemon.call("port.add", name="up", kind="ring", role="uplink", addresses=["192.0.2.1/24"])
+        ip_do(space, "route", "replace", "192.0.2.1/32", "dev", "leat0", "src", "10.98.0.1")
+        daemon.space = space
+        yield daemon
+    finally:
+        daemon.purge()
+
+
+def curl(netns, url):
+    done = subprocess.run(["ip", "netns", "exec", os.path.basename(netns), "curl", "-s", "-g", "-m", "10", url],
+                          capture_output=True, text=True, check=False)
+    return done.stdout if done.returncode == 0 else f"curl: {done.returncode}"
+
+
+@contextlib.contextmanager
+def web_server(netns, folder, port):
+    """Serves the folder in the namespace."""
+    server = subprocess.Popen(["ip", "netns", "exec", os.path.basename(netns), sys.executable, "-m", "http.server",
+                               str(port), "--directory", str(folder)], stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_mapped_port_from_node_and_pod_and_after_a_restart(node, cni, make_netns, tmp_path):
+    web, other = make_netns(), make_netns()
+    folder = tmp_path / "www"
+    folder.mkdir()
+    (folder / "who").write_text("the pod")
+    mapping = {"hostPort": 8080, "containerPort": 8000, "protocol": "tcp"}
+    conf = cni.conf(runtimeConfig={"portMappings": [mapping]})
+    conf["prevResult"] = cni("ADD", {k: v for k, v in conf.items() if k != "prevResult"}, netns=web,
+                             container="web").ok()
+    cni("ADD", cni.conf(), netns=other, container="other").ok()
+    url = "http://192.0.2.1:8080/who"
+    with web_server(web, folder, 8000):
+        wait_for(lambda: curl(node.space, url) == "the pod", "the node does not reach the mapped port")
+        for address in ("192.0.2.1", "10.98.0.1"):
+            assert curl(other, f"http://{address}:8080/who") == "the pod"
+        assert curl(web, url) == "the pod"
+        cni("CHECK", conf, netns=web, container="web").ok()
+        node.kill()
+        node.start()
+        wait_for(lambda: curl(other, url) == "the pod", "the mapping is gone after a restart")
+        answer = cni("ADD", cni.conf(runtimeConfig={"portMappings": [mapping]}), netns=other, container="second",
+                     ifname="net1")
+        assert answer.code == 105
+        assert "8080" in answer.msg
+        assert node.endpoints() == ["other:eth0", "web:eth0"]
+        node.kill()
+        cni("DEL", conf, netns=web, container="web").ok()
+        node.start()
+        wait_for(lambda: node.endpoints() == ["other:eth0"], "the journalled DEL is not settled at start")
+        assert node.call("service.list")["items"] == []
+    cni("DEL", cni.conf(), netns=other, container="other").ok()
+    assert cni.entries("pending") == cni.entries("attached") == []
+    assert cni.leases() == []
+
+
+def test_check_finds_a_mapping_taken_away(live, netns):
+    conf = live.conf(runtimeConfig={"portMappings": [{"hostPort": 8080, "containerPort": 80}]})
+    conf["prevResult"] = live("ADD", conf, netns=netns).ok()
+    live("CHECK", conf, netns=netns).ok()
+    live.leatd.call("service.del", name="hostport:c1:eth0:tcp:8080")
+    assert live("CHECK", conf, netns=netns).code == 121
+    live("DEL", conf, netns=netns).ok()
 
 
 def test_pod_works_again_after_a_kill(leatd, cni, make_netns):

@@ -340,13 +340,123 @@ def test_requested_address_not_given_is_an_error(cnif, fake_ipam, recorder, netn
     cnif("ADD", conf, netns=netns).ok()
 
 
-def test_port_mappings_code_2_with_key_and_value(cnif, fake_ipam, recorder, netns):
-    ports = [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]
-    answer = cnif("ADD", full(cnif, fake_ipam, "ADD", runtimeConfig={"portMappings": ports}), netns=netns)
-    assert answer.code == 2
-    assert "portMappings" in answer.msg and "8080" in answer.msg
-    assert fake_ipam.verbs == []
-    cnif("ADD", full(cnif, fake_ipam, "ADD", runtimeConfig={"portMappings": []}), netns=netns).ok()
+PORTS = [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"},
+         {"hostPort": 53, "containerPort": 5353, "protocol": "UDP", "hostIP": "192.0.2.1"},
+         {"hostPort": 53, "containerPort": 5353, "protocol": "udp", "hostIP": "2001:db8::1"}]
+DUAL = {"ips": ["10.9.0.5/24", "fd00::5/64", "10.9.0.6/24"]}
+
+
+def mapped(cni, ipam, verb, ports=PORTS, **keys):
+    return full(cni, ipam, verb, runtimeConfig={"portMappings": ports}, **keys)
+
+
+@pytest.mark.parametrize("mode", ("tap", "vhost-user"))
+@pytest.mark.parametrize("version", VERSIONS)
+def test_port_mappings_become_services(cnif, fake_ipam, recorder, netns, version, mode):
+    fake_ipam.plan(ADD=DUAL)
+    plain = cnif("ADD", full(cnif, fake_ipam, "ADD", version, mode=mode), netns=netns).ok()
+    cnif("DEL", full(cnif, fake_ipam, "DEL", version), netns=netns).ok()
+    result = cnif("ADD", mapped(cnif, fake_ipam, "ADD", version=version, mode=mode, zone=3), netns=netns).ok()
+    assert result == plain
+    v4, v6 = ({"ip": ip, "local": "yes"} for ip in ("10.9.0.5", "fd00::5"))
+    assert list(recorder.services.values()) == [
+        {"name": "hostport:c1:eth0:tcp:8080", "zone": 3,
+         "frontends": [{"kind": "host-port", "proto": "tcp", "port": 8080}],
+         "backends": [dict(v4, port=80), dict(v6, port=80)]},
+        {"name": "hostport:c1:eth0:udp:53:192.0.2.1", "zone": 3,
+         "frontends": [{"kind": "host-port", "ip": "192.0.2.1", "proto": "udp", "port": 53}],
+         "backends": [dict(v4, port=5353)]},
+        {"name": "hostport:c1:eth0:udp:53:2001:db8::1", "zone": 3,
+         "frontends": [{"kind": "host-port", "ip": "2001:db8::1", "proto": "udp", "port": 53}],
+         "backends": [dict(v6, port=5353)]}]
+    assert [name for name, _, _ in recorder.calls][-4:] == ["endpoint.attach"] + ["service.add"] * 3
+    cnif("DEL", mapped(cnif, fake_ipam, "DEL", version=version), netns=netns).ok()
+    assert recorder.services == recorder.endpoints == {}
+
+
+@pytest.mark.parametrize("host_ip", ("", None, "0.0.0.0", "::"))
+def test_unspecified_host_ip_is_every_address(cnif, fake_ipam, recorder, netns, host_ip):
+    ports = [{"hostPort": 8080, "containerPort": 80, "hostIP": host_ip}, {"hostPort": 8080, "containerPort": 80}]
+    cnif("ADD", mapped(cnif, fake_ipam, "ADD", ports), netns=netns).ok()
+    (service,) = recorder.services.values()
+    assert service["frontends"] == [{"kind": "host-port", "proto": "tcp", "port": 8080}]
+
+
+@pytest.mark.parametrize("ports", ([], None))
+def test_no_port_mappings(cnif, fake_ipam, recorder, netns, ports):
+    cnif("ADD", mapped(cnif, fake_ipam, "ADD", ports), netns=netns).ok()
+    assert recorder.services == {}
+
+
+@pytest.mark.parametrize("verb", ("ADD", "DEL", "CHECK"))
+@pytest.mark.parametrize("key,change", (
+    ("hostPort", {"hostPort": 0}), ("hostPort", {"hostPort": 65536}), ("hostPort", {"hostPort": "80"}),
+    ("containerPort", {"containerPort": None}), ("containerPort", {"containerPort": 1.5}),
+    ("protocol", {"protocol": "icmp"}), ("protocol", {"protocol": 6}), ("hostIP", {"hostIP": "192.0.2"}),
+    ("hostIP", {"hostIP": "192.0.2.1/32"}), ("hostIP", {"hostIP": 1})))
+def test_bad_port_mapping_code_7_names_the_key(cnif, fake_ipam, recorder, netns, verb, key, change):
+    answer = cnif(verb, mapped(cnif, fake_ipam, verb, [PORTS[0], {**PORTS[1], **change}]), netns=netns)
+    assert answer.code == 7
+    assert f"runtimeConfig.portMappings[1].{key}" in answer.msg
+    assert recorder.calls == []
+
+
+def test_port_mapped_to_two_container_ports_code_7(cnif, fake_ipam, recorder, netns):
+    answer = cnif("ADD", mapped(cnif, fake_ipam, "ADD", [PORTS[0], {**PORTS[0], "containerPort": 81}]), netns=netns)
+    assert answer.code == 7
+    assert "portMappings[1]" in answer.msg
+
+
+def test_host_ip_of_a_family_that_the_pod_has_not_gives_all_back(cnif, fake_ipam, recorder, netns):
+    answer = cnif("ADD", mapped(cnif, fake_ipam, "ADD"), netns=netns)
+    assert answer.code == 7
+    assert "udp port 53" in answer.msg
+    assert recorder.services == recorder.endpoints == {}
+    assert fake_ipam.verbs == ["ADD", "DEL"]
+
+
+@pytest.mark.parametrize("code,expected", [e for e in LEATD if e[0] not in (BUSY, AGAIN)])
+def test_port_refused_everything_is_given_back(cnif, fake_ipam, recorder, netns, code, expected):
+    fake_ipam.plan(ADD=DUAL)
+    recorder.fail["service.add"] = [None, Failure(code, "is taken", "frontends[0]")]
+    answer = cnif("ADD", mapped(cnif, fake_ipam, "ADD"), netns=netns)
+    assert answer.code == expected
+    assert "udp port 53" in answer.msg and "is taken" in answer.msg
+    assert recorder.services == recorder.endpoints == {}
+    assert fake_ipam.verbs == ["ADD", "DEL"]
+    assert cnif.entries("attached") == cnif.entries("pending") == []
+
+
+def test_check_verifies_port_mappings(cnif, fake_ipam, recorder, netns):
+    fake_ipam.plan(ADD=DUAL)
+    result = cnif("ADD", mapped(cnif, fake_ipam, "ADD", mode="vhost-user"), netns=netns).ok()
+    # no such device or socket: only what leatd says
+    def check():
+        return cnif("CHECK", mapped(cnif, fake_ipam, "CHECK", mode="vhost-user", prevResult=result,
+                                    vhost={"role": "client"}), netns=netns)
+    check().ok()
+    web = recorder.services["hostport:c1:eth0:tcp:8080"]
+    for key, value in (("backends", web["backends"][:1]), ("frontends", [{**web["frontends"][0], "port": 81}])):
+        recorder.services[web["name"]] = {**web, key: value}
+        answer = check()
+        assert answer.code == 121
+        assert "tcp port 8080" in answer.msg
+    del recorder.services[web["name"]]
+    answer = check()
+    assert answer.code == 121
+    assert "tcp port 8080" in answer.msg and "missing" in answer.msg
+
+
+def test_long_container_id_has_short_service_names(cnif, fake_ipam, recorder, netns):
+    names = set()
+    for tail in "ab":
+        conf = mapped(cnif, fake_ipam, "ADD", PORTS[:1])
+        cnif("ADD", conf, netns=netns, container="x" * 119 + tail).ok()
+        names |= set(recorder.services)
+        cnif("DEL", conf, netns=netns, container="x" * 119 + tail).ok()
+        assert recorder.services == {}
+    assert len(names) == 2
+    assert all(name.startswith("hostport::") and len(name) <= 127 for name in names)
 
 
 @pytest.mark.parametrize("role,pod_mode", (("server", "client"), ("client", "server")))

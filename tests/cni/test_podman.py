@@ -140,11 +140,16 @@ def test_stopped_and_started_again_under_the_same_id(podman, live):
     podman("rm", "--force", "--time", "0", "a")
 
 
-def test_published_port_is_a_clear_error(podman, live):
+def test_published_port_is_a_service(podman, live):
     podman.network(live.conf("0.4.0", name="leatnet"), portMappings=True)
-    proc = podman.start("run", "--rm", "--name", "a", "--net", "leatnet", "-p", "18080:80", "--ulimit",
+    podman.pod("a", "leatnet", "-p", "18080:80")
+    (service,) = live.leatd.call("service.list")["items"]
+    assert service["frontend"] == {"kind": "host-port", "proto": "tcp", "port": 18080}
+    proc = podman.start("run", "--rm", "--name", "b", "--net", "leatnet", "-p", "18080:80", "--ulimit",
                         "nofile=1024:1024", "--ulimit", "nproc=1024:1024", "--security-opt", "seccomp=unconfined",
                         "pod", "true")
     assert proc.returncode != 0
-    assert "portMappings" in proc.stderr
-    podman.start("rm", "--force", "a")
+    assert "18080" in proc.stderr
+    podman("rm", "--force", "--time", "0", "a")
+    podman.start("rm", "--force", "b")
+    assert live.leatd.call("service.list")["items"] == []

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "cni/conf.h"
+#include "cni/portmap.h"
 #include "cni/result.h"
 
 static struct cni_args args_of(enum cni_verb verb)
@@ -144,18 +145,28 @@ static void test_conf_bad_key_code_7_names_it(void **state)
 		CNI_ERR_CONFIG);
 }
 
-static void test_conf_port_mappings_refused_only_if_there_are_some(void **state)
+static void test_portmap_endpoint_of_a_service(void **state)
 {
-	const char *some = CONF(
-		",\"runtimeConfig\":{\"portMappings\":[{\"hostPort\":8080,\"containerPort\":80}]}");
+	static const struct {
+		const char *service, *id;
+	} cases[] = {
+		{ "hostport:abc:eth0:tcp:80", "abc:eth0" },
+		{ "hostport:abc:eth0:sctp:80:2001:db8::1", "abc:eth0" },
+		{ "hostport:a:tcp:b:udp:80:192.0.2.1", "a:tcp:b" },
+		{ "hostport:abc:eth0", NULL },
+		{ "hostport::0123:tcp:80", NULL },
+		{ "hostport:tcp:80", NULL },
+		{ "hostpor:abc:eth0:tcp:80", NULL },
+		{ "", NULL },
+	};
+	char id[CNI_ID_LEN];
 
 	(void)state;
-	assert_int_equal(parse(CNI_ADD, CONF(",\"runtimeConfig\":{\"portMappings\":[]}"), NULL), 0);
-	assert_int_equal(
-		parse(CNI_ADD, CONF(",\"runtimeConfig\":{\"portMappings\":null}"), NULL), 0);
-	assert_int_equal(
-		parse(CNI_ADD, some, "portMappings: [{\"hostPort\":8080"), CNI_ERR_UNSUPPORTED);
-	assert_int_equal(parse(CNI_DEL, some, NULL), 0);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_int_equal(cni_portmap_endpoint(cases[i].service, id), cases[i].id != NULL);
+		if (cases[i].id != NULL)
+			assert_string_equal(id, cases[i].id);
+	}
 }
 
 static void test_conf_values_read(void **state)
@@ -341,7 +352,7 @@ int main(void)
 		cmocka_unit_test(test_conf_bad_json_code_6),
 		cmocka_unit_test(test_conf_versions),
 		cmocka_unit_test(test_conf_bad_key_code_7_names_it),
-		cmocka_unit_test(test_conf_port_mappings_refused_only_if_there_are_some),
+		cmocka_unit_test(test_portmap_endpoint_of_a_service),
 		cmocka_unit_test(test_conf_values_read),
 		cmocka_unit_test(test_args_from_environment),
 		cmocka_unit_test(test_ifname_and_container_id),

@@ -207,6 +207,7 @@ static int decode_list(
 	uint32_t max = field->max_len > 0 ? field->max_len : LIST_MAX_DEFAULT;
 	struct schema_list list = { 0 };
 	const cJSON *element;
+	uint32_t i = 0;
 	char *items;
 
 	if (!cJSON_IsArray(item))
@@ -223,8 +224,11 @@ static int decode_list(
 	list.items = items;
 	cJSON_ArrayForEach(element, item) {
 		struct field one = *field;
+		char name[64];
 		int rc;
 
+		snprintf(name, sizeof(name), "%s[%u]", field->name, i++);
+		one.name = name;
 		one.flags &= ~FIELD_LIST;
 		set_default(&one, items);
 		rc = decode_value(dec, &one, element, items);

@@ -133,7 +133,7 @@ static void test_required(void **state)
 	bad("{}", "name");
 	bad("{\"name\":null}", "name");
 	bad(WITH("\"inner\":{}"), "inner.n");
-	bad(WITH("\"objects\":[{\"n\":1},{}]"), "objects.n");
+	bad(WITH("\"objects\":[{\"n\":1},{}]"), "objects[1].n");
 	forget(NULL);
 	assert_int_equal(schema_decode(&method, NULL, &now.req, &now.err), LEAT_ERR_PARAMS);
 	assert_string_equal(now.err.field, "name");
@@ -190,7 +190,7 @@ static void test_wrong_types(void **state)
 		{ "true", "is_on exist_ok" },
 		{ "\"a\"", "name text" },
 		{ "[]", "names objects" },
-		{ "[[]]", "" },
+		{ "[[]]", "names objects" },
 		{ "{\"n\":1}", "inner" },
 	};
 	char json[200];
@@ -207,9 +207,11 @@ static void test_wrong_types(void **state)
 			bad(json, names[i]);
 		}
 	}
-	bad(WITH("\"objects\":[1]"), "objects");
-	bad(WITH("\"names\":[\"a\",1]"), "names");
-	bad(WITH("\"names\":[null]"), "names");
+	bad(WITH("\"objects\":[1]"), "objects[0]");
+	bad(WITH("\"objects\":[[]]"), "objects[0]");
+	bad(WITH("\"names\":[[]]"), "names[0]");
+	bad(WITH("\"names\":[\"a\",1]"), "names[1]");
+	bad(WITH("\"names\":[null]"), "names[0]");
 }
 
 static void test_numbers(void **state)

@@ -94,6 +94,13 @@ static bool fill_icmp(struct call *call, const struct req_rule *req, struct rule
 	return true;
 }
 
+static bool has_ports(const struct rule_config *cfg)
+{
+	return cfg->has_proto &&
+		(cfg->proto == IPPROTO_TCP || cfg->proto == IPPROTO_UDP ||
+			cfg->proto == IPPROTO_SCTP);
+}
+
 static bool fill_proto(struct call *call, const struct req_rule *req, struct rule_config *cfg)
 {
 	if (req->proto != NULL) {
@@ -104,8 +111,7 @@ static bool fill_proto(struct call *call, const struct req_rule *req, struct rul
 			return false;
 		}
 	}
-	if ((req->sports.len > 0 || req->dports.len > 0) &&
-		(!cfg->has_proto || req->icmp.len > 0)) {
+	if ((req->sports.len > 0 || req->dports.len > 0) && !has_ports(cfg)) {
 		call_fail(call, LEAT_ERR_PARAMS, "proto", "ports need a protocol that has ports");
 		return false;
 	}

@@ -127,7 +127,9 @@ static inline __rte_always_inline void compare(
 		entry = t->flows + (size_t)flow * flow_size;
 		b->entry[i] = entry;
 		p = is_v6 ? &((struct flow6 *)entry)->prog : &((struct flow4 *)entry)->prog;
-		if (unlikely(!flow_is_good(w, t, flow, p, b->in[i])))
+		/* A SYN may open anew what has ended: the layers know where that may go now. */
+		if (unlikely(conn_tcp_is_syn(b->tcp_flags[i]) ||
+			    !flow_is_good(w, t, flow, p, b->in[i])))
 			b->slow |= 1ull << i;
 		else
 			b->hit |= 1ull << i;

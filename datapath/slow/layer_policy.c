@@ -32,7 +32,8 @@ static bool is_settled(const struct slow_ctx *ctx)
 	const struct conn *c = slow_conn(ctx);
 	uint8_t state;
 
-	if (c == NULL || !atomic_load_explicit(&policy_is_per_connection, memory_order_relaxed))
+	if (c == NULL || slow_is_reopening(ctx) ||
+		!atomic_load_explicit(&policy_is_per_connection, memory_order_relaxed))
 		return false;
 	state = atomic_load_explicit(&c->state, memory_order_relaxed);
 	return state == CONN_REPLIED || state >= CONN_ESTABLISHED;

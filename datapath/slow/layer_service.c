@@ -26,10 +26,10 @@ static void frontend_find(
 }
 
 /* What happens to a connection whose backend is gone: TCP drains or is reset as the service wants, others begin anew, so that a
- * sender that never pauses does not speak to nobody for ever (kubernetes#139628). */
+ * sender that never pauses does not speak to nobody for ever (kubernetes#139628); and a client that opens a finished one again. */
 static void binding_broken(struct slow_ctx *ctx, uint32_t service)
 {
-	if (ctx->pkt->proto != IPPROTO_TCP)
+	if (ctx->pkt->proto != IPPROTO_TCP || slow_is_reopening(ctx))
 		ctx->action = SLOW_REBIND;
 	else if (service != SERVICE_NONE &&
 		(atomic_load_explicit(&service_at(service)->flags, memory_order_relaxed) &

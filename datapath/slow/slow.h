@@ -115,6 +115,17 @@ static inline bool slow_is_reply(const struct slow_ctx *ctx)
 	return ctx->flow != FLOW_NONE && (ctx->flow & 1) == CONN_REPLY;
 }
 
+/* Whether the client begins anew with the ports of a TCP connection that has ended. */
+static inline bool slow_is_reopening(const struct slow_ctx *ctx)
+{
+	uint8_t state;
+
+	if (slow_conn(ctx) == NULL || slow_is_reply(ctx) || !conn_tcp_is_syn(ctx->pkt->tcp_flags))
+		return false;
+	state = atomic_load_explicit(&slow_conn(ctx)->state, memory_order_relaxed);
+	return state == CONN_TIME_WAIT || state == CONN_CLOSED;
+}
+
 /* Whether the packet comes from neither a pod nor the node itself. */
 static inline bool slow_is_from_outside(const struct slow_ctx *ctx)
 {

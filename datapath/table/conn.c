@@ -104,7 +104,7 @@ static enum conn_state tcp_next(struct conn *c, enum conn_state s, enum conn_dir
 
 	if ((f & CONN_TCP_RST) != 0)
 		return CONN_CLOSED;
-	if ((f & (CONN_TCP_SYN | CONN_TCP_ACK)) == CONN_TCP_SYN)
+	if (conn_tcp_is_syn(f))
 		return tcp_syn(c, s, dir, flags);
 	if ((f & CONN_TCP_SYN) != 0)
 		return s == CONN_SYN_SENT ? CONN_SYN_RECV : s;

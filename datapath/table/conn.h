@@ -72,6 +72,12 @@ static inline bool conn_tcp_flags_bad(uint8_t flags)
 	return (CONN_TCP_FLAGS_BAD >> (flags & 31) & 1) != 0;
 }
 
+/* What asks for a new connection. */
+static inline bool conn_tcp_is_syn(uint8_t flags)
+{
+	return (flags & (CONN_TCP_SYN | CONN_TCP_ACK)) == CONN_TCP_SYN;
+}
+
 /* Nobody has answered it to its end: what a flood consists of. */
 static inline bool conn_is_half_open(enum conn_state state)
 {

@@ -109,6 +109,8 @@ static void write_workers(struct evbuffer *out)
 			offsetof(struct worker_stats, n_slow) },
 		{ "leat_worker_connections_created", "New connections.",
 			offsetof(struct worker_stats, n_new_conns) },
+		{ "leat_worker_policy_logs_lost", "Policy log messages over the limit.",
+			offsetof(struct worker_stats, n_logs_lost) },
 		{ "leat_worker_busy_cycles", "TSC cycles with packets.",
 			offsetof(struct worker_stats, busy_cycles) },
 		{ "leat_worker_idle_cycles", "TSC cycles without.",

@@ -8,6 +8,7 @@
 #include "control/hold.h"
 #include "control/loop.h"
 #include "control/neighd_tunnel.h"
+#include "control/policy_log.h"
 #include "datapath/base/clock.h"
 #include "datapath/base/gen.h"
 #include "datapath/base/log.h"
@@ -204,6 +205,9 @@ static void on_punt(evutil_socket_t fd, short what, void *arg)
 			break;
 		case PUNT_TUNNEL:
 			neighd_tunnel_hold(&msgs[i]);
+			break;
+		case PUNT_LOG:
+			policy_log_write(&msgs[i]);
 			break;
 		case PUNT_PMTU:
 			neighd_tunnel_too_big(&msgs[i].target, msgs[i].idx);

@@ -4,8 +4,8 @@
 #include "control/client/req.h"
 
 static const char *const levels[] = { "err", "warn", "info", "debug", NULL };
-const char *const schema_event_kinds[] = { "port", "endpoint", "route", "neigh", "drop-rate",
-	NULL };
+const char *const schema_event_kinds[] = { "port", "endpoint", "route", "neigh", "policy",
+	"drop-rate", NULL };
 
 static const struct field no_fields[] = { F_END };
 

@@ -80,6 +80,7 @@ struct worker_stats {
 	uint64_t n_loops, n_busy_loops, n_rx_bursts, n_rx_pkts;
 	uint64_t busy_cycles, idle_cycles, slept_ns;
 	uint64_t n_hits, n_slow, n_rechecks, n_rejudged, n_new_conns, n_sleeps;
+	uint64_t n_logs_lost; /* policy log messages over the limit, or that found no room */
 	struct stage_count stages[STAGE_N];
 };
 
@@ -104,6 +105,7 @@ struct worker {
 	uint16_t self_zone;
 	bool is_self;
 	uint64_t icmp_tat_ns; /* rate limit of ICMP errors, as struct meter */
+	uint64_t log_tat_ns;  /* the same of policy log messages */
 	uint64_t housekeeping_ns;
 	uint32_t fragments_s;		/* when old fragments were last looked for */
 	struct batch batch, side_batch; /* side: fragments whose first has come */

@@ -21,6 +21,7 @@ enum punt_kind {
 	PUNT_TUNNEL, /* packet for a tunnel without a path: hold it. m (as received), port_id, idx = tunnel */
 	PUNT_PROBE, /* a failed or stale neighbour is wanted again: target, out_port_id; no packet */
 	PUNT_PMTU, /* a router on the way to a tunnel's remote end passes no more than idx bytes: target, idx; no packet */
+	PUNT_LOG, /* a rule of a policy wants a line: idx = rule, port_id, target = destination, src, ports, proto, verdict, dir; no packet */
 };
 
 struct punt_msg {
@@ -35,6 +36,13 @@ struct punt_msg {
 	uint16_t pad2;
 	struct ip_addr target;
 	struct rte_mbuf *m;
+	/* PUNT_LOG: the connection as rules see it */
+	struct ip_addr src;
+	uint16_t sport, dport; /* host order; ICMP: dport = type << 8 | code */
+	uint8_t proto;
+	uint8_t verdict; /* enum rule_action: allow, deny, reject */
+	uint8_t dir;	 /* enum policy_dir: whose endpoint's policy */
+	uint8_t pad3;
 };
 
 enum inject_kind {

@@ -54,8 +54,8 @@ static bool side_allows(
 	ctx->is_policed = true;
 	ctx->policy = verdict.policy;
 	ctx->rule[dir] = verdict.rule;
-	if (verdict.log_rule != RULE_NONE)
-		ctx->log_rule = verdict.log_rule;
+	ctx->log_rule[dir] = verdict.log_rule;
+	ctx->is_logged = ctx->is_logged || verdict.log_rule != RULE_NONE;
 	if (verdict.action == RULE_ALLOW)
 		return true;
 	ctx->denied_by = verdict.rule;

@@ -131,6 +131,8 @@ static void forward(struct worker *w, struct batch *b, uint64_t i, const struct 
 
 static void act(struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx)
 {
+	if (unlikely(ctx->is_logged))
+		slow_policy_log(w, b, ctx);
 	switch (ctx->action) {
 	case SLOW_FORWARD:
 		forward(w, b, i, ctx);

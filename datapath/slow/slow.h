@@ -62,6 +62,7 @@ struct slow_ctx {
 	bool is_metered;
 	bool is_policed; /* some policy allowed it */
 	bool is_settled; /* policies were not asked again */
+	bool is_logged;	 /* some rule wants a log line */
 	bool needs_neigh;
 	uint16_t out_port;
 	struct ip_addr next_hop;
@@ -70,12 +71,12 @@ struct slow_ctx {
 	uint32_t route;		 /* SLOT_NONE: not asked */
 	uint32_t tunnel;
 	uint32_t path;
-	uint32_t service, backend;   /* SLOT_NONE: none */
-	uint32_t pool;		     /* SNAT_POOL: of it */
-	uint32_t policy;	     /* that decided last, POLICY_NONE: an endpoint's default */
-	uint32_t rule[POLICY_DIR_N]; /* that decided; RULE_NONE */
-	uint32_t denied_by;	     /* rule; RULE_NONE */
-	uint32_t log_rule;	     /* wants a log line */
+	uint32_t service, backend;	 /* SLOT_NONE: none */
+	uint32_t pool;			 /* SNAT_POOL: of it */
+	uint32_t policy;		 /* that decided last, POLICY_NONE: an endpoint's default */
+	uint32_t rule[POLICY_DIR_N];	 /* that decided; RULE_NONE */
+	uint32_t denied_by;		 /* rule; RULE_NONE */
+	uint32_t log_rule[POLICY_DIR_N]; /* that wants a log line; RULE_NONE */
 };
 
 /* Nothing decided yet. */
@@ -83,7 +84,8 @@ struct slow_ctx {
 	.error = ICMP_ERROR_N, .out_port = PORT_ID_NONE, .src_ep = SLOT_NONE, .dst_ep = SLOT_NONE, \
 	.route = SLOT_NONE, .tunnel = SLOT_NONE, .path = PATH_NONE, .service = SLOT_NONE,          \
 	.backend = SLOT_NONE, .pool = SLOT_NONE, .policy = SLOT_NONE,                              \
-	.rule = { SLOT_NONE, SLOT_NONE }, .denied_by = SLOT_NONE, .log_rule = SLOT_NONE
+	.rule = { SLOT_NONE, SLOT_NONE }, .denied_by = SLOT_NONE,                                  \
+	.log_rule = { SLOT_NONE, SLOT_NONE }
 
 enum layer_id {
 #define LAYER(name, help) LAYER_##name,
@@ -185,6 +187,9 @@ void slow_answer_error(struct worker *w, struct batch *b, uint64_t i, const stru
 
 /* A packet for leatd itself: echo is answered (icmp.c). */
 void slow_self(struct worker *w, struct batch *b, uint64_t i, const struct parsed *pkt);
+
+/* Tells the control thread, rate-limited, what policies decided, if a rule wants that logged (policy_log.c). */
+void slow_policy_log(struct worker *w, const struct batch *b, const struct slow_ctx *ctx);
 
 /* Sends m back out of the port it came in on, MACs as they are. */
 void slow_reflect(struct worker *w, struct batch *b, uint64_t i);

@@ -7,6 +7,7 @@
 #include "datapath/base/rcu.h"
 #include "datapath/pipeline/punt.h"
 #include "datapath/table/endpoint.h"
+#include "datapath/table/policy.h"
 #include "datapath/table/route.h"
 #include "pmd/kind_ring.h"
 #include "pmd/mempool.h"
@@ -171,10 +172,23 @@ static const char *drain(const cJSON *params, cJSON *result)
 	return NULL;
 }
 
+static void add_log(cJSON *item, const struct punt_msg *msg)
+{
+	char text[IP_ADDR_STRLEN];
+
+	cJSON_AddNumberToObject(item, "rule", msg->idx);
+	cJSON_AddStringToObject(item, "src", ip_format(&msg->src, text));
+	cJSON_AddNumberToObject(item, "sport", msg->sport);
+	cJSON_AddNumberToObject(item, "dport", msg->dport);
+	cJSON_AddNumberToObject(item, "proto", msg->proto);
+	cJSON_AddNumberToObject(item, "verdict", msg->verdict);
+	cJSON_AddStringToObject(item, "dir", msg->dir == POLICY_EGRESS ? "egress" : "ingress");
+}
+
 /* What waits for the control thread; "give_back" hands held packets to the pipeline again. */
 static const char *punts(const cJSON *params, cJSON *result)
 {
-	static const char *const kinds[] = { "neigh", "resolve", "tunnel", "probe" };
+	static const char *const kinds[] = { "neigh", "resolve", "tunnel", "probe", "pmtu", "log" };
 	bool is_given_back = harness_num(params, "give_back", 0) != 0;
 	cJSON *list = cJSON_AddArrayToObject(result, "punts");
 	char text[IP_ADDR_STRLEN];
@@ -189,6 +203,8 @@ static const char *punts(const cJSON *params, cJSON *result)
 		cJSON_AddStringToObject(item, "out_port", out != NULL ? out->name : "");
 		cJSON_AddStringToObject(item, "target", ip_format(&msg.target, text));
 		cJSON_AddBoolToObject(item, "from_tunnel", (msg.in & FLOW_IN_TUNNEL) != 0);
+		if (msg.kind == PUNT_LOG)
+			add_log(item, &msg);
 		cJSON_AddItemToArray(list, item);
 		if (msg.m == NULL)
 			continue;

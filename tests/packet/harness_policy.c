@@ -70,7 +70,9 @@ static const char *rule_add_(const cJSON *params, cJSON *result)
 	(void)result;
 	if (policy == POLICY_NONE)
 		return "no such policy";
-	cfg = (struct rule_config){ .action = (uint8_t)action(params) };
+	cfg = (struct rule_config){ .action = (uint8_t)action(params),
+		.flags = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(params, "log")) ? RULE_F_LOG
+										       : 0 };
 	error = harness_rule(params, &cfg);
 	if (error != NULL)
 		return error;

@@ -23,14 +23,6 @@ static inline struct flow_prog *prog_of(void *entry, bool is_v6)
 	return is_v6 ? &((struct flow6 *)entry)->prog : &((struct flow4 *)entry)->prog;
 }
 
-/* Bytes of the largest L3 packet that this one becomes: a super-frame travels as segments. */
-static inline uint32_t wire_len(const struct rte_mbuf *m, uint32_t l3_len)
-{
-	if (likely((m->ol_flags & (RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG)) == 0))
-		return l3_len;
-	return (uint32_t)m->l3_len + m->l4_len + m->tso_segsz;
-}
-
 static void flow_track(struct flow_prog *p)
 {
 	if ((atomic_load_explicit(&p->flags, memory_order_relaxed) & FLOW_F_TRACK) == 0)
@@ -78,12 +70,7 @@ static bool meters_pass(struct worker *w, const struct batch *b, uint64_t i, boo
 	c = flowtab_conn(is_v6 ? w->ft6 : w->ft4, flow);
 	ep[ENDPOINT_FROM] = atomic_load_explicit(&c->endpoint[flow & 1], memory_order_relaxed);
 	ep[ENDPOINT_TO] = atomic_load_explicit(&c->endpoint[!(flow & 1)], memory_order_relaxed);
-	for (unsigned int d = 0; d < ENDPOINT_DIR_N; d++)
-		if (ep[d] != ENDPOINT_NONE && endpoint_at(ep[d])->is_metered[d] &&
-			!endpoint_meter_take(
-				endpoint_at(ep[d]), (enum endpoint_dir)d, b->len[i], w->now_ns))
-			return false;
-	return true;
+	return endpoint_meters_pass(ep, b->len[i], w->now_ns);
 }
 
 static inline void ttl_decrement(uint8_t *data, bool is_v6)
@@ -168,7 +155,7 @@ void stage_rewrite(struct worker *w, struct batch *b)
 		uint8_t *data = rte_pktmbuf_mtod(m, uint8_t *);
 
 		way_out_choose(&way, atomic_load_explicit(&p->path, memory_order_relaxed));
-		if (unlikely(wire_len(m, b->len[i]) > way.path->mtu)) {
+		if (unlikely(gso_wire_len(m, b->len[i]) > way.path->mtu)) {
 			oversize(w, b, i, way.path, p, flags, is_v6);
 			continue;
 		}

@@ -18,6 +18,14 @@ static inline bool gso_is_superframe(const struct rte_mbuf *m)
 	return (m->ol_flags & (RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG)) != 0;
 }
 
+/* Bytes of the largest L3 packet that one of l3_len bytes becomes: a super-frame travels as segments. */
+static inline uint32_t gso_wire_len(const struct rte_mbuf *m, uint32_t l3_len)
+{
+	if (__builtin_expect(!gso_is_superframe(m), 1))
+		return l3_len;
+	return (uint32_t)m->l3_len + m->l4_len + m->tso_segsz;
+}
+
 /* Segments that gso_segment() would make of a super-frame without an MTU, or 1. */
 uint16_t gso_n_segments(const struct rte_mbuf *m);
 

@@ -7,6 +7,7 @@
 #include <rte_ip.h>
 
 #include "datapath/packet/csum.h"
+#include "datapath/packet/gso.h"
 #include "datapath/slow/nat.h"
 #include "datapath/slow/tuple.h"
 #include "datapath/table/endpoint.h"
@@ -260,17 +261,27 @@ static void translate_here(
 	b->entry[i] = &b->scratch[i];
 }
 
+/* It will be answered instead of sent, and the answer quotes what its sender sent. */
+static bool is_too_big(
+	const struct rte_mbuf *m, const struct parsed *pkt, const struct flow_prog *prog)
+{
+	uint32_t path = atomic_load_explicit(&prog->path, memory_order_relaxed);
+
+	return gso_wire_len(m, pkt->l3_len) > path_at(path)->mtu &&
+		(!pkt->may_fragment || gso_is_superframe(m));
+}
+
 static void flow_apply(
 	struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx, uint32_t flow)
 {
 	bool is_v6 = ctx->ft->is_v6;
-	uint16_t flags = atomic_load_explicit(
-		&prog_at(w, is_v6, flow)->flags, memory_order_relaxed);
+	const struct flow_prog *p = prog_at(w, is_v6, flow);
+	uint16_t flags = atomic_load_explicit(&p->flags, memory_order_relaxed);
 
 	b->flow[i] = flow;
 	b->entry[i] = is_v6 ? (void *)flowtab_flow6(w->ft6, flow)
 			    : (void *)flowtab_flow4(w->ft4, flow);
-	if ((flags & FLOW_F_NAT) != 0 && !is_plain(ctx->pkt))
+	if ((flags & FLOW_F_NAT) != 0 && !is_plain(ctx->pkt) && !is_too_big(b->m[i], ctx->pkt, p))
 		translate_here(w, b, i, ctx, flow);
 }
 

@@ -117,16 +117,28 @@ static void drop(struct worker *w, struct batch *b, uint64_t i, const struct slo
 		slow_answer_error(w, b, i, ctx->pkt, ctx->reason, ctx->error, ctx->error_param);
 }
 
-static void forward(struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx)
+/* An ICMP error has no flow of its own that would be limited. */
+static void related_forward(
+	struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx)
 {
-	if (!ctx->keep_ttl && ctx->pkt->ttl <= 1)
-		slow_answer_error(w, b, i, ctx->pkt, DROP_TTL_EXCEEDED, ICMP_ERROR_TTL_EXCEEDED, 0);
-	else if (!ctx->is_related)
-		commit_flow(w, b, i, ctx);
+	const uint32_t ep[] = { [ENDPOINT_FROM] = ctx->src_ep, [ENDPOINT_TO] = ctx->dst_ep };
+
+	if (!endpoint_meters_pass(ep, ctx->pkt->l3_len, w->now_ns))
+		batch_kill(w, b, i, DROP_RATE_LIMIT);
 	else if (slow_related_translate(b->m[i], ctx))
 		commit_once(w, b, i, ctx);
 	else
 		batch_kill(w, b, i, DROP_NAT_UNTRANSLATABLE);
+}
+
+static void forward(struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx)
+{
+	if (!ctx->keep_ttl && ctx->pkt->ttl <= 1)
+		slow_answer_error(w, b, i, ctx->pkt, DROP_TTL_EXCEEDED, ICMP_ERROR_TTL_EXCEEDED, 0);
+	else if (ctx->is_related)
+		related_forward(w, b, i, ctx);
+	else
+		commit_flow(w, b, i, ctx);
 }
 
 static void act(struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx)

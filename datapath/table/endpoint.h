@@ -151,6 +151,18 @@ static inline bool endpoint_meter_take(
 	return meter_take(&ep->pkts[dir], 1, now_ns) && meter_take(&ep->bytes[dir], bytes, now_ns);
 }
 
+/* The limits of the endpoint that sends and of the one that receives; ENDPOINT_NONE: not on this node. */
+static inline bool endpoint_meters_pass(
+	const uint32_t ep[ENDPOINT_DIR_N], uint32_t bytes, uint64_t now_ns)
+{
+	for (unsigned int d = 0; d < ENDPOINT_DIR_N; d++)
+		if (ep[d] != ENDPOINT_NONE && endpoint_at(ep[d])->is_metered[d] &&
+			!endpoint_meter_take(
+				endpoint_at(ep[d]), (enum endpoint_dir)d, bytes, now_ns))
+			return false;
+	return true;
+}
+
 /* Connections that the endpoint opened and that are still in the table. Any worker. The count of a slot that was reused may miss
  * connections of its former user, never show more. */
 static inline void endpoint_conn_get(uint32_t idx)

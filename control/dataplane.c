@@ -12,6 +12,7 @@
 #include "control/job.h"
 #include "control/kernel_routes.h"
 #include "control/load.h"
+#include "control/locality.h"
 #include "control/loop.h"
 #include "control/names.h"
 #include "control/neighd.h"
@@ -179,6 +180,7 @@ int dataplane_start(const struct options *opts, char *errbuf, size_t errlen)
 	load_init();
 	drop_rate_init();
 	loop_add_tick(tick);
+	loop_add_tick(locality_tick);
 	return 0;
 err_workers:
 	workers_stop();

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "control/kernel_routes.h"
+#include "control/locality.h"
 #include "control/names.h"
 #include "control/neighd.h"
 #include "control/observer.h"
@@ -108,6 +109,7 @@ int object_endpoint_add(
 	if (rc < 0)
 		return rc;
 	binding_endpoint_added(idx);
+	locality_changed();
 	if (port->endpoint_idx == ENDPOINT_NONE)
 		port->endpoint_idx = idx;
 	else if (cfg->kind == ENDPOINT_POD)
@@ -147,6 +149,7 @@ void object_endpoint_del(uint32_t idx)
 	if (port != NULL && port->endpoint_idx == ENDPOINT_NONE)
 		atomic_store_explicit(&port->is_shared, 0, memory_order_relaxed);
 	endpoint_del(idx);
+	locality_changed();
 }
 
 /* leatd's own address on an uplink, unless the node's stack has the same one. */

@@ -8,9 +8,9 @@
 
 #include "control/api/api.h"
 #include "control/health.h"
+#include "control/locality.h"
 #include "control/usage.h"
 #include "datapath/base/log.h"
-#include "datapath/table/endpoint.h"
 #include "datapath/table/ipset.h"
 #include "datapath/table/service.h"
 
@@ -69,12 +69,8 @@ static bool fill_frontend(
 
 static bool is_local(const struct req_backend *req, uint16_t zone, const struct ip_addr *addr)
 {
-	uint32_t ep;
-
-	if (req->local != REQ_LOCAL_AUTO)
-		return req->local == REQ_LOCAL_YES;
-	ep = endpoint_by_addr(zone, addr);
-	return ep != ENDPOINT_NONE && endpoint_at(ep)->kind != ENDPOINT_SELF;
+	return req->local == REQ_LOCAL_AUTO ? locality_is_local(zone, addr)
+					    : req->local == REQ_LOCAL_YES;
 }
 
 static void fill_backend(const struct req_backend *req, uint16_t zone, struct backend_config *out)
@@ -84,7 +80,8 @@ static void fill_backend(const struct req_backend *req, uint16_t zone, struct ba
 		.weight = (uint16_t)req->weight,
 		.flags = (uint8_t)((req->ready && !req->terminating ? BACKEND_F_READY : 0) |
 			(req->serving ? BACKEND_F_SERVING : 0) |
-			(req->terminating ? BACKEND_F_TERMINATING : 0)) };
+			(req->terminating ? BACKEND_F_TERMINATING : 0) |
+			(req->local == REQ_LOCAL_AUTO ? BACKEND_F_AUTO_LOCAL : 0)) };
 	if (is_local(req, zone, &out->addr))
 		out->flags |= BACKEND_F_LOCAL;
 }

@@ -14,7 +14,9 @@
 #include "datapath/table/ipset.h"
 #include "datapath/table/service_impl.h"
 
-#define MEMBER_FLAGS (BACKEND_F_READY | BACKEND_F_SERVING | BACKEND_F_TERMINATING | BACKEND_F_LOCAL)
+#define MEMBER_FLAGS                                                                               \
+	(BACKEND_F_READY | BACKEND_F_SERVING | BACKEND_F_TERMINATING | BACKEND_F_LOCAL |           \
+		BACKEND_F_AUTO_LOCAL)
 
 struct slots service_slots, backend_slots;
 static struct chainmap by_name;

@@ -57,8 +57,9 @@ enum frontend_kind {
 #define BACKEND_F_READY (1u << 0)
 #define BACKEND_F_SERVING (1u << 1)
 #define BACKEND_F_TERMINATING (1u << 2)
-#define BACKEND_F_LOCAL (1u << 3)   /* on this node */
-#define BACKEND_F_REMOVED (1u << 4) /* no longer configured; kept while connections drain */
+#define BACKEND_F_LOCAL (1u << 3)      /* on this node */
+#define BACKEND_F_REMOVED (1u << 4)    /* no longer configured; kept while connections drain */
+#define BACKEND_F_AUTO_LOCAL (1u << 5) /* LOCAL follows this node's endpoints */
 
 struct service_selection;
 struct service_block;

@@ -2,6 +2,8 @@
 """Services: frontends, backends, replacement, conflicts, transactions, restarts."""
 import pytest
 
+from waiting import wait_for
+
 INVALID, NOT_FOUND, EXISTS, CONFLICT = -32602, 1, 2, 5
 
 
@@ -148,3 +150,24 @@ def test_backend_that_is_an_endpoint_is_local_also_after_a_restart(leatd):
         assert shown["local_ready"] == 1
         leatd.kill()
         client = leatd.start().client()
+
+
+def test_backend_becomes_local_with_its_endpoint_and_remote_without(client):
+    backends = [{"ip": "10.0.0.1"}, {"ip": "10.0.0.2", "local": "no"}, {"ip": "10.0.0.3", "local": "yes"}]
+    client.call("service.add", name="web", frontends=[{"ip": "10.96.0.1", "port": 80}], backends=backends)
+    client.call("service.add", **service(name="other", vip="10.96.0.2"))
+    dump = client.call("config.dump")["calls"]
+
+    def is_local():
+        return [b["local"] for b in client.call("service.show", name="web")["backends"]]
+
+    assert is_local() == [False, False, True]
+    client.call("port.add", name="p", kind="ring")
+    for _ in range(2):
+        client.call("endpoint.add", id="e", port="p", addresses=["10.0.0.1", "10.0.0.2"])
+        wait_for(lambda: is_local() == [True, False, True], "the backend is local")
+        assert client.call("service.show", name="other")["local_ready"] == 1
+        client.call("endpoint.del", id="e")
+        wait_for(lambda: is_local() == [False, False, True], "the backend is remote")
+    client.call("port.del", name="p")
+    assert client.call("config.dump")["calls"] == dump

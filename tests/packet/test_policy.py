@@ -68,6 +68,7 @@ def test_first_rule_by_priority_decides(net, family):
     passes(net, family, udp(7, 80))
     denied(net, family, udp(7, 81))
     passes(net, family, tcp(7, 81))
+    assert len(net.punts()) == 2  # a log line for each first packet that the log rule matched
 
 
 @both

@@ -23,18 +23,22 @@
 #include <sys/socket.h>
 
 #include <rte_cycles.h>
+#include <rte_ip.h>
+#include <rte_udp.h>
 
 #include "datapath/base/log.h"
 #include "datapath/packet/csum.h"
+#include "datapath/packet/gso.h"
+#include "datapath/table/tunnel.h"
 #include "pmd/err.h"
 #include "pmd/mempool.h"
+#include "pmd/packet_send.h"
 #include "pmd/rx_poll.h"
 #include "pmd/uplink_netdev.h"
 #include "pmd/vnet_io.h"
 
 #define RX_BATCH 32
-#define TX_BATCH 32
-#define TX_IOV_TOTAL (TX_BATCH * 8)
+#define CUT_MAX 128 /* datagrams that a kernel puts into a super-frame at most */
 #define RCVBUF_BYTES (64 << 20)
 #define SNDBUF_BYTES (16 << 20)
 #define LINK_CACHE_MS 100
@@ -51,6 +55,10 @@ struct packet_queue {
 	struct iovec iov[RX_BATCH][2];
 	union control control[RX_BATCH];
 	struct mmsghdr msgs[RX_BATCH];
+	uint16_t cut_next, n_cut;
+	struct rte_mbuf *cut[CUT_MAX]; /* of a tunnel's super-frame */
+	uint16_t got_next, n_got;
+	struct rte_mbuf *got[RX_BATCH]; /* received, not handed on yet */
 } __rte_cache_aligned;
 
 struct packet_port {
@@ -59,6 +67,7 @@ struct packet_port {
 	uint32_t n_huges_reserved;
 	uint16_t n_queues;
 	_Atomic uint64_t n_unreadable; /* super-frames of a kernel's tunnel */
+	struct packet_uso uso;
 	_Atomic uint64_t link_checked_tsc;
 	_Atomic bool is_link_up;
 	struct packet_queue queues[PORT_QUEUES_MAX];
@@ -113,6 +122,14 @@ static int sockets_open(
 	return 0;
 }
 
+static void queue_free(struct packet_queue *q)
+{
+	for (int i = 0; i < RX_BATCH; i++)
+		vnet_slot_free(&q->slots[i]);
+	rte_pktmbuf_free_bulk(&q->cut[q->cut_next], (unsigned int)(q->n_cut - q->cut_next));
+	rte_pktmbuf_free_bulk(&q->got[q->got_next], (unsigned int)(q->n_got - q->got_next));
+}
+
 static void packet_close(struct port *p, bool keep)
 {
 	struct packet_port *k = p->priv;
@@ -121,8 +138,7 @@ static void packet_close(struct port *p, bool keep)
 		return;
 	for (uint16_t q = 0; q < k->n_queues; q++) {
 		close(k->queues[q].poll.fd);
-		for (int i = 0; i < RX_BATCH; i++)
-			vnet_slot_free(&k->queues[q].slots[i]);
+		queue_free(&k->queues[q]);
 	}
 	uplink_netdev_close(k->netdev, keep);
 	if (k->n_huges_reserved != 0)
@@ -193,6 +209,7 @@ static int packet_open(struct port *p, const struct port_config *cfg, char *errb
 	/* The kernel finishes for its device what that does not do itself; UDP super-frames since Linux 6.2 only. */
 	atomic_store_explicit(
 		&p->tx_offloads, PORT_TX_CSUM | PORT_TX_TSO4 | PORT_TX_TSO6, memory_order_relaxed);
+	packet_uso_init(&k->uso, k->queues[0].poll.fd, uplink_netdev_ifname(k->netdev));
 	return 0;
 
 err_close:
@@ -268,82 +285,95 @@ static void unreadable_count(struct packet_port *k, struct port_stats *stats)
 	atomic_fetch_add_explicit(&k->n_unreadable, 1, memory_order_relaxed);
 }
 
+/* Receives a batch into q->got. False: nothing. */
+static bool batch_receive(
+	struct port *p, struct packet_queue *q, unsigned int worker, struct port_stats *stats)
+{
+	struct packet_port *k = p->priv;
+	int n;
+
+	if (!rx_poll_is_ready(&q->poll, worker))
+		return false;
+	if (unlikely(!slots_fill(p, k, q)))
+		return false; /* the packets wait in the kernel */
+	n = recvmmsg(q->poll.fd, q->msgs, RX_BATCH, MSG_DONTWAIT, NULL);
+	if (n < 0) {
+		if (errno == EAGAIN)
+			rx_poll_set_empty(&q->poll);
+		else if (errno == EINVAL)
+			unreadable_count(k, stats);
+		return false;
+	}
+	q->n_used = (uint16_t)n;
+	q->got_next = q->n_got = 0;
+	for (int i = 0; i < n; i++) {
+		struct rte_mbuf *m = packet_take(&q->slots[i], &q->msgs[i], stats);
+
+		if (likely(m != NULL))
+			q->got[q->n_got++] = m;
+	}
+	return true;
+}
+
+/* Whether the frame is several tunnel packets, which the pipeline must see one by one. */
+static bool is_tunnel_superframe(const struct rte_mbuf *m)
+{
+	const struct rte_udp_hdr *udp;
+
+	if (likely((m->ol_flags & RTE_MBUF_F_TX_UDP_SEG) == 0))
+		return false;
+	/* vnet_hdr_to_mbuf() has seen the headers in the first segment */
+	udp = rte_pktmbuf_mtod_offset(m, const struct rte_udp_hdr *, m->l2_len + m->l3_len);
+	return tunnel_listens(rte_be_to_cpu_16(udp->dst_port));
+}
+
+static void superframe_cut(
+	struct port *p, struct packet_queue *q, struct rte_mbuf *m, struct port_stats *stats)
+{
+	int n = gso_segment(m, p->pool, 0, q->cut, CUT_MAX);
+
+	q->cut_next = 0;
+	q->n_cut = n > 0 ? (uint16_t)n : 0;
+	if (likely(n > 0))
+		return;
+	stats->drops[n == -ENOMEM ? DROP_NO_MBUF : DROP_GSO_FAILED]++;
+	rte_pktmbuf_free(m);
+}
+
 static uint16_t packet_rx(
 	struct port *p, uint16_t queue, unsigned int worker, struct rte_mbuf **pkts, uint16_t max)
 {
 	struct packet_port *k = p->priv;
 	struct packet_queue *q = &k->queues[queue];
 	uint16_t n = 0;
-	int got;
 
-	if (!rx_poll_is_ready(&q->poll, worker))
+	if (q->cut_next == q->n_cut && q->got_next == q->n_got &&
+		!batch_receive(p, q, worker, p->stats[worker]))
 		return 0;
-	if (unlikely(!slots_fill(p, k, q)))
-		return 0; /* the packets wait in the kernel */
-	got = recvmmsg(q->poll.fd, q->msgs, RTE_MIN(max, RX_BATCH), MSG_DONTWAIT, NULL);
-	if (got < 0) {
-		if (errno == EAGAIN)
-			rx_poll_set_empty(&q->poll);
-		else if (errno == EINVAL)
-			unreadable_count(k, p->stats[worker]);
-		return 0;
-	}
-	q->n_used = (uint16_t)got;
-	for (int i = 0; i < got; i++) {
-		struct rte_mbuf *m = packet_take(&q->slots[i], &q->msgs[i], p->stats[worker]);
+	while (n < max) {
+		struct rte_mbuf *m;
 
-		if (likely(m != NULL))
+		if (q->cut_next < q->n_cut) {
+			pkts[n++] = q->cut[q->cut_next++];
+			continue;
+		}
+		if (q->got_next == q->n_got)
+			break;
+		m = q->got[q->got_next++];
+		if (unlikely(is_tunnel_superframe(m)))
+			superframe_cut(p, q, m, p->stats[worker]);
+		else
 			pkts[n++] = m;
 	}
 	return n;
-}
-
-/* Sends up to TX_BATCH packets in one call; returns how many the kernel took or must be given up (counted). */
-static uint16_t batch_send(int fd, struct port_stats *stats, struct rte_mbuf **pkts, uint16_t n)
-{
-	struct iovec iov[TX_IOV_TOTAL + VNET_IOV_MAX];
-	struct virtio_net_hdr hdrs[TX_BATCH];
-	struct mmsghdr msgs[TX_BATCH];
-	int n_iov = 0, sent;
-	uint16_t i;
-
-	for (i = 0; i < n && i < TX_BATCH && n_iov < TX_IOV_TOTAL; i++) {
-		int used = vnet_tx_iov(pkts[i], &hdrs[i], &iov[n_iov], VNET_IOV_MAX);
-
-		if (unlikely(used == 0))
-			break;
-		msgs[i].msg_hdr = (struct msghdr){ .msg_iov = &iov[n_iov],
-			.msg_iovlen = (size_t)used };
-		n_iov += used;
-	}
-	if (unlikely(i == 0)) {
-		stats->drops[DROP_TX_ERROR]++;
-		return 1;
-	}
-	sent = sendmmsg(fd, msgs, i, MSG_DONTWAIT);
-	if (likely(sent > 0))
-		return (uint16_t)sent;
-	if (errno == EAGAIN || errno == ENOBUFS || errno == ENETDOWN || errno == EINTR)
-		return 0;
-	stats->drops[DROP_TX_ERROR]++;
-	return 1;
 }
 
 static uint16_t packet_tx(struct port *p, unsigned int worker, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct packet_port *k = p->priv;
 	int fd = k->queues[worker % k->n_queues].poll.fd;
-	uint16_t done = 0;
 
-	while (done < n) {
-		uint16_t sent = batch_send(fd, p->stats[worker], &pkts[done], (uint16_t)(n - done));
-
-		if (sent == 0)
-			break;
-		done = (uint16_t)(done + sent);
-	}
-	rte_pktmbuf_free_bulk(pkts, done);
-	return done;
+	return packet_send(p, &k->uso, fd, p->stats[worker], pkts, n);
 }
 
 static int packet_rx_arm(struct port *p, uint16_t queue, uint32_t *out_fd_gen)
@@ -389,9 +419,10 @@ static size_t packet_describe(const struct port *p, char *buf, size_t size)
 	(void)getsockopt(k->queues[0].poll.fd, SOL_PACKET, PACKET_STATISTICS, &stats, &len);
 	n = snprintf(buf, size,
 		"driver=packet_socket iface=%s queues=%u link=%s tx_csum=kernel tso=kernel "
-		"rx_wake=event "
+		"uso=%s rx_wake=event "
 		"kernel_dropped=%u unreadable_superframes=%lu",
 		uplink_netdev_ifname(k->netdev), k->n_queues, packet_is_up(p) ? "up" : "down",
+		atomic_load_explicit(&k->uso.is_on, memory_order_relaxed) ? "device" : "no",
 		stats.tp_drops, atomic_load_explicit(&k->n_unreadable, memory_order_relaxed));
 	return n < 0 ? 0 : RTE_MIN((size_t)n, size > 0 ? size - 1 : 0);
 }

@@ -5,12 +5,13 @@ import os
 
 import pytest
 
+from waiting import wait_for
+
 VNI = 88
 INNER_MTU = 1450
 
 
-@pytest.fixture
-def tunnel(node):
+def connect(node):
     peer = node.peer
     peer.ip("link", "add", "vx0", "mtu", str(INNER_MTU), "type", "vxlan", "id", str(VNI), "local", "192.0.2.2",
             "dstport", "4789", "nolearning", "dev", "wire")
@@ -28,6 +29,11 @@ def tunnel(node):
     peer.ip("neigh", "add", "fd00:244:1::", "lladdr", ours, "dev", "vx0", "nud", "permanent")
     peer.run("bridge", "fdb", "add", ours, "dev", "vx0", "dst", "192.0.2.1")
     return node
+
+
+@pytest.fixture
+def tunnel(node):
+    return connect(node)
 
 
 @pytest.fixture
@@ -73,3 +79,87 @@ def test_vxlan_from_an_unknown_end_is_dropped_by_name(tunnel, pod):
     tunnel.call("tunnel.add", name="peer", remote="192.0.2.99", vni=VNI, remote_mac="02:00:00:00:00:99")
     assert not tunnel.peer.ping("10.244.1.10", count=1)
     assert any(port == "uplink" for port, _ in tunnel.drops()), tunnel.drops()
+
+
+# Four tunnel packets as one UDP super-frame, as another leatd sends them through a veth pair: checksum unfinished.
+SUPERFRAME = """
+import socket, struct, sys
+from scapy.all import ICMP, IP, UDP, VXLAN, Ether, raw
+ours, theirs, near = sys.argv[1:]
+pings = [raw(VXLAN(vni=88, flags=8) / Ether(src=theirs, dst=ours) /
+             IP(src="10.244.2.1", dst="10.244.1.10") / ICMP(id=7, seq=n) / (b"x" * 1000)) for n in range(4)]
+udp = UDP(sport=50000, dport=4789, chksum=0) / b"".join(pings)
+frame = raw(Ether(src="02:00:00:00:00:01", dst=near) / IP(src="192.0.2.2", dst="192.0.2.1", flags="DF") / udp)
+pseudo = sum(struct.unpack("!6H", frame[26:34] + struct.pack("!HH", 17, len(frame) - 34)))
+while pseudo >> 16:
+    pseudo = (pseudo & 0xffff) + (pseudo >> 16)
+frame = frame[:40] + struct.pack("!H", pseudo) + frame[42:]
+sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+sock.setsockopt(263, 15, 1)  # SOL_PACKET, PACKET_VNET_HDR
+sock.bind(("wire", 0))
+sock.send(struct.pack("<BBHHHH", 1, 5, 42, len(pings[0]), 34, 6) + frame)  # NEEDS_CSUM, GSO_UDP_L4
+"""
+
+
+@pytest.fixture
+def superframes(node):
+    """Both ends of the wire take UDP super-frames; leatd looks when it opens its uplink."""
+    for space, device in ((node.host, "up0"), (node.peer, "wire")):
+        space.run("ethtool", "-K", device, "tx", "on", "gso", "on", "tx-udp-segmentation", "on")
+    node.call("port.del", name="uplink")
+    node.call("port.add", name="uplink", kind="ethdev", role="uplink", device="net_af_packet0,iface=up0", mtu=node.mtu,
+              addresses=["192.0.2.1/24"])
+    return connect(node)
+
+
+@pytest.fixture
+def server(superframes):
+    return superframes.pod("pod", "10.244.1.10/32")
+
+
+def download(node, pod, tmp_path):
+    """The kernel's end fetches a file from the pod; mean length of the frames that the wire carried to it."""
+    def received():
+        return [int(node.peer.run("cat", f"/sys/class/net/wire/statistics/rx_{what}").stdout)
+                for what in ("bytes", "packets")]
+
+    data = os.urandom(8 << 20)
+    (tmp_path / "www").mkdir(exist_ok=True)
+    (tmp_path / "www" / "file").write_bytes(data)
+    httpd = pod.spawn("busybox", "httpd", "-f", "-p", "[::]:8080", "-h", str(tmp_path / "www"))
+    before = received()
+    node.peer.run("curl", "-sf", "--retry", "20", "--retry-connrefused", "--retry-delay", "1", "--max-time", "60", "-o",
+                  str(tmp_path / "got"), "http://10.244.1.10:8080/file")
+    after = received()
+    httpd.terminate()
+    assert hashlib.sha256((tmp_path / "got").read_bytes()).digest() == hashlib.sha256(data).digest()
+    return (after[0] - before[0]) / (after[1] - before[1])
+
+
+def test_vxlan_superframes_to_a_kernel_peer_carry_a_file_unchanged(superframes, server, tmp_path):
+    assert "uso=device" in str(superframes.call("port.show", name="uplink"))
+    assert download(superframes, server, tmp_path) > 2000, "no super-frame was sent"
+    assert not superframes.drops()
+
+
+def test_vxlan_superframes_end_when_the_device_stops_taking_them(superframes, server, tmp_path):
+    superframes.host.run("ethtool", "-K", "up0", "tx-udp-segmentation", "off")
+    assert download(superframes, server, tmp_path) < 1515
+    assert "uso=no" in str(superframes.call("port.show", name="uplink"))
+    assert not superframes.drops()
+
+
+def test_vxlan_superframe_from_a_peer_is_cut_before_the_tunnel_ends(superframes, server):
+    def echoes():
+        head, values = [line.split() for line in server.run("cat", "/proc/net/snmp").stdout.splitlines()
+                        if line.startswith("Icmp:")]
+        return int(values[head.index("InEchos")])
+
+    assert superframes.peer.ping("10.244.1.10")
+    before = echoes()
+    ours = superframes.call("tunnel.local")["mac"]
+    theirs = superframes.peer.run("cat", "/sys/class/net/vx0/address").stdout.strip()
+    near = superframes.host.run("cat", "/sys/class/net/up0/address").stdout.strip()
+    superframes.peer.run("/usr/bin/python3", "-c", SUPERFRAME, ours, theirs, near)
+    wait_for(lambda: echoes() - before == 4, "every packet of the super-frame arrives")
+    assert not superframes.drops()

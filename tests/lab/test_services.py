@@ -302,20 +302,3 @@ def test_rules_and_backends_count_what_they_carried(lab):
     assert backend["connections"] == 5 and backend["bytes"] > backend["packets"] * 40
     rule, = wait_for(lambda: [r for r in lab.ctl("rule", "list", "p") if r["packets"] >= 15], "packets of the rule")
     assert rule["connections"] == 5
-
-
-def test_translated_connections_outlive_a_kill_of_leatd(lab):
-    client, pod = lab.pod("client", 1), lab.pod("pod", 10)
-    lab.serve(pod.space, ECHO)
-    lab.serve(lab.peer, ECHO)
-    lab.backends(pod, target=8081)
-    lab.ctl("snat", "add", "name=out")
-    talkers = [lab.talk(client.space, VIP, 80), lab.talk(client.space, PEER, 8081)]
-    for talker in talkers:
-        say(talker, "one")
-        assert talker.stdout.readline() == "one\n"
-    lab.leatd.kill()
-    lab.leatd.start()
-    for talker in talkers:
-        say(talker, "two")
-        assert talker.stdout.readline() == "two\n"

@@ -60,14 +60,70 @@ static const struct method *key_of(const cJSON *call, char key[KEY_MAX])
 	return NULL;
 }
 
-static const cJSON *find_call(const cJSON *calls, const char *key)
-{
+/* Calls of a list: by position, and by key. */
+struct entry {
+	char *key; /* NULL: no object */
 	const cJSON *call;
-	char other[KEY_MAX];
+};
 
-	cJSON_ArrayForEach(call, calls)
-		if (key_of(call, other) != NULL && strcmp(key, other) == 0)
-			return call;
+struct calls {
+	struct entry *in_order, *by_key;
+	size_t len, n_keys;
+};
+
+static int compare_keys(const void *a, const void *b)
+{
+	return strcmp(((const struct entry *)a)->key, ((const struct entry *)b)->key);
+}
+
+static void calls_fini(struct calls *calls)
+{
+	for (size_t i = 0; i < calls->len; i++)
+		free(calls->in_order[i].key);
+	free(calls->in_order);
+	free(calls->by_key);
+}
+
+/* 0 or -1: no memory; calls_fini() in any case. */
+static int calls_init(struct calls *calls, const cJSON *list)
+{
+	size_t size = (size_t)cJSON_GetArraySize(list) + 1;
+	const cJSON *call;
+	char key[KEY_MAX];
+
+	*calls = (struct calls){ .in_order = calloc(size, sizeof(*calls->in_order)),
+		.by_key = calloc(size, sizeof(*calls->by_key)) };
+	if (calls->in_order == NULL || calls->by_key == NULL)
+		return -1;
+	cJSON_ArrayForEach(call, list) {
+		struct entry *entry = &calls->in_order[calls->len++];
+
+		entry->call = call;
+		if (key_of(call, key) == NULL)
+			continue;
+		entry->key = strdup(key);
+		if (entry->key == NULL)
+			return -1;
+		calls->by_key[calls->n_keys++] = *entry;
+	}
+	qsort(calls->by_key, calls->n_keys, sizeof(*calls->by_key), compare_keys);
+	return 0;
+}
+
+static const cJSON *find_call(const struct calls *calls, const char *key)
+{
+	const struct entry wanted = { .key = (char *)(uintptr_t)key };
+	const struct entry *found = bsearch(
+		&wanted, calls->by_key, calls->n_keys, sizeof(wanted), compare_keys);
+
+	return found != NULL ? found->call : NULL;
+}
+
+static const struct field *field_of(const struct method *method, const char *name)
+{
+	for (const struct field *field = method->fields; field->name != NULL; field++)
+		if (strcmp(field->name, name) == 0)
+			return field;
 	return NULL;
 }
 
@@ -82,9 +138,11 @@ static bool is_same(const struct method *method, const cJSON *wanted, const cJSO
 		    method->name) != 0)
 		return false;
 	cJSON_ArrayForEach(item, a) {
-		if (strcmp(item->string, "exist_ok") != 0 &&
-			!cJSON_Compare(
-				item, cJSON_GetObjectItemCaseSensitive(b, item->string), true))
+		const struct field *field = field_of(method, item->string);
+
+		if (field != NULL && (field->flags & FIELD_FLAG) != 0)
+			continue;
+		if (!cJSON_Compare(item, cJSON_GetObjectItemCaseSensitive(b, item->string), true))
 			return false;
 	}
 	return true;
@@ -107,45 +165,69 @@ static void push_removal(cJSON *plan, const struct method *method, const cJSON *
 				method, cJSON_GetObjectItemCaseSensitive(call, "params"))));
 }
 
-/* Removals (last made first), then additions in the file's order. NULL on a bad file. */
+/* The call that makes the object what it is wanted to be; `replace`, where there is such a thing, leaves what stands on it alone. */
+static cJSON *change_of(const struct method *method, const cJSON *call, bool is_there)
+{
+	cJSON *copy = cJSON_Duplicate(call, true);
+
+	if (is_there && field_of(method, "replace") != NULL) {
+		cJSON *params = cJSON_GetObjectItemCaseSensitive(copy, "params");
+
+		cJSON_DeleteItemFromObjectCaseSensitive(params, "replace");
+		cJSON_AddBoolToObject(params, "replace", true);
+	}
+	return copy;
+}
+
+static const struct method *method_of(const cJSON *call)
+{
+	return schema_method(cJSON_GetObjectItemCaseSensitive(call, "method")->valuestring);
+}
+
+/* Whether the present object has to go before the wanted one can be made. */
+static bool must_go(const cJSON *twin, const cJSON *present, bool must_prune)
+{
+	const struct method *method;
+
+	if (twin == NULL)
+		return must_prune;
+	method = method_of(twin);
+	return !is_same(method, twin, present) && field_of(method, "replace") == NULL;
+}
+
+/* Removals (last made first), then additions in the file's order. */
+static void fill_plan(
+	cJSON *plan, const struct calls *wanted, const struct calls *present, bool must_prune)
+{
+	for (size_t i = present->len; i-- > 0;) {
+		const struct entry *entry = &present->in_order[i];
+
+		if (entry->key != NULL &&
+			must_go(find_call(wanted, entry->key), entry->call, must_prune))
+			push_removal(plan, method_of(entry->call), entry->call);
+	}
+	for (size_t i = 0; i < wanted->len; i++) {
+		const struct entry *entry = &wanted->in_order[i];
+		const struct method *method = method_of(entry->call);
+		const cJSON *twin = find_call(present, entry->key);
+
+		if (twin == NULL || !is_same(method, entry->call, twin))
+			cJSON_AddItemToArray(plan, change_of(method, entry->call, twin != NULL));
+	}
+}
+
+/* NULL on a bad file. */
 static cJSON *make_plan(const cJSON *wanted, const cJSON *present, bool must_prune)
 {
-	cJSON *plan = cJSON_CreateArray(), *adds = cJSON_CreateArray(), *item;
-	const struct method *method;
-	const cJSON *call;
-	char key[KEY_MAX];
+	struct calls w = { 0 }, p = { 0 };
+	cJSON *plan = NULL;
 
-	for (int i = cJSON_GetArraySize(present) - 1; i >= 0; i--) {
-		const cJSON *twin;
-
-		call = cJSON_GetArrayItem(present, i);
-		method = key_of(call, key);
-		if (method == NULL)
-			continue;
-		twin = find_call(wanted, key);
-		if (twin == NULL ? must_prune
-				 : !is_same(schema_method(
-						    cJSON_GetObjectItemCaseSensitive(twin, "method")
-							    ->valuestring),
-					   twin, call))
-			push_removal(plan, method, call);
+	if (calls_init(&w, wanted) == 0 && calls_init(&p, present) == 0 && w.n_keys == w.len) {
+		plan = cJSON_CreateArray();
+		fill_plan(plan, &w, &p, must_prune);
 	}
-	cJSON_ArrayForEach(call, wanted) {
-		const cJSON *twin;
-
-		method = key_of(call, key);
-		if (method == NULL) {
-			cJSON_Delete(plan);
-			cJSON_Delete(adds);
-			return NULL;
-		}
-		twin = find_call(present, key);
-		if (twin == NULL || !is_same(method, call, twin))
-			cJSON_AddItemToArray(adds, cJSON_Duplicate(call, true));
-	}
-	while ((item = cJSON_DetachItemFromArray(adds, 0)) != NULL)
-		cJSON_AddItemToArray(plan, item);
-	cJSON_Delete(adds);
+	calls_fini(&w);
+	calls_fini(&p);
 	return plan;
 }
 

@@ -151,3 +151,18 @@ def test_events_are_streamed(running):
             assert json.loads(watcher.stdout.readline())["kind"] == "port"
         finally:
             watcher.kill()
+
+
+def test_config_apply_changes_a_service_in_place(running, tmp_path):
+    def file_of(port):
+        path = tmp_path / "services.json"
+        path.write_text(json.dumps([{"method": "service.add", "params": {
+            "name": "web", "frontends": [{"ip": "10.96.0.1", "port": 80}], "backends": [{"ip": "10.0.0.2", "port": port}],
+            "replace": True}}]))
+        return str(path)
+
+    running.ctl("config", "apply", file_of(8080))
+    assert running.ctl("config", "apply", file_of(8080)) == "", "a switch is no difference"
+    plan = running.ctl("config", "apply", file_of(9090))
+    assert plan.startswith("+ service.add") and "- service" not in plan
+    assert [b["port"] for b in json.loads(running.ctl("service", "show", "web", "--json"))["backends"]] == [9090]

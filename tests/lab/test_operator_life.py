@@ -196,7 +196,7 @@ def test_hung_leatd_is_not_waited_for_longer_than_asked(leatd):
         code, text = leatd.refused("-t", "1", "status")
     finally:
         leatd.process.send_signal(signal.SIGCONT)
-    assert code == 3 and "no answer from leatd" in text
+    assert code == 3 and "no answer within" in text
     assert leatd.ctl("status")["ready"]
 
 

@@ -26,9 +26,6 @@
 #define FRAME_MAX 9216u
 #define L3_OFF 14u
 
-static const char *const verdict_names[EXPLAIN_N] = { "forward", "drop", "hold", "self",
-	"fragment" };
-
 /* --- the packet asked about --------------------------------------------------------------------------------------- */
 
 static uint8_t flags_of(const char *text)
@@ -377,7 +374,7 @@ static cJSON *explain_json(const struct explain_result *res)
 	cJSON *result = cJSON_CreateObject();
 	const struct port *out = port_by_id(res->out_port);
 
-	cJSON_AddStringToObject(result, "verdict", verdict_names[res->verdict]);
+	cJSON_AddStringToObject(result, "verdict", explain_verdict_name(res->verdict));
 	if (res->verdict == EXPLAIN_DROP) {
 		cJSON_AddStringToObject(result, "reason", drop_name(res->reason));
 		cJSON_AddBoolToObject(result, "sender_is_told", res->is_answered);

@@ -6,14 +6,20 @@
 #include <rte_ip.h>
 
 #include "datapath/base/clock.h"
-#include "datapath/packet/csum.h"
-#include "datapath/packet/gso.h"
 #include "datapath/slow/commit.h"
 #include "datapath/slow/nat.h"
 #include "datapath/slow/tuple.h"
 #include "datapath/table/tunnel.h"
 
 #define L3_OFF 14u
+
+const char *explain_verdict_name(enum explain_verdict verdict)
+{
+	static const char *const names[EXPLAIN_N] = { "forward", "drop", "hold", "self",
+		"fragment" };
+
+	return (unsigned int)verdict < EXPLAIN_N ? names[verdict] : "?";
+}
 
 /* The tuple that the packet leaves with; false: no source port is free. ended: a flow of the connection that the packet ends, or
  * FLOW_NONE. */
@@ -145,8 +151,8 @@ static void conclude(struct rte_mbuf *m, const struct slow_ctx *ctx, const struc
 /* Finds the packet's flow and asks the layers. False: decided already. */
 static bool ask(struct worker *w, struct batch *b, struct slow_ctx *ctx, struct explain_result *out)
 {
+	commit_key(w, b, 0, ctx->pkt);
 	if (ctx->pkt->is_icmp_error) {
-		commit_key(w, b, 0, ctx->pkt);
 		ctx->is_related = true;
 		ctx->flow = slow_quoted_flow(w, b->m[0], ctx->pkt, ctx->zone);
 		if (ctx->flow == FLOW_NONE) {
@@ -154,7 +160,6 @@ static bool ask(struct worker *w, struct batch *b, struct slow_ctx *ctx, struct 
 			return false;
 		}
 	} else {
-		commit_key(w, b, 0, ctx->pkt);
 		ctx->flow = commit_find(w, b, 0);
 	}
 	out->ended = ctx->flow;

@@ -17,6 +17,9 @@ enum explain_verdict {
 	EXPLAIN_N
 };
 
+/* "forward" …; "?" for a value outside the list. Static. */
+const char *explain_verdict_name(enum explain_verdict verdict);
+
 struct explain_result {
 	enum explain_verdict verdict;
 	enum drop_reason reason;

@@ -43,8 +43,6 @@ static const char *send_one(const cJSON *frame)
 /* What explain says of the frame before it is sent: {"verdict", "reason", "port", "frame"}. */
 static void add_explanation(cJSON *item, const cJSON *frame)
 {
-	static const char *const verdicts[EXPLAIN_N] = { "forward", "drop", "hold", "self",
-		"fragment" };
 	cJSON *out = cJSON_AddObjectToObject(item, "explain");
 	struct explain_result res;
 	struct port *p;
@@ -53,7 +51,7 @@ static void add_explanation(cJSON *item, const cJSON *frame)
 	if (m == NULL)
 		return;
 	explain_packet(p, p->id, m, &harness_ft4, &harness_ft6, mempool_get(0), &res);
-	cJSON_AddStringToObject(out, "verdict", verdicts[res.verdict]);
+	cJSON_AddStringToObject(out, "verdict", explain_verdict_name(res.verdict));
 	cJSON_AddStringToObject(out, "reason", drop_name(res.reason));
 	if (res.out != NULL) {
 		char *text = harness_to_hex(res.out);

@@ -12,23 +12,8 @@
 #include "datapath/base/gen.h"
 #include "datapath/base/rcu.h"
 #include "datapath/table/ipset.h"
+#include "tests/unit/service_setup.h"
 #include "tests/unit/service_util.h"
-
-static int setup(void **state)
-{
-	(void)state;
-	clock_init();
-	return rcu_init() == 0 && ipset_table_init() == 0 && service_table_init() == 0 ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	rcu_synchronize();
-	service_table_fini();
-	ipset_table_fini();
-	return 0;
-}
 
 /* 0: looked up nothing. */
 static uint32_t lookup(const char *addr, uint16_t port, bool is_node_addr)

@@ -16,6 +16,7 @@
 #include "datapath/base/gen.h"
 #include "datapath/base/rcu.h"
 #include "datapath/table/ipset.h"
+#include "tests/unit/service_setup.h"
 #include "tests/unit/service_util.h"
 
 #define N_SERVICES 8u
@@ -136,22 +137,6 @@ static void test_service_readers_never_meet_another_services_backend(void **stat
 		assert_int_equal(readers[i].n_wrong, 0);
 		assert_true(readers[i].n_hits > 0);
 	}
-}
-
-static int setup(void **state)
-{
-	(void)state;
-	clock_init();
-	return rcu_init() == 0 && ipset_table_init() == 0 && service_table_init() == 0 ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	rcu_synchronize();
-	service_table_fini();
-	ipset_table_fini();
-	return 0;
 }
 
 int main(void)

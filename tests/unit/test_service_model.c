@@ -12,6 +12,7 @@
 #include "datapath/base/gen.h"
 #include "datapath/base/rcu.h"
 #include "datapath/table/ipset.h"
+#include "tests/unit/service_setup.h"
 #include "tests/unit/service_util.h"
 
 #define N_SERVICES 8
@@ -318,22 +319,6 @@ static void test_service_many_services_are_all_found(void **state)
 		}
 		rcu_synchronize();
 	}
-}
-
-static int setup(void **state)
-{
-	(void)state;
-	clock_init();
-	return rcu_init() == 0 && ipset_table_init() == 0 && service_table_init() == 0 ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	rcu_synchronize();
-	service_table_fini();
-	ipset_table_fini();
-	return 0;
 }
 
 int main(void)

@@ -22,6 +22,7 @@ static void rules_ask(struct slow_ctx *ctx)
 {
 	uint32_t pair = snat_pair_of_internal(ctx->zone, &ctx->now.src), list, rule;
 	struct rule_packet pkt;
+	struct rule_query query;
 
 	if (pair != SLOT_NONE) {
 		ctx->snat = SNAT_PAIR;
@@ -32,7 +33,8 @@ static void rules_ask(struct slow_ctx *ctx)
 	if (list == RULELIST_NONE)
 		return;
 	slow_rule_packet(ctx, &pkt);
-	rule = rulelist_match(list, &pkt, RULE_NONE);
+	rule_query_init(&query, &pkt);
+	rule = rulelist_match(list, &query, RULE_NONE);
 	if (rule == RULE_NONE || rule_at(rule)->action != RULE_SNAT)
 		return;
 	ctx->snat = SNAT_POOL;

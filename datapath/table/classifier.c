@@ -169,6 +169,7 @@ static int item_add(uint32_t rule_idx, const struct entry_key *key)
 {
 	struct rule *rule = rule_at(rule_idx);
 	struct node *node = node_at(key->node);
+	struct rulelist *list;
 	struct item *item;
 	uint32_t entry, idx;
 	int ret = shape_ensure(node, key, rule->priority);
@@ -176,6 +177,9 @@ static int item_add(uint32_t rule_idx, const struct entry_key *key)
 	if (ret < 0)
 		return ret;
 	node_priority_lower(key->node, rule->priority);
+	list = rulelist_at(rule->list);
+	list->n_items++;
+	filter_add(list, branch_at(node->step.key.parent)->step.key.set, node->step.key.set, key);
 	entry = chainmap_find(&entry_map, key);
 	if (entry == SLOT_NONE)
 		entry = entry_create(key);
@@ -287,6 +291,7 @@ static void items_del(struct rule *rule)
 
 		rule->first_item = item_at(idx)->next_of_rule;
 		item_del(idx);
+		rulelist_at(rule->list)->n_items--;
 	}
 }
 
@@ -365,13 +370,19 @@ int rule_add(uint32_t list, const struct rule_config *cfg, uint32_t *out_rule)
 	return 0;
 }
 
+static void rule_drop(struct rulelist *list, uint32_t idx)
+{
+	items_del(rule_at(idx));
+	rule_unlink(list, idx);
+	slots_free(&rule_slots, idx);
+}
+
 void rule_del(uint32_t idx)
 {
-	struct rule *rule = rule_at(idx);
+	struct rulelist *list = rulelist_at(rule_at(idx)->list);
 
-	items_del(rule);
-	rule_unlink(rulelist_at(rule->list), idx);
-	slots_free(&rule_slots, idx);
+	rule_drop(list, idx);
+	filter_rule_gone(list);
 }
 
 /* Lists */
@@ -395,7 +406,7 @@ void rulelist_destroy(uint32_t idx)
 	struct rulelist *list = rulelist_at(idx);
 
 	while (list->first_rule != RULE_NONE)
-		rule_del(list->first_rule);
+		rule_drop(list, list->first_rule);
 	slots_free(&rulelist_slots, idx);
 }
 

@@ -7,7 +7,8 @@
  * set (or any) give a branch; branch and destination set give a node; a node knows which shapes (protocol or not, source
  * port prefix length, destination port prefix length) occur in it, best priority first, and each shape is one look-up.
  * A port range is a few port prefixes. What grows: the sets that hold the packet's addresses or those that this list names, whichever
- * are fewer, and the distinct shapes in a node. docs/policy.md.
+ * are fewer, and the distinct shapes in a node. Of several lists asked for one packet, those that name none of its sets or ports cost one
+ * cache line. docs/policy.md.
  *
  * A look-up that overlaps changes may see each of them made or not made, in any combination; every answer is a rule of the list that
  * matches the packet. Flows judged by it are older than these changes and are judged again.
@@ -97,6 +98,22 @@ struct rule_packet {
 	uint16_t sport, dport; /* host order; ICMP: dport = type << 8 | code */
 };
 
+#define QUERY_SETS_MAX 128 /* of an address; in more, its sets are asked one by one */
+
+/* A packet asked of one or more lists, and what was found out about it for all of them. */
+struct rule_query {
+	const struct rule_packet *pkt;
+	struct rule_query_side {
+		const struct ip_addr *addr;
+		bool is_asked; /* a list wanted to know the address's sets */
+		bool is_known; /* they were looked up, once for all lists */
+		bool is_cut;   /* there are more than QUERY_SETS_MAX */
+		uint32_t n;
+		uint64_t sign[2]; /* of the sets, as the lists' filters have it */
+		uint32_t set[QUERY_SETS_MAX];
+	} side[2]; /* source, destination */
+};
+
 extern struct slots rule_slots;
 
 static inline struct rule *rule_at(uint32_t idx)
@@ -120,8 +137,11 @@ void rulelist_foreach_of_set(uint32_t set, void (*fn)(void *arg, uint32_t list),
 int rule_add(uint32_t list, const struct rule_config *cfg, uint32_t *out_rule);
 void rule_del(uint32_t rule);
 
+/* pkt must outlive the query, and a query must not outlive a quiescent state. Any thread. */
+void rule_query_init(struct rule_query *out_query, const struct rule_packet *pkt);
+
 /* First rule that matches, or RULE_NONE. To go on after a RULE_LOG rule pass its index as after_rule, else RULE_NONE. Any
  * thread. */
-uint32_t rulelist_match(uint32_t list, const struct rule_packet *pkt, uint32_t after_rule);
+uint32_t rulelist_match(uint32_t list, struct rule_query *query, uint32_t after_rule);
 
 #endif

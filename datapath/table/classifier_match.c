@@ -3,23 +3,12 @@
 #include "datapath/base/rcu.h"
 #include "datapath/table/classifier_node.h"
 
-#define SIDE_SETS_MAX 128
 #define SHAPES_BURST 16
 
-/* One address of the packet, and the sets that hold it once somebody asked. */
-struct side {
-	const struct ip_addr *addr;
-	bool is_known;
-	bool is_cut; /* there are more than SIDE_SETS_MAX */
-	uint32_t n;
-	uint32_t set[SIDE_SETS_MAX];
-};
-
 struct match {
-	const struct rule_packet *pkt;
+	struct rule_query *query;
 	struct rule_rank after, best;
 	uint32_t rule;
-	struct side side[LEVEL_N];
 };
 
 enum walk_mode {
@@ -32,27 +21,106 @@ enum walk_mode {
 struct walk {
 	const struct fork *fork;
 	const struct step_level *level;
-	struct side *side;
+	struct rule_query_side *side;
 	uint32_t parent;
 	enum walk_mode mode;
 	bool is_any_done;
 	uint32_t at;
 };
 
+void rule_query_init(struct rule_query *out_query, const struct rule_packet *pkt)
+{
+	const struct ip_addr *addrs[LEVEL_N] = { &pkt->src, &pkt->dst };
+
+	out_query->pkt = pkt;
+	for (unsigned int level = 0; level < LEVEL_N; level++) {
+		struct rule_query_side *side = &out_query->side[level];
+
+		side->addr = addrs[level];
+		side->is_asked = side->is_known = side->is_cut = false;
+		side->n = 0;
+		side->sign[0] = UINT64_C(1) << FILTER_ANY;
+		side->sign[1] = 0;
+	}
+}
+
 static bool side_add(void *arg, uint32_t set)
 {
-	struct side *side = arg;
+	struct rule_query_side *side = arg;
+	unsigned int bit = filter_bit(set);
 
-	side->is_cut = side->n == SIDE_SETS_MAX;
-	if (!side->is_cut)
-		side->set[side->n++] = set;
-	return !side->is_cut;
+	side->is_cut = side->n == QUERY_SETS_MAX;
+	if (side->is_cut)
+		return false;
+	side->set[side->n++] = set;
+	side->sign[bit / 64] |= UINT64_C(1) << bit % 64;
+	return true;
+}
+
+static void side_learn(struct rule_query_side *side, uint16_t zone)
+{
+	if (side->is_known)
+		return;
+	ipset_foreach(zone, side->addr, side_add, side);
+	side->is_known = true;
+	if (side->is_cut)
+		side->sign[0] = side->sign[1] = UINT64_MAX;
+}
+
+static bool side_has(const struct rule_query_side *side, uint32_t set)
+{
+	if (!side->is_known || side->is_cut)
+		return ipset_contains(set, side->addr);
+	for (uint32_t i = 0; i < side->n; i++)
+		if (side->set[i] == set)
+			return true;
+	return false;
+}
+
+static bool words_meet(const _Atomic uint64_t words[2], const uint64_t sign[2])
+{
+	return ((atomic_load_explicit(&words[0], memory_order_relaxed) & sign[0]) |
+		       (atomic_load_explicit(&words[1], memory_order_relaxed) & sign[1])) != 0;
+}
+
+static bool filter_has_port(const struct list_filter *filter, const struct rule_packet *pkt)
+{
+	uint64_t sign[2] = { UINT64_C(1) << FILTER_ANY, 0 };
+
+	if (pkt->has_ports) {
+		unsigned int bit = filter_bit(pkt->dport);
+
+		sign[bit / 64] |= UINT64_C(1) << bit % 64;
+	}
+	return words_meet(filter->port, sign);
+}
+
+/* The sets of an address are looked up for the second list that needs them: one list asks more cheaply by itself. */
+static bool filter_has_side(
+	const struct list_filter *filter, struct rule_query *query, unsigned int level)
+{
+	struct rule_query_side *side = &query->side[level];
+
+	if (words_meet(filter->set[level], (const uint64_t[2]){ UINT64_C(1) << FILTER_ANY, 0 }))
+		return true;
+	if (!side->is_known && !side->is_asked) {
+		side->is_asked = true;
+		return true;
+	}
+	side_learn(side, query->pkt->zone);
+	return words_meet(filter->set[level], side->sign);
+}
+
+static bool filter_passes(const struct list_filter *filter, struct rule_query *query)
+{
+	return filter_has_port(filter, query->pkt) && filter_has_side(filter, query, LEVEL_SRC) &&
+		filter_has_side(filter, query, LEVEL_DST);
 }
 
 static void walk_start(struct walk *w, struct match *m, const struct fork *fork, uint32_t parent,
 	unsigned int level)
 {
-	struct side *side = &m->side[level];
+	struct rule_query_side *side = &m->query->side[level];
 
 	*w = (struct walk){
 		.fork = fork, .level = &step_levels[level], .side = side, .parent = parent
@@ -61,10 +129,7 @@ static void walk_start(struct walk *w, struct match *m, const struct fork *fork,
    * release in fork_add() and fork_del() */
 	if (atomic_load_explicit(&fork->n_unlisted, memory_order_acquire) == 0)
 		return;
-	if (!side->is_known) {
-		ipset_foreach(m->pkt->zone, side->addr, side_add, side);
-		side->is_known = true;
-	}
+	side_learn(side, m->query->pkt->zone);
 	if (side->is_cut) {
 		w->mode = WALK_CHILDREN;
 		w->at = atomic_load_explicit(&fork->first, memory_order_acquire);
@@ -92,7 +157,7 @@ static uint32_t walk_listed(struct walk *w, const struct match *m)
 			&w->fork->listed[w->at++], memory_order_acquire);
 
 		if (listed != FORK_EMPTY && is_worth(w, m, (uint32_t)listed) &&
-			ipset_contains((uint32_t)(listed >> 32), w->side->addr))
+			side_has(w->side, (uint32_t)(listed >> 32)))
 			return (uint32_t)listed;
 	}
 	return SLOT_NONE;
@@ -181,7 +246,7 @@ static struct entry_key shape_key(
 static unsigned int shapes_prefetch(const struct match *m, const struct shapes *shapes,
 	uint32_t node, uint32_t *i, struct entry_key *keys, uint64_t *hashes)
 {
-	const struct rule_packet *pkt = m->pkt;
+	const struct rule_packet *pkt = m->query->pkt;
 	unsigned int n = 0;
 
 	for (; *i < shapes->n && n < SHAPES_BURST; (*i)++) {
@@ -219,25 +284,21 @@ static void node_match(struct match *m, uint32_t node)
 	}
 }
 
-uint32_t rulelist_match(uint32_t list, const struct rule_packet *pkt, uint32_t after_rule)
+uint32_t rulelist_match(uint32_t list_idx, struct rule_query *query, uint32_t after_rule)
 {
+	const struct rulelist *list = rulelist_at(list_idx);
+	struct match m = { .query = query,
+		.best = { .priority = UINT64_MAX, .age = UINT64_MAX },
+		.rule = RULE_NONE };
 	struct walk branches, nodes;
 	uint32_t branch, node;
-	struct match m;
 
-	m.pkt = pkt;
-	m.rule = RULE_NONE;
-	m.best = (struct rule_rank){ .priority = UINT64_MAX, .age = UINT64_MAX };
-	m.after = (struct rule_rank){ 0 };
-	for (unsigned int level = 0; level < LEVEL_N; level++) {
-		m.side[level].addr = level == LEVEL_SRC ? &pkt->src : &pkt->dst;
-		m.side[level].is_known = m.side[level].is_cut = false;
-		m.side[level].n = 0;
-	}
+	if (!filter_passes(&list->filter, query))
+		return RULE_NONE;
 	if (after_rule != RULE_NONE)
 		m.after = (struct rule_rank){ .priority = rule_at(after_rule)->priority,
 			.age = rule_at(after_rule)->age };
-	walk_start(&branches, &m, &rulelist_at(list)->src, list, LEVEL_SRC);
+	walk_start(&branches, &m, &list->src, list_idx, LEVEL_SRC);
 	while ((branch = walk_next(&branches, &m)) != SLOT_NONE) {
 		walk_start(&nodes, &m, &branch_at(branch)->dst, branch, LEVEL_DST);
 		while ((node = walk_next(&nodes, &m)) != SLOT_NONE)

@@ -106,15 +106,37 @@ struct item {
 	struct rule_rank rank;
 };
 
+enum { LEVEL_SRC, LEVEL_DST, LEVEL_N };
+
+/* Whether a list can have a rule for the packet at all: one bit for each set and each destination port that its rules name, shared by others;
+ * bit 0 for any. A packet passes whose bits meet those of both sides and of the port. Bits of rules that went stay in long lists: they
+ * save work, they decide nothing. */
+struct list_filter {
+	_Atomic uint64_t set[LEVEL_N][2];
+	_Atomic uint64_t port[2];
+};
+
+#define FILTER_BITS 128u
+#define FILTER_ANY 0u
+#define FILTER_PORT_LEN_MIN 12 /* shorter port prefixes count as any */
+#define FILTER_REMAKE_MAX 256  /* entries of a list whose filter is made anew when a rule goes */
+
+static inline unsigned int filter_bit(uint32_t value)
+{
+	return 1 + (unsigned int)((uint64_t)(value * 0x9e3779b1u) * (FILTER_BITS - 1) >> 32);
+}
+
 struct rulelist {
 	_Atomic uint32_t gen;
 	uint16_t zone;
-	uint32_t n_rules;
+	uint32_t n_items; /* the writer's */
 	uint32_t first_rule;
+	struct list_filter filter;
+	uint32_t n_rules;
 	struct fork src;
-};
+} __rte_cache_aligned;
 
-enum { LEVEL_SRC, LEVEL_DST, LEVEL_N };
+static_assert(offsetof(struct rulelist, n_rules) == 64, "a list that is passed over is one line");
 
 /* Branches and nodes. */
 struct step_level {
@@ -131,6 +153,10 @@ void fork_tables_fini(void);
 
 /* Whether so many can be made. */
 bool fork_tables_have_room(uint32_t n_branches, uint32_t n_nodes);
+
+/* A rule with these fields is about to be in the list; a rule of the list went. */
+void filter_add(struct rulelist *list, uint32_t src, uint32_t dst, const struct entry_key *key);
+void filter_rule_gone(struct rulelist *list);
 
 void fork_init(struct fork *fork);
 

@@ -15,7 +15,7 @@ static uint8_t default_action(enum policy_default def)
 
 /* The deciding or passing rule of one policy, RULE_NONE if there is none. */
 static uint32_t policy_match(
-	const struct policy_bound *bound, const struct rule_packet *pkt, struct policy_verdict *out)
+	const struct policy_bound *bound, struct rule_query *query, struct policy_verdict *out)
 {
 	/* acquire: pairs with the release in chain_del() */
 	uint32_t list = atomic_load_explicit(&bound->list, memory_order_acquire);
@@ -23,7 +23,7 @@ static uint32_t policy_match(
 
 	if (list == RULELIST_NONE)
 		return RULE_NONE;
-	while ((rule = rulelist_match(list, pkt, rule)) != RULE_NONE) {
+	while ((rule = rulelist_match(list, query, rule)) != RULE_NONE) {
 		const struct rule *r = rule_at(rule);
 
 		if (out->log_rule == RULE_NONE &&
@@ -36,7 +36,7 @@ static uint32_t policy_match(
 }
 
 /* The policies of one tier, from *i on; moves *i behind them. Whether the verdict is out. */
-static bool tier_judge(const struct policy_chain *chain, uint32_t *i, const struct rule_packet *pkt,
+static bool tier_judge(const struct policy_chain *chain, uint32_t *i, struct rule_query *query,
 	struct policy_verdict *out)
 {
 	uint32_t tier = chain->bound[*i].tier;
@@ -50,7 +50,7 @@ static bool tier_judge(const struct policy_chain *chain, uint32_t *i, const stru
 		if (has_passed ||
 			atomic_load_explicit(&bound->list, memory_order_relaxed) == RULELIST_NONE)
 			continue;
-		rule = policy_match(bound, pkt, out);
+		rule = policy_match(bound, query, out);
 		if (rule != RULE_NONE && rule_at(rule)->action != RULE_PASS) {
 			out->action = rule_at(rule)->action;
 			out->policy = bound->policy;
@@ -74,6 +74,7 @@ void policy_judge(uint32_t endpoint, enum policy_dir dir, const struct rule_pack
 	struct policy_verdict *out)
 {
 	const struct policy_chain *chain = rcu_deref(policy_chains[dir][endpoint]);
+	struct rule_query query;
 	uint32_t i = 0;
 
 	*out = (struct policy_verdict){ .action = RULE_ALLOW,
@@ -82,8 +83,9 @@ void policy_judge(uint32_t endpoint, enum policy_dir dir, const struct rule_pack
 		.log_rule = RULE_NONE };
 	if (chain == NULL)
 		return;
+	rule_query_init(&query, pkt);
 	while (i < chain->n)
-		if (tier_judge(chain, &i, pkt, out))
+		if (tier_judge(chain, &i, &query, out))
 			return;
 	out->action = chain->action;
 }

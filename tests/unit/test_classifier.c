@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -60,11 +61,13 @@ static void check_packet(uint32_t list)
 {
 	struct rule_packet pkt = model_packet(ZONE);
 	const struct model_rule *expected = NULL;
+	struct rule_query query;
 	uint32_t rule = RULE_NONE;
 
+	rule_query_init(&query, &pkt);
 	do {
 		expected = model_match(sets, N_SETS, rules, N_RULES, &pkt, expected);
-		rule = rulelist_match(list, &pkt, rule);
+		rule = rulelist_match(list, &query, rule);
 		assert_int_equal(rule, expected != NULL ? expected->idx : RULE_NONE);
 	} while (rule != RULE_NONE);
 }
@@ -127,6 +130,84 @@ static void random_list(unsigned int n_sets)
 	rulelist_destroy(other);
 	assert_true(is_empty());
 	sets_empty();
+}
+
+#define N_LISTS 12
+
+/* One question to many short lists: what was found out about the packet for one holds for the next, and no list is passed over that has a
+ * rule for it, nor asked in vain for ever because of rules that went. */
+static void many_lists(unsigned int n_sets)
+{
+	static struct model_rule of_list[N_LISTS][N_RULES / 6];
+	uint32_t lists[N_LISTS];
+
+	sets_fill();
+	for (unsigned int l = 0; l < N_LISTS; l++) {
+		lists[l] = rulelist_create(ZONE);
+		for (unsigned int i = 0; i < RTE_DIM(of_list[l]); i++)
+			of_list[l][i].idx = RULE_NONE;
+	}
+	for (unsigned int round = 0; round < 200; round++) {
+		struct rule_packet pkt = model_packet(ZONE);
+		unsigned int l = model_rnd(N_LISTS);
+		struct rule_query query;
+
+		rule_toggle(lists[l], &of_list[l][model_rnd(RTE_DIM(of_list[l]))], n_sets);
+		set_change();
+		rule_query_init(&query, &pkt);
+		for (l = 0; l < N_LISTS; l++) {
+			const struct model_rule *expected = model_match(
+				sets, N_SETS, of_list[l], RTE_DIM(of_list[l]), &pkt, NULL);
+
+			assert_int_equal(rulelist_match(lists[l], &query, RULE_NONE),
+				expected != NULL ? expected->idx : RULE_NONE);
+		}
+		gen_publish();
+		rcu_poll();
+	}
+	for (unsigned int l = 0; l < N_LISTS; l++)
+		rulelist_destroy(lists[l]);
+	assert_true(is_empty());
+	sets_empty();
+}
+
+static void test_classifier_many_lists_match_the_model(void **state)
+{
+	(void)state;
+	srand(2);
+	for (unsigned int i = 0; i < 20; i++)
+		many_lists(i % 2 == 0 ? 5 : N_SETS);
+}
+
+static bool filter_is(const struct list_filter *a, const struct list_filter *b)
+{
+	return memcmp(a, b, sizeof(*a)) == 0;
+}
+
+static void test_classifier_filter_forgets_rules_that_went(void **state)
+{
+	uint32_t list = rulelist_create(ZONE), set[2], rule[2];
+	struct list_filter empty = rulelist_at(list)->filter, one;
+
+	(void)state;
+	for (unsigned int i = 0; i < 2; i++) {
+		struct rule_config cfg = { .n_src = 1,
+			.n_dport = 1,
+			.dport = { { (uint16_t)(80 + i), (uint16_t)(80 + i) } } };
+
+		cfg.src[0] = set[i] = ipset_create(ZONE);
+		assert_int_equal(rule_add(list, &cfg, &rule[i]), 0);
+		if (i == 0)
+			one = rulelist_at(list)->filter;
+	}
+	assert_false(filter_is(&rulelist_at(list)->filter, &one));
+	rule_del(rule[1]);
+	assert_true(filter_is(&rulelist_at(list)->filter, &one));
+	rule_del(rule[0]);
+	assert_true(filter_is(&rulelist_at(list)->filter, &empty));
+	rulelist_destroy(list);
+	for (unsigned int i = 0; i < 2; i++)
+		ipset_put(set[i]);
 }
 
 static void test_classifier_random_lists_match_the_model(void **state)
@@ -273,9 +354,13 @@ static void *reader_main(void *arg)
 	rcu_reader_register(READER_ID);
 	while (!atomic_load_explicit(&is_stopping, memory_order_relaxed)) {
 		for (unsigned int i = 0; i < ARG_N; i++) {
-			uint32_t rule = rulelist_match(shared_list, &pkts[i], RULE_NONE);
-			const struct rule *r = rule != RULE_NONE ? rule_at(rule) : NULL;
+			struct rule_query query;
+			const struct rule *r;
+			uint32_t rule;
 
+			rule_query_init(&query, &pkts[i]);
+			rule = rulelist_match(shared_list, &query, RULE_NONE);
+			r = rule != RULE_NONE ? rule_at(rule) : NULL;
 			if (r == NULL || r->list != shared_list ||
 				(r->arg != i && !(i == ARG_OTHER && r->arg == ARG_ANY)))
 				n_wrong++;
@@ -403,6 +488,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_classifier_random_lists_match_the_model),
+		cmocka_unit_test(test_classifier_many_lists_match_the_model),
+		cmocka_unit_test(test_classifier_filter_forgets_rules_that_went),
 		cmocka_unit_test(test_classifier_full_tables_leave_the_list_unchanged),
 		cmocka_unit_test(test_classifier_refuses_what_it_cannot_hold),
 		cmocka_unit_test(test_classifier_port_prefixes_cover_the_ranges_exactly),

@@ -13,7 +13,7 @@ class Generator:
 
     def __init__(self, work, sockets, server=False):
         argv = [os.path.join(procs.BUILD, "perf", "leat-gen"), "-l", str(procs.GEN_CORE), "--in-memory",
-                "--single-file-segments", "--file-prefix", f"leatgen{os.getpid()}", "--socket-mem", "256",
+                "--single-file-segments", "--file-prefix", f"leatgen{os.getpid()}-{os.path.basename(work.path)}", "--socket-mem", "256",
                 "--no-pci", "--no-telemetry", "--log-level=lib.eal:4"]
         for i, path in enumerate(sockets):
             argv += ["--vdev", f"net_virtio_user{i},path={path},queues=1,queue_size={procs.RING},"

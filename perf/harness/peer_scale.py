@@ -4,6 +4,7 @@ leatd with many services or rules: client pod on one vhost-user port of leat-gen
 scale-services are, or the pod that the policies of scale-rules protect.
 """
 import json
+import os
 import time
 
 from . import procs
@@ -13,6 +14,7 @@ from .peer_leat import A_IP, Leatd, LeatPvp
 
 VIPS_MAX = 512  # that established flows are spread over
 GENERATOR_LIMIT = 0.10
+FLOWS_MAX = 900_000  # of an instance; one endpoint may have a third of them
 
 
 def service_params(i, port):
@@ -96,14 +98,15 @@ class Rules(Services):
 
 
 class LeatScale(LeatPvp):
-    """Started with everything from a file; took: seconds from the start of leatd until it answers."""
+    """Started with everything from a file; took: seconds from the start of leatd until it answers. Several can be there at once: who has
+    nothing to do sleeps."""
 
     def __init__(self, work, scenario, calls, seconds):
         path = work.file("config.json")
         with open(path, "w", encoding="utf-8") as f:
             f.write("[\n" + ",\n".join(json.dumps({"method": m, "params": p}) for m, p in calls) + "\n]\n")
         start = time.monotonic()
-        leatd = Leatd(work, config=path, seconds=seconds)
+        leatd = Leatd(work, tag=f"-{os.path.basename(work.path)}", config=path, seconds=seconds, flows=FLOWS_MAX)
         self.took = time.monotonic() - start
         self.probe = None
         super().__init__(work, scenario, leatd)
@@ -135,11 +138,10 @@ class LeatScale(LeatPvp):
         return {"mpps": a["mpps"], "sent": a["sent"], "arrived": a["arrived"], "cycles_per_packet": cycles / max(1, pkts),
                 "generator_limited": a["refused_share"] < GENERATOR_LIMIT}
 
-    def established(self, addresses, port, flows, seconds):
-        """Through as many of the services as there are, or VIPS_MAX."""
-        del addresses
-        vips = 1 << (min(VIPS_MAX, self.rules.n).bit_length() - 1)
-        return self.run(seconds, n=flows, vips=vips, vip=vip(0), vip_stride=self.rules.n // vips, vport=port)
+    def established(self, flows, seconds, most=VIPS_MAX):
+        """Through as many of the services as there are, or `most`."""
+        vips = 1 << (min(most, self.rules.n).bit_length() - 1)
+        return self.run(seconds, n=flows, vips=vips, vip=vip(0), vip_stride=self.rules.n // vips, vport=VIP_PORT)
 
     def stop(self):
         if self.probe:
@@ -161,3 +163,6 @@ class LeatRules(LeatScale):
         rules.leatd = self.leatd
         for policy in rules.bound():
             self.leatd.call("policy.bind", policy=policy, endpoint="b")
+
+    def established(self, flows, seconds):
+        return self.run(seconds, n=flows)

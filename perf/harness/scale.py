@@ -13,9 +13,10 @@ from .peer_leat import B_IP
 from .peer_scale import LeatRules, LeatServices
 
 FLOWS = 1000        # established
+TURNS = 7           # of all counts, within a round
 FIRST_CONNS = 2000  # to each of the three services
 FIRST_PPS, WATCH_PPS, EST_PPS, BUSY_PPS = 1000, 20000, 2000, 50000
-NEW_CONNS, NEW_PPS = 500_000, 1e7  # as many as come, of so many
+NEW_CONNS, NEW_PPS = 250_000, 1e7  # as many as come, of so many
 RULE_PORTS = 40000  # not opened by any other rule
 CHANGES_SECONDS = 40  # for one kind of change at one count; what was not reached is not made up
 
@@ -37,17 +38,26 @@ def quantile(values, share):
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
-def established(peer, addresses, rows, opts):
+def kernel_established(peer, addresses, rows, opts):
     window = rows.window()
     answers = [peer.established(addresses, VIP_PORT, FLOWS, opts.seconds) for _ in range(3)]
     reasons = window.stop(3 * opts.seconds)
     rates = [a["mpps"] for a in answers]
-    lost = sum(a["sent"] - a["arrived"] for a in answers)
     rows.add("established", statistics.median(rates), "Mpps", reasons, lowest=min(rates), highest=max(rates),
-             flows=FLOWS, loss_share=round(max(0, lost) / max(1, sum(a["sent"] for a in answers)), 6),
-             generator_limited=any(a.get("generator_limited") for a in answers),
-             **({"cycles_per_packet": round(statistics.median(a["cycles_per_packet"] for a in answers), 1)}
-                if "cycles_per_packet" in answers[0] else {}))
+             flows=FLOWS, loss_share=loss_share(answers))
+
+
+def loss_share(answers):
+    lost = sum(a["sent"] - a["arrived"] for a in answers)
+    return round(max(0, lost) / max(1, sum(a["sent"] for a in answers)), 6)
+
+
+def median_of(answers, field):
+    return round(statistics.median(a[field] for a in answers), 1)
+
+
+def ratio(answers, first, field):
+    return round(statistics.median(a[field] / f[field] for a, f in zip(answers, first)), 3)
 
 
 def bearable_pps(peer, address, most):
@@ -107,26 +117,22 @@ def changes(peer, n, rows, opts):
                      changes=len(seen), pps=pps, lost=sum(s[2] for s in seen), established_pps=EST_PPS)
 
 
-def services(name, n, rnd, opts, emit):
-    """All rows of one peer at one count."""
+def kernel_services(name, n, rnd, opts, emit):
+    """All rows of one of the kernel's peers at one count."""
     work, peer, wanted = procs.Workdir(), None, n
     fixed = {"scenario": "scale-services", "peer": name, "services": n, "backends": netfilter.N_BACKENDS, "round": rnd}
     try:
         window = gate.Window([])
-        peer = LeatServices(work, n, opts.load_seconds) if name == "leat" else Kernel(work, name, n, opts.load_seconds)
+        peer = Kernel(work, name, n, opts.load_seconds)
         reasons = window.stop(peer.took)
         rows = Rows(peer, fixed, emit)
         if n:
             n = peer.rules.n  # or fewer, when the time was over
             fixed["services"] = n
             rows.add("load", peer.took, "s", reasons, wanted=wanted)
-        positions = {"first": vip(0), "middle": vip(n // 2), "last": vip(n - 1)} if n else {
-            "routed": netfilter.backend(0, 0)}
-        established(peer, list(dict.fromkeys(positions.values())), rows, opts)
-        first_packets(peer, positions, rows)
-        first_packets(peer, positions, rows, BUSY_PPS)
-        if n:
-            changes(peer, n, rows, opts)
+        positions = service_positions(n) if n else {"routed": netfilter.backend(0, 0)}
+        kernel_established(peer, list(dict.fromkeys(positions.values())), rows, opts)
+        service_rows(peer, n, positions, rows, opts)
     except procs.PerfError as e:
         emit({**fixed, "error": str(e)})
     finally:
@@ -135,25 +141,88 @@ def services(name, n, rnd, opts, emit):
         work.remove()
 
 
-def new_connections(peer, rows):
+def service_positions(n):
+    return {"first": vip(0), "middle": vip(n // 2), "last": vip(n - 1)}
+
+
+def service_rows(peer, n, positions, rows, opts):
+    first_packets(peer, positions, rows)
+    first_packets(peer, positions, rows, BUSY_PPS)
+    if n:
+        changes(peer, n, rows, opts)
+
+
+class Leats:
+    """leat with each count, all at once; `rows`: what is measured, by count."""
+
+    def __init__(self, start, fixed, unit, counts, emit):
+        self.works, self.rows = [], {}
+        try:
+            for n in counts:
+                self.works.append(procs.Workdir())
+                window = self.window()
+                peer = start(self.works[-1], n)
+                self.rows[n] = Rows(peer, {**fixed, unit: n}, emit)
+                self.rows[n].add("load", peer.took, "s", window.stop(peer.took), wanted=n)
+        except procs.PerfError:
+            self.stop()
+            raise
+
+    def window(self):
+        return gate.Window([p.pid for r in self.rows.values() for p in r.peer.processes()], own_names=("ksoftirqd", "kworker"))
+
+    def in_turn(self, measure, turns, one, field, unit, **more):
+        """one(peer) of all counts in turn, `turns` times over: on a machine whose clock differs from minute to minute only what is
+        measured in the same seconds can be compared. rate_ratio and cycles_ratio: to the least count in the same turn."""
+        seen, window, begun = {n: [] for n in self.rows}, self.window(), os.times().elapsed
+        for _ in range(turns):
+            for n, rows in self.rows.items():
+                seen[n].append(one(rows.peer))
+        reasons, first = window.stop(os.times().elapsed - begun), seen[min(seen)]
+        for n, rows in self.rows.items():
+            rates = [a[field] for a in seen[n]]
+            rows.add(measure, statistics.median(rates), unit, reasons, lowest=round(min(rates), 4), highest=round(max(rates), 4),
+                     loss_share=loss_share(seen[n]), cycles_per_packet=median_of(seen[n], "cycles_per_packet"),
+                     rate_ratio=ratio(seen[n], first, field), cycles_ratio=ratio(seen[n], first, "cycles_per_packet"),
+                     generator_limited=sum(a.get("generator_limited", False) for a in seen[n]) > turns / 2, **more)
+
+    def stop(self):
+        for rows in self.rows.values():
+            rows.peer.stop()
+        for work in self.works:
+            work.remove()
+
+
+def leat_round(start, fixed, unit, counts, beside, each, emit):
+    """One round of leat at all counts of `unit`. beside(leats): what is measured in turn; each(n, rows): what is of one."""
+    leats = None
+    try:
+        leats = Leats(start, fixed, unit, counts, emit)
+        beside(leats)
+        for n, rows in leats.rows.items():
+            each(n, rows)
+    except procs.PerfError as e:
+        emit({**fixed, "error": str(e)})
+    finally:
+        if leats:
+            leats.stop()
+
+
+def new_connections(peer):
     """UDP, one packet each, as fast as the ring takes them: what is lost was dropped, what is slow stands in the ring."""
-    rates, noisy, lost = [], [], 0
-    for _ in range(3):
-        peer.leatd.call("flow.flush")
-        peer.probe.ask("flows", n=NEW_CONNS, frame=64)
-        window = rows.window()
-        before = peer.connections_made()
-        seen = peer.probe.ask("warm", pps=NEW_PPS)
-        made = peer.connections_made() - before
-        noisy += window.stop(seen["seconds"])
-        if seen["a_to_b"] < 0.9 * NEW_CONNS:
-            raise procs.PerfError(f"only {seen['a_to_b']} of {NEW_CONNS} first packets came: {peer.leatd.drops()}")
-        if made < 0.99 * seen["a_to_b"]:
-            raise procs.PerfError(f"only {made} of {seen['a_to_b']} connections were new")
-        lost += NEW_CONNS - seen["a_to_b"]
-        rates.append(seen["a_to_b"] / seen["seconds"] / 1e6)
-    rows.add("new-connections", statistics.median(rates), "M/s", noisy, lowest=round(min(rates), 4), highest=round(max(rates), 4),
-             loss_share=round(lost / 3 / NEW_CONNS, 6))
+    peer.leatd.call("flow.flush")
+    peer.probe.ask("flows", n=NEW_CONNS, frame=64)
+    before = peer.connections_made()
+    peer.reset_cycles()
+    seen = peer.probe.ask("warm", pps=NEW_PPS)
+    cycles, pkts = peer.cycles()
+    made = peer.connections_made() - before
+    if seen["a_to_b"] < 0.9 * NEW_CONNS:
+        raise procs.PerfError(f"only {seen['a_to_b']} of {NEW_CONNS} first packets came: {peer.leatd.drops()}")
+    if made < 0.99 * seen["a_to_b"]:
+        raise procs.PerfError(f"only {made} of {seen['a_to_b']} connections were new")
+    return {"mcps": seen["a_to_b"] / seen["seconds"] / 1e6, "sent": NEW_CONNS, "arrived": seen["a_to_b"],
+            "cycles_per_packet": cycles / max(1, pkts)}
 
 
 def added_rules(peer, rows, opts):
@@ -174,30 +243,29 @@ def added_rules(peer, rows, opts):
                  changes=len(seen), pps=WATCH_PPS)
 
 
-def rules(shape, n, rnd, opts, emit):
-    work, peer = procs.Workdir(), None
-    fixed = {"scenario": "scale-rules", "peer": "leat", "rules": n, "shape": shape, "round": rnd}
-    try:
-        window = gate.Window([])
-        peer = LeatRules(work, n, shape, opts.load_seconds)
-        rows = Rows(peer, fixed, emit)
-        rows.add("load", peer.took, "s", window.stop(peer.took))
-        window = rows.window()
-        answers = [peer.run(opts.seconds, n=FLOWS) for _ in range(3)]
-        rates = [a["mpps"] for a in answers]
-        rows.add("established", statistics.median(rates), "Mpps", window.stop(3 * opts.seconds), lowest=min(rates),
-                 highest=max(rates), cycles_per_packet=round(statistics.median(a["cycles_per_packet"] for a in answers), 1),
-                 generator_limited=any(a["generator_limited"] for a in answers))
-        first_packets(peer, {"only": B_IP}, rows)
-        first_packets(peer, {"only": B_IP}, rows, BUSY_PPS)
-        new_connections(peer, rows)
-        added_rules(peer, rows, opts)
-    except procs.PerfError as e:
-        emit({**fixed, "error": str(e)})
-    finally:
-        if peer:
-            peer.stop()
-        work.remove()
+def leat_services(rnd, opts, emit):
+    def beside(leats):
+        leats.in_turn("established", TURNS, lambda peer: peer.established(FLOWS, opts.seconds), "mpps", "Mpps", flows=FLOWS)
+        leats.in_turn("established-one", TURNS, lambda peer: peer.established(FLOWS, opts.seconds, most=1), "mpps", "Mpps", flows=FLOWS)
+
+    leat_round(lambda work, n: LeatServices(work, n, opts.load_seconds),
+               {"scenario": "scale-services", "peer": "leat", "backends": netfilter.N_BACKENDS, "round": rnd},
+               "services", opts.services, beside,
+               lambda n, rows: service_rows(rows.peer, n, service_positions(n), rows, opts), emit)
+
+
+def leat_rules(shape, rnd, opts, emit):
+    def beside(leats):
+        leats.in_turn("established", TURNS, lambda peer: peer.established(FLOWS, opts.seconds), "mpps", "Mpps", flows=FLOWS)
+        leats.in_turn("new-connections", TURNS, new_connections, "mcps", "M/s")
+
+    def each(_, rows):
+        first_packets(rows.peer, {"only": B_IP}, rows)
+        first_packets(rows.peer, {"only": B_IP}, rows, BUSY_PPS)
+        added_rules(rows.peer, rows, opts)
+
+    leat_round(lambda work, n: LeatRules(work, n, shape, opts.load_seconds),
+               {"scenario": "scale-rules", "peer": "leat", "shape": shape, "round": rnd}, "rules", opts.rules, beside, each, emit)
 
 
 def run(scenario, peers, opts, emit):
@@ -205,9 +273,11 @@ def run(scenario, peers, opts, emit):
     for rnd in range(1, opts.rounds + 1):
         if scenario == "scale-rules":
             for shape in ("acl", "policies"):
-                for n in opts.rules:
-                    rules(shape, n, rnd, opts, emit)
+                leat_rules(shape, rnd, opts, emit)
             continue
         for name in peers:
+            if name == "leat":
+                leat_services(rnd, opts, emit)
+                continue
             for n in [0] if name == "no-rules" else opts.services:
-                services(name, n, rnd, opts, emit)
+                kernel_services(name, n, rnd, opts, emit)

@@ -113,7 +113,8 @@ def test_scale_services_writes_a_line_a_measure(tmp_path, peer):
     run("perf/run", "scale-services", "--peers", peer, "--rounds", 1, "--services", 5, "--changes", 2, "--seconds", 0.05,
         "--json", out, "--plots", tmp_path)
     rows = lines(out)
-    assert [r["measure"] for r in rows] == ["load", "established", *["first-packet"] * 3, *["busy-first-packet"] * 3, "add-ack", "add-effect",
+    beside = ["established", "established-one"] if peer == "leat" else ["established"]
+    assert [r["measure"] for r in rows] == ["load", *beside, *["first-packet"] * 3, *["busy-first-packet"] * 3, "add-ack", "add-effect",
                                             "change-ack", "change-effect"]
     assert [r["position"] for r in rows if "position" in r] == ["first", "middle", "last"] * 2
     for r in rows:
@@ -122,14 +123,16 @@ def test_scale_services_writes_a_line_a_measure(tmp_path, peer):
     assert len(list(tmp_path.glob("services-*.svg"))) == 2
 
 
-def test_scale_rules_writes_a_line_a_measure(tmp_path):
+def test_scale_rules_measures_all_counts_in_turn(tmp_path):
     out = tmp_path / "rows"
-    run("perf/run", "scale-rules", "--rounds", 1, "--rules", 25, "--changes", 2, "--seconds", 0.05, "--json", out)
+    run("perf/run", "scale-rules", "--rounds", 1, "--rules", "10,25", "--changes", 2, "--seconds", 0.05, "--json", out)
     rows = lines(out)
-    assert [r["measure"] for r in rows] == 2 * ["load", "established", "first-packet", "busy-first-packet", "new-connections",
-                                                "add-ack", "add-effect"]
-    assert [r["shape"] for r in rows] == ["acl"] * 7 + ["policies"] * 7
+    of_one = ["first-packet", "busy-first-packet", "add-ack", "add-effect"]
+    assert [r["measure"] for r in rows] == 2 * ["load", "load", *["established"] * 2, *["new-connections"] * 2, *of_one, *of_one]
+    assert [r["shape"] for r in rows] == ["acl"] * 14 + ["policies"] * 14
+    assert [r["rules"] for r in rows] == 2 * (3 * [10, 25] + [10] * 4 + [25] * 4)
     assert all(r["value"] > 0 for r in rows)
+    assert all(r["rate_ratio"] == r["cycles_ratio"] == 1 for r in rows if "rate_ratio" in r and r["rules"] == 10)
 
 
 def test_syn_flood_writes_a_line_a_rate(tmp_path):

@@ -103,13 +103,14 @@ struct rule_packet {
 /* A packet asked of one or more lists, and what was found out about it for all of them. */
 struct rule_query {
 	const struct rule_packet *pkt;
+	uint64_t port_sign[2]; /* bits of the destination port, as the lists' filters have them */
 	struct rule_query_side {
 		const struct ip_addr *addr;
 		bool is_asked; /* a list wanted to know the address's sets */
 		bool is_known; /* they were looked up, once for all lists */
 		bool is_cut;   /* there are more than QUERY_SETS_MAX */
 		uint32_t n;
-		uint64_t sign[2]; /* of the sets, as the lists' filters have it */
+		uint64_t sign[2]; /* bits of the sets */
 		uint32_t set[QUERY_SETS_MAX];
 	} side[2]; /* source, destination */
 };

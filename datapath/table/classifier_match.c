@@ -28,11 +28,20 @@ struct walk {
 	uint32_t at;
 };
 
+static void sign_add(uint64_t sign[2], unsigned int bit)
+{
+	sign[bit / 64] |= UINT64_C(1) << bit % 64;
+}
+
 void rule_query_init(struct rule_query *out_query, const struct rule_packet *pkt)
 {
 	const struct ip_addr *addrs[LEVEL_N] = { &pkt->src, &pkt->dst };
 
 	out_query->pkt = pkt;
+	out_query->port_sign[0] = UINT64_C(1) << FILTER_ANY;
+	out_query->port_sign[1] = 0;
+	if (pkt->has_ports)
+		sign_add(out_query->port_sign, filter_bit(pkt->dport));
 	for (unsigned int level = 0; level < LEVEL_N; level++) {
 		struct rule_query_side *side = &out_query->side[level];
 
@@ -47,13 +56,12 @@ void rule_query_init(struct rule_query *out_query, const struct rule_packet *pkt
 static bool side_add(void *arg, uint32_t set)
 {
 	struct rule_query_side *side = arg;
-	unsigned int bit = filter_bit(set);
 
 	side->is_cut = side->n == QUERY_SETS_MAX;
 	if (side->is_cut)
 		return false;
 	side->set[side->n++] = set;
-	side->sign[bit / 64] |= UINT64_C(1) << bit % 64;
+	sign_add(side->sign, filter_bit(set));
 	return true;
 }
 
@@ -83,27 +91,17 @@ static bool words_meet(const _Atomic uint64_t words[2], const uint64_t sign[2])
 		       (atomic_load_explicit(&words[1], memory_order_relaxed) & sign[1])) != 0;
 }
 
-static bool filter_has_port(const struct list_filter *filter, const struct rule_packet *pkt)
-{
-	uint64_t sign[2] = { UINT64_C(1) << FILTER_ANY, 0 };
-
-	if (pkt->has_ports) {
-		unsigned int bit = filter_bit(pkt->dport);
-
-		sign[bit / 64] |= UINT64_C(1) << bit % 64;
-	}
-	return words_meet(filter->port, sign);
-}
-
 /* The sets of an address are looked up for the second list that needs them: one list asks more cheaply by itself. */
 static bool filter_has_side(
 	const struct list_filter *filter, struct rule_query *query, unsigned int level)
 {
 	struct rule_query_side *side = &query->side[level];
 
-	if (words_meet(filter->set[level], (const uint64_t[2]){ UINT64_C(1) << FILTER_ANY, 0 }))
+	if (words_meet(filter->set[level], side->sign))
 		return true;
-	if (!side->is_known && !side->is_asked) {
+	if (side->is_known)
+		return false;
+	if (!side->is_asked) {
 		side->is_asked = true;
 		return true;
 	}
@@ -113,7 +111,8 @@ static bool filter_has_side(
 
 static bool filter_passes(const struct list_filter *filter, struct rule_query *query)
 {
-	return filter_has_port(filter, query->pkt) && filter_has_side(filter, query, LEVEL_SRC) &&
+	return words_meet(filter->port, query->port_sign) &&
+		filter_has_side(filter, query, LEVEL_SRC) &&
 		filter_has_side(filter, query, LEVEL_DST);
 }
 
@@ -284,25 +283,29 @@ static void node_match(struct match *m, uint32_t node)
 	}
 }
 
-uint32_t rulelist_match(uint32_t list_idx, struct rule_query *query, uint32_t after_rule)
+static uint32_t list_match(uint32_t list, struct rule_query *query, uint32_t after_rule)
 {
-	const struct rulelist *list = rulelist_at(list_idx);
 	struct match m = { .query = query,
 		.best = { .priority = UINT64_MAX, .age = UINT64_MAX },
 		.rule = RULE_NONE };
 	struct walk branches, nodes;
 	uint32_t branch, node;
 
-	if (!filter_passes(&list->filter, query))
-		return RULE_NONE;
 	if (after_rule != RULE_NONE)
 		m.after = (struct rule_rank){ .priority = rule_at(after_rule)->priority,
 			.age = rule_at(after_rule)->age };
-	walk_start(&branches, &m, &list->src, list_idx, LEVEL_SRC);
+	walk_start(&branches, &m, &rulelist_at(list)->src, list, LEVEL_SRC);
 	while ((branch = walk_next(&branches, &m)) != SLOT_NONE) {
 		walk_start(&nodes, &m, &branch_at(branch)->dst, branch, LEVEL_DST);
 		while ((node = walk_next(&nodes, &m)) != SLOT_NONE)
 			node_match(&m, node);
 	}
 	return m.rule;
+}
+
+uint32_t rulelist_match(uint32_t list, struct rule_query *query, uint32_t after_rule)
+{
+	return filter_passes(&rulelist_at(list)->filter, query)
+		? list_match(list, query, after_rule)
+		: RULE_NONE;
 }

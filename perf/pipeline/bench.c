@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * leat-bench [EAL options] -- [-f FLOWS,…] [-b FILL,…] [-k KIND,…] [-n NEW_FLOWS] [-r ROUNDS] [-c PACKETS] [-1] [-S]
- *   [-V SERVICES] [-R RULES]
+ *   [-V SERVICES] [-R RULES] [-P POLICIES]
  * Cycles a packet of the pipeline on bench ports (see world.h), one JSON object a line. perf/bench drives it.
  */
 #include <errno.h>
@@ -33,8 +33,8 @@ struct options {
 	unsigned int n_flows, n_fills, rounds;
 	uint32_t kinds; /* bit set */
 	uint32_t new_flows;
-	uint32_t n_services, n_rules; /* A reaches B through them */
-	uint32_t pkts;		      /* of a round */
+	uint32_t n_services, n_rules, n_policies; /* A reaches B through them */
+	uint32_t pkts;				  /* of a round */
 	bool no_huge, is_once, is_strict;
 };
 
@@ -167,7 +167,7 @@ static void bench_new(struct world *world, const struct options *o, enum world_k
 	const struct step *steps = kind == WORLD_TCP4 ? tcp_steps : udp_steps;
 	unsigned int n_steps = kind == WORLD_TCP4 ? RTE_DIM(tcp_steps) : RTE_DIM(udp_steps);
 	uint32_t n = o->new_flows;
-	char more[160];
+	char more[176];
 
 	for (uint32_t id = 0; id < n; id += BATCH_LEN)
 		for (unsigned int s = 0; s < n_steps; s++) {
@@ -183,8 +183,8 @@ static void bench_new(struct world *world, const struct options *o, enum world_k
 
 	snprintf(more, sizeof(more),
 		",\"kind\":\"%s\",\"flows\":%u,\"made\":%" PRIu64
-		",\"packets\":%u,\"services\":%u,\"rules\":%u",
-		kind_names[kind], n, made, n_steps, o->n_services, o->n_rules);
+		",\"packets\":%u,\"services\":%u,\"rules\":%u,\"policies\":%u",
+		kind_names[kind], n, made, n_steps, o->n_services, o->n_rules, o->n_policies);
 	report("new_flow", per, "cycles/flow", more);
 	report("new_flows", (double)rte_get_tsc_hz() / per, "1/s", more);
 }
@@ -220,9 +220,10 @@ static int parse_options(int argc, char **argv, struct options *o)
 		.n_flows = 1,
 		.n_fills = 1,
 		.rounds = 11,
+		.n_policies = 1,
 		.kinds = 1,
 		.pkts = 1u << 20 };
-	while ((opt = getopt(argc, argv, "f:b:k:n:r:c:V:R:1HS")) >= 0) {
+	while ((opt = getopt(argc, argv, "f:b:k:n:r:c:V:R:P:1HS")) >= 0) {
 		switch (opt) {
 		case 'f':
 			o->n_flows = parse_list(optarg, o->flows);
@@ -248,6 +249,9 @@ static int parse_options(int argc, char **argv, struct options *o)
 		case 'R':
 			o->n_rules = (uint32_t)strtod(optarg, NULL);
 			break;
+		case 'P':
+			o->n_policies = (uint32_t)strtod(optarg, NULL);
+			break;
 		case '1':
 			o->is_once = true;
 			break;
@@ -264,7 +268,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 	for (unsigned int i = 0; i < o->n_fills; i++)
 		if (o->fills[i] < 1 || o->fills[i] > BATCH_LEN)
 			return -EINVAL;
-	return o->rounds > 0 && o->n_flows > 0 && o->n_fills > 0 ? 0 : -EINVAL;
+	return o->n_policies > 0 && o->rounds > 0 && o->n_flows > 0 && o->n_fills > 0 ? 0 : -EINVAL;
 }
 
 /* One kind and one number of flows a process: tables start empty, and callgrind sees nothing else. */
@@ -280,7 +284,8 @@ int main(int argc, char **argv)
 		fprintf(stderr,
 			"usage: leat-bench EAL… -- [-f FLOWS] [-b FILL,…] [-k KIND] [-n NEW] [-r "
 			"ROUNDS]"
-			" [-c PACKETS] [-V SERVICES] [-R RULES] [-H: no hugepages] [-1: no stages] "
+			" [-c PACKETS] [-V SERVICES] [-R RULES] [-P POLICIES] [-H: no hugepages] "
+			"[-1: no stages] "
 			"[-S: strict TCP]\n");
 		return 2;
 	}
@@ -296,7 +301,8 @@ int main(int argc, char **argv)
 	if (o.is_strict && flowtab_windows_open(&world.ft4) < 0)
 		return 1;
 	atomic_store(&conn_tcp_strict, o.is_strict);
-	if ((o.n_services || o.n_rules) && world_serve(&world, o.n_services, o.n_rules))
+	if ((o.n_services || o.n_rules) &&
+		world_serve(&world, o.n_services, o.n_rules, o.n_policies))
 		return 1;
 	if (o.new_flows) {
 		bench_new(&world, &o, kind);

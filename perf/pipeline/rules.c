@@ -77,21 +77,35 @@ static int other_rule(uint32_t policy, uint32_t i)
 	return ret;
 }
 
-int rules_fill(uint32_t n, uint32_t endpoint, struct ip_addr client)
+static int policy_bound_add(uint32_t i, uint32_t endpoint, uint32_t *out_policy)
 {
-	const struct policy_config cfg = { .name = "acl", .def = { POLICY_NEXT, POLICY_DENY } };
+	char name[32];
+	const struct policy_config cfg = {
+		.name = name, .order = i, .def = { POLICY_NEXT, POLICY_DENY }
+	};
+	int ret;
+
+	snprintf(name, sizeof(name), "policy-%u", i);
+	ret = policy_add(&cfg, out_policy);
+	return ret ? ret : policy_bind(*out_policy, endpoint);
+}
+
+int rules_fill(uint32_t n, uint32_t n_policies, uint32_t endpoint, struct ip_addr client)
+{
 	const struct ip_prefix member = { client, 32 };
-	uint32_t policy, rule, group = ipset_create(0);
+	uint32_t policy = POLICY_NONE, rule, group = ipset_create(0);
 	struct rule_config last = {
 		.priority = n, .action = RULE_ALLOW, .n_src = 1, .src = { group }
 	};
 	int ret = group == IPSET_NONE ? -ENOSPC : ipset_member_add(group, &member, false);
 
-	if (!ret)
-		ret = policy_add(&cfg, &policy);
-	for (uint32_t i = 0; i + 1 < n && !ret; i++)
-		ret = other_rule(policy, i);
-	if (!ret)
-		ret = policy_rule_add(policy, POLICY_INGRESS, &last, &rule);
-	return ret ? ret : policy_bind(policy, endpoint);
+	for (uint32_t p = 0; p < n_policies && !ret; p++) {
+		uint32_t end = (uint32_t)((uint64_t)n * (p + 1) / n_policies);
+
+		ret = policy_bound_add(p, endpoint, &policy);
+		for (uint32_t i = (uint32_t)((uint64_t)n * p / n_policies);
+			i < end && i + 1 < n && !ret; i++)
+			ret = other_rule(policy, i);
+	}
+	return ret ? ret : policy_rule_add(policy, POLICY_INGRESS, &last, &rule);
 }

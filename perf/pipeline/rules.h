@@ -12,7 +12,7 @@
 /* n services, each with an address of its own and all ports that flows use; the backend keeps the port. 0 or -errno. */
 int services_fill(uint32_t n, struct ip_addr backend);
 
-/* One policy of n rules bound to the endpoint; the last rule lets `client` in, the default is to deny. 0 or -errno. */
-int rules_fill(uint32_t n, uint32_t endpoint, struct ip_addr client);
+/* n rules in n_policies policies, all bound to the endpoint; the last rule lets `client` in, the default is to deny. 0 or -errno. */
+int rules_fill(uint32_t n, uint32_t n_policies, uint32_t endpoint, struct ip_addr client);
 
 #endif

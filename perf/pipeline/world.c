@@ -226,12 +226,13 @@ int world_open(struct world *world, uint32_t n_conns, bool is_v6, bool no_huge)
 	return 0;
 }
 
-int world_serve(struct world *world, uint32_t n_services, uint32_t n_rules)
+int world_serve(struct world *world, uint32_t n_services, uint32_t n_rules, uint32_t n_policies)
 {
 	int ret = services_fill(n_services, ip_from_v4(pod_b));
 
 	if (!ret && n_rules)
-		ret = rules_fill(n_rules, world->ports[WORLD_B].endpoint_idx, ip_from_v4(pod_a));
+		ret = rules_fill(
+			n_rules, n_policies, world->ports[WORLD_B].endpoint_idx, ip_from_v4(pod_a));
 	if (ret)
 		fprintf(stderr, "bench: services or rules: %s\n", strerror(-ret));
 	world->n_services = n_services;

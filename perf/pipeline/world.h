@@ -44,9 +44,9 @@ struct world {
 int world_open(struct world *world, uint32_t n_conns, bool is_v6, bool no_huge);
 void world_close(struct world *world);
 
-/* Puts n services in front of pod B and n policy rules, the last of which lets A in, before it; 0: none. IPv4. 0 or -errno, with
- * a line on standard error. */
-int world_serve(struct world *world, uint32_t n_services, uint32_t n_rules);
+/* Puts n services in front of pod B and n rules, the last of which lets A in, in n policies before it; 0: none. IPv4. 0 or -errno,
+ * with a line on standard error. */
+int world_serve(struct world *world, uint32_t n_services, uint32_t n_rules, uint32_t n_policies);
 
 /* Lays out one frame of `kind` and flow `id` in direction dir (0: A sends; 1: the answer) on the port it comes in on, to be
  * received by the next round. */

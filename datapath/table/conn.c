@@ -80,15 +80,19 @@ static enum conn_state tcp_open_state(uint8_t flags)
 	}
 }
 
-/* A SYN: a retransmission, the other half of a simultaneous open (RFC 9293 s. 3.5), or the same tuple again. On an open
- * connection it changes nothing: the endpoint answers it with a challenge ACK (RFC 5961 s. 4). */
-static enum conn_state tcp_syn(struct conn *c, enum conn_state s, enum conn_dir dir, uint8_t flags)
+/* Whether a segment without RST answers the SYN: the other side's SYN, with ACK or crossing it (RFC 9293 s. 3.5). What the
+ * opener says itself proves nothing, and the other side's ACK may be a challenge. */
+static bool tcp_answered(enum conn_dir dir, uint8_t f, uint8_t flags)
 {
-	bool is_opener = (flags & CONN_F_OPENED_BY_REPLY) != 0 ? dir == CONN_REPLY
-							       : dir == CONN_ORIG;
+	enum conn_dir opener = (flags & CONN_F_OPENED_BY_REPLY) != 0 ? CONN_REPLY : CONN_ORIG;
 
-	if (s == CONN_SYN_SENT)
-		return is_opener ? CONN_SYN_SENT : CONN_SYN_RECV;
+	return dir != opener && (f & CONN_TCP_SYN) != 0;
+}
+
+/* A SYN behind the first: a retransmission, or the same tuple again. On an open connection it changes nothing: the
+ * endpoint answers it with a challenge ACK (RFC 5961 s. 4). */
+static enum conn_state tcp_syn(struct conn *c, enum conn_state s, enum conn_dir dir)
+{
 	if (s < CONN_FIN_WAIT)
 		return s;
 	atomic_fetch_and_explicit(
@@ -104,29 +108,20 @@ static enum conn_state tcp_next(struct conn *c, enum conn_state s, enum conn_dir
 
 	if ((f & CONN_TCP_RST) != 0)
 		return CONN_CLOSED;
+	if (s == CONN_SYN_SENT)
+		return tcp_answered(dir, f, flags) ? CONN_SYN_RECV : s;
 	if (conn_tcp_is_syn(f))
-		return tcp_syn(c, s, dir, flags);
+		return tcp_syn(c, s, dir);
 	if ((f & CONN_TCP_SYN) != 0)
-		return s == CONN_SYN_SENT ? CONN_SYN_RECV : s;
+		return s;
 	if ((f & CONN_TCP_FIN) != 0) {
 		uint8_t fin = dir == CONN_ORIG ? CONN_F_FIN_ORIG : CONN_F_FIN_REPLY;
 
 		return tcp_open_state(
 			atomic_fetch_or_explicit(&c->flags, fin, memory_order_relaxed) | fin);
 	}
-	switch (s) {
-	case CONN_SYN_SENT:
-		/* From the opener: it has a SYN+ACK that went another way. From the other side: a challenge ACK. */
-		return ((flags & CONN_F_OPENED_BY_REPLY) != 0) == (dir == CONN_REPLY)
-			? CONN_ESTABLISHED
-			: s;
-	case CONN_SYN_RECV:
-	case CONN_CLOSED:
-		/* The handshake's end, even if its ACK was lost to us; or the RST was not believed. */
-		return tcp_open_state(flags);
-	default:
-		return s;
-	}
+	/* The handshake's end, even if its ACK was lost to us; or the RST was not believed. */
+	return s == CONN_SYN_RECV || s == CONN_CLOSED ? tcp_open_state(flags) : s;
 }
 
 bool conn_track(struct conn *c, enum conn_dir dir, uint8_t tcp_flags)

@@ -137,13 +137,13 @@ class Walk:
         return {wire.SYN: "syn_sent", wire.SYN | wire.ACK: "syn_recv"}.get(self.packet.flags & (wire.SYN | wire.ACK), "established")
 
     def track(self, c):
-        """Liberal: paths may be asymmetric, so the opener's ACK shows that it has got a SYN+ACK that went another way."""
+        """Liberal, but what the opener sends does not answer its own SYN."""
         if c.proto != wire.TCP:
             c.state = "replied" if self.is_reply else c.state
         elif self.packet.flags & wire.SYN:
-            if c.state == "syn_sent" and (self.is_reply or self.packet.flags & wire.ACK):
+            if c.state == "syn_sent" and self.is_reply:
                 c.state = "syn_recv"
-        elif c.state == "syn_recv" or not self.is_reply:
+        elif c.state == "syn_recv":
             c.state = "established"
 
     def binding_holds(self):

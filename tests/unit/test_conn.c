@@ -96,7 +96,7 @@ static void test_conn_tcp_every_state_by_direction_and_flags(void **state)
 		uint8_t from, fins;
 		uint8_t to[CONN_DIR_N][sizeof(segments)];
 	} rows[] = {
-		{ SS, 0, { { SS, SR, ES, FW, CL, CL }, { SR, SR, SS, FW, CL, CL } } },
+		{ SS, 0, { { SS, SS, SS, SS, CL, CL }, { SR, SR, SS, SS, CL, CL } } },
 		{ SR, 0, { { SR, SR, ES, FW, CL, CL }, { SR, SR, ES, FW, CL, CL } } },
 		{ ES, 0, { { ES, ES, ES, FW, CL, CL }, { ES, ES, ES, FW, CL, CL } } },
 		{ FW, CONN_F_FIN_ORIG, { { SS, FW, FW, FW, CL, CL }, { SS, FW, FW, TW, CL, CL } } },
@@ -143,13 +143,20 @@ static void test_conn_tcp_simultaneous_open(void **state)
 		{ CONN_REPLY, A, CONN_ESTABLISHED, false });
 }
 
-static void test_conn_tcp_half_seen_handshakes_establish(void **state)
+static void test_conn_tcp_opener_alone_stays_half_open(void **state)
 {
 	(void)state;
-	/* only the server's side comes by, then only the client's */
-	WALK(IPPROTO_TCP, { CONN_ORIG, S | A, CONN_SYN_RECV, true },
-		{ CONN_ORIG, A, CONN_ESTABLISHED, false });
 	WALK(IPPROTO_TCP, { CONN_ORIG, S, CONN_SYN_SENT, true },
+		{ CONN_ORIG, A, CONN_SYN_SENT, true }, { CONN_ORIG, S | A, CONN_SYN_SENT, true },
+		{ CONN_ORIG, F | A, CONN_SYN_SENT, true },
+		{ CONN_REPLY, S | A, CONN_SYN_RECV, true },
+		{ CONN_ORIG, A, CONN_ESTABLISHED, false });
+}
+
+static void test_conn_tcp_answer_seen_first_is_picked_up(void **state)
+{
+	(void)state;
+	WALK(IPPROTO_TCP, { CONN_ORIG, S | A, CONN_SYN_RECV, true },
 		{ CONN_ORIG, A, CONN_ESTABLISHED, false });
 }
 
@@ -221,7 +228,8 @@ int main(void)
 		cmocka_unit_test(test_conn_tcp_every_state_by_direction_and_flags),
 		cmocka_unit_test(test_conn_tcp_blind_reset_is_undone_by_the_next_segment),
 		cmocka_unit_test(test_conn_tcp_simultaneous_open),
-		cmocka_unit_test(test_conn_tcp_half_seen_handshakes_establish),
+		cmocka_unit_test(test_conn_tcp_opener_alone_stays_half_open),
+		cmocka_unit_test(test_conn_tcp_answer_seen_first_is_picked_up),
 		cmocka_unit_test(test_conn_tcp_opened_again_from_the_other_side),
 		cmocka_unit_test(test_conn_udp_and_icmp_are_replied_by_the_other_side_only),
 		cmocka_unit_test(test_conn_that_is_on_its_way_out_never_comes_back),

@@ -103,6 +103,25 @@ static uint32_t segment_end(const struct conn_segment *s)
 		((s->flags & CONN_TCP_FIN) != 0);
 }
 
+/* Whether the other side's SYN was seen, and offered no scale. */
+static bool is_scale_declined(const struct conn_window *w, enum conn_dir dir)
+{
+	uint8_t flags = atomic_load_explicit(&w->half[!dir].flags, memory_order_relaxed);
+
+	return (flags & (CONN_WINDOW_F_SYN | CONN_WINDOW_F_SCALE)) == CONN_WINDOW_F_SYN;
+}
+
+/* A SYN's window is kept as if what it offers were in force: undone when the answer declines. */
+static void half_unscale(struct conn_window_half *h)
+{
+	uint32_t win = (uint32_t)atomic_load_explicit(&h->win_max, memory_order_relaxed)
+		<< atomic_load_explicit(&h->scale, memory_order_relaxed);
+
+	atomic_store_explicit(&h->scale, 0, memory_order_relaxed);
+	atomic_store_explicit(
+		&h->win_max, (uint16_t)(win < UINT16_MAX ? win : UINT16_MAX), memory_order_relaxed);
+}
+
 /* Lets what has passed move its sender's half. The window of a SYN is never scaled. */
 static void half_advance(struct conn_window *w, enum conn_dir dir, const struct conn_segment *s)
 {
@@ -111,8 +130,10 @@ static void half_advance(struct conn_window *w, enum conn_dir dir, const struct 
 	bool is_syn = (s->flags & CONN_TCP_SYN) != 0;
 	uint8_t scale = scale_of(w, dir);
 	uint32_t win = (uint32_t)s->win << (is_syn ? 0 : scale), edge;
-	uint16_t raw = (uint16_t)(s->has_scale ? (s->win >> s->scale) + 1 : s->win);
+	uint16_t raw = s->win;
 
+	if (s->has_scale && !is_scale_declined(w, dir))
+		raw = (uint16_t)((s->win + (1u << s->scale) - 1) >> s->scale);
 	atomic_store_explicit(&h->end, later(old.end, segment_end(s)), memory_order_relaxed);
 	if (raw > atomic_load_explicit(&h->win_max, memory_order_relaxed))
 		atomic_store_explicit(&h->win_max, raw, memory_order_relaxed);
@@ -140,6 +161,8 @@ static void half_open(struct conn_window *w, enum conn_dir dir, const struct con
 	atomic_store_explicit(&h->win_max, 0, memory_order_relaxed);
 	atomic_store_explicit(&h->scale, s->scale, memory_order_relaxed);
 	atomic_store_explicit(&h->flags, flags, memory_order_release);
+	if (is_scale_declined(w, !dir))
+		half_unscale(&w->half[!dir]);
 	half_advance(w, dir, s);
 }
 

@@ -117,9 +117,9 @@ def test_random_segments_meet_the_models_verdict(strict, family, scales, seed):
     in_use = [0, 0] if None in scales else list(scales)
     model = Model(Side(isn[0], in_use[0]), Side(isn[1], in_use[1]))
     for name, side, first in (("a", 0, isn[1]), ("b", 1, isn[0])):
-        # the SYN's own window is in bytes; the record keeps it rounded up to the scale
-        syn = (1000 >> scales[side]) + 1 << in_use[side] if scales[side] is not None else 1000
-        model.sides[name].largest = syn
+        # the SYN's own window is in bytes; the record keeps it rounded up to the scale that it offers, an answer's to the one in force
+        offered = None if side == 1 and None in scales else scales[side]
+        model.sides[name].largest = -(-1000 >> offered) << offered if offered is not None else 1000
         model.sides[name].offer(first + 1, 1000, in_use[side])
     is_closed = False
     verdicts = []

@@ -55,23 +55,29 @@ static void expect(enum conn_dir dir, uint8_t flags, uint32_t seq, uint32_t ack,
 			seq, ack, len, got, want);
 }
 
+static struct conn_segment offer(int scale)
+{
+	return (struct conn_segment){
+		.win = 1000, .has_scale = scale >= 0, .scale = (uint8_t)(scale >= 0 ? scale : 0)
+	};
+}
+
+/* SYN and SYN+ACK with these windows and scales. */
+static void handshake(struct conn_segment syn, struct conn_segment syn_ack)
+{
+	syn.seq = C0;
+	syn.flags = S;
+	syn_ack.seq = S0;
+	syn_ack.ack = C0 + 1;
+	syn_ack.flags = S | A;
+	assert_int_equal(send_segment(CONN_ORIG, syn), CONN_WINDOW_OK);
+	assert_int_equal(send_segment(CONN_REPLY, syn_ack), CONN_WINDOW_OK);
+}
+
 /* Opens; both windows are 1000 << scale behind the handshake. scale −1: none offered. */
 static void open_conn(int client_scale, int server_scale)
 {
-	struct conn_segment syn = { .seq = C0,
-		.win = 1000,
-		.flags = S,
-		.has_scale = client_scale >= 0,
-		.scale = (uint8_t)(client_scale >= 0 ? client_scale : 0) };
-	struct conn_segment syn_ack = { .seq = S0,
-		.ack = C0 + 1,
-		.win = 1000,
-		.flags = S | A,
-		.has_scale = server_scale >= 0,
-		.scale = (uint8_t)(server_scale >= 0 ? server_scale : 0) };
-
-	assert_int_equal(send_segment(CONN_ORIG, syn), CONN_WINDOW_OK);
-	assert_int_equal(send_segment(CONN_REPLY, syn_ack), CONN_WINDOW_OK);
+	handshake(offer(client_scale), offer(server_scale));
 	expect(CONN_ORIG, A, C0 + 1, S0 + 1, 0, CONN_WINDOW_OK);
 	expect(CONN_REPLY, A, S0 + 1, C0 + 1, 0, CONN_WINDOW_OK);
 	assert_int_equal(conn.state, CONN_ESTABLISHED);
@@ -113,6 +119,22 @@ static void test_conn_window_scale_counts_only_if_both_offer_it(void **state)
 	open_conn(4, -1);
 	expect(CONN_ORIG, A, C0 + 1 + 1001, S0 + 1, 1, CONN_WINDOW_OUT);
 	expect(CONN_REPLY, A, S0 + 1 + 1001, C0 + 1, 1, CONN_WINDOW_OUT);
+}
+
+/* A SYN's window of data is out, and its first bytes are sent again. */
+static void test_conn_window_declined_scale_does_not_shrink_the_syns_window(void **state)
+{
+	struct conn_segment ack = { .seq = C0 + 1, .ack = S0 + 1, .win = 1, .flags = A };
+
+	(void)state;
+	handshake(offer(-1), offer(7));
+	expect(CONN_ORIG, A, C0 + 1, S0 + 1, 1000, CONN_WINDOW_OK);
+	expect(CONN_ORIG, A, C0 + 1, S0 + 1, 100, CONN_WINDOW_OK);
+	setup(NULL);
+	handshake(offer(7), offer(-1));
+	expect(CONN_REPLY, A, S0 + 1, C0 + 1, 1000, CONN_WINDOW_OK);
+	assert_int_equal(send_segment(CONN_ORIG, ack), CONN_WINDOW_OK);
+	expect(CONN_REPLY, A, S0 + 1, C0 + 1, 100, CONN_WINDOW_OK);
 }
 
 static void test_conn_window_closed_window_is_probed_with_one_byte(void **state)
@@ -280,6 +302,7 @@ int main(void)
 		TEST(window_data_up_to_the_edge_passes),
 		TEST(window_sequence_numbers_wrap),
 		TEST(window_scale_counts_only_if_both_offer_it),
+		TEST(window_declined_scale_does_not_shrink_the_syns_window),
 		TEST(window_closed_window_is_probed_with_one_byte),
 		TEST(window_acknowledgement_of_what_was_not_sent_is_out),
 		TEST(window_super_frame_counts_its_whole_payload),

@@ -45,6 +45,7 @@ class Packet:
     ident: int = 1
     has_df: bool = False
     window: int = 8192
+    options: bytes = b""  # of TCP, whole words
 
     def family(self):
         return family(self.src)
@@ -84,8 +85,8 @@ def with_checksum(p, segment, offset, has_pseudo=True):
 
 def l4_bytes(p):
     if p.proto == TCP:
-        header = struct.pack("!HHIIBBHHH", p.sport, p.dport, p.seq, p.ack, 0x50, p.flags, p.window, 0, 0)
-        return with_checksum(p, header + p.data, 16)
+        header = struct.pack("!HHIIBBHHH", p.sport, p.dport, p.seq, p.ack, 0x50 + 4 * len(p.options), p.flags, p.window, 0, 0)
+        return with_checksum(p, header + p.options + p.data, 16)
     if p.proto == UDP:
         return with_checksum(p, struct.pack("!HHHH", p.sport, p.dport, 8 + len(p.data), 0) + p.data, 6)
     if p.icmp is not None and p.is_echo():

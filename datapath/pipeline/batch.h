@@ -76,6 +76,14 @@ struct tunnel_cache_entry {
 	uint32_t idx;
 };
 
+/* A destination for which lately no source port was found (slow/nat.h). */
+struct nat_exhausted {
+	uint64_t tuple_hash;
+	uint64_t until_ns;
+};
+
+#define WORKER_NAT_EXHAUSTED 64
+
 struct worker_stats {
 	uint64_t n_loops, n_busy_loops, n_rx_bursts, n_rx_pkts;
 	uint64_t busy_cycles, idle_cycles, slept_ns;
@@ -107,6 +115,7 @@ struct worker {
 	uint64_t icmp_tat_ns; /* rate limit of ICMP errors, as struct meter */
 	uint64_t log_tat_ns;  /* the same of policy log messages */
 	uint64_t housekeeping_ns;
+	struct nat_exhausted nat_exhausted[WORKER_NAT_EXHAUSTED]; /* by the hash's lowest bits */
 	uint32_t fragments_s;		/* when old fragments were last looked for */
 	struct batch batch, side_batch; /* side: fragments whose first has come */
 } __rte_cache_aligned;

@@ -164,11 +164,15 @@ static int conn_publish(
 	nat_ports_init(&ports, ctx, b->hash[i]);
 	for (unsigned int n = 0; ret == -EADDRINUSE && nat_ports_at(&ports, n, &final.sport); n++) {
 		/* The first one mostly is: publishing asks too. */
+		if (n == 1)
+			nat_ports_limit(&ports, w, ctx);
 		if (n > 0 && nat_reply_flow(ctx, &final, kind) != FLOW_NONE)
 			continue;
 		nat_flag_set(w, is_v6, conn, nat_conn_fill(t, conn, ctx, &final, kind));
 		ret = flowtab_publish(t, conn);
 	}
+	if (unlikely(ret == -EADDRINUSE))
+		nat_ports_note(w, ctx);
 	return ret;
 }
 

@@ -3,6 +3,7 @@
 
 #include <netinet/in.h>
 
+#include "datapath/base/hash.h"
 #include "datapath/packet/csum.h"
 #include "datapath/slow/tuple.h"
 #include "datapath/table/snat.h"
@@ -11,6 +12,7 @@
 
 /* More would make a pool that runs out cost every new connection dearly; at a fill of 99 % one in 30,000 is refused early. */
 #define TRIES_MAX 1024u
+#define TRIES_EXHAUSTED 64u
 #define REMAP_PORT_LO 1024u
 
 static bool is_echo(const struct parsed *pkt)
@@ -22,7 +24,9 @@ void nat_ports_init(struct nat_ports *ports, const struct slow_ctx *ctx, uint64_
 {
 	uint32_t lo = REMAP_PORT_LO, hi = 65535, own = rte_be_to_cpu_16(ctx->now.sport);
 
-	*ports = (struct nat_ports){ .wanted = ctx->now.sport, .has_wanted = true };
+	*ports = (struct nat_ports){
+		.n_tries = TRIES_MAX, .wanted = ctx->now.sport, .has_wanted = true
+	};
 	if (!ctx->pkt->has_l4)
 		return;
 	if (ctx->snat == SNAT_POOL || ctx->snat == SNAT_HAIRPIN) {
@@ -38,13 +42,41 @@ void nat_ports_init(struct nat_ports *ports, const struct slow_ctx *ctx, uint64_
 	ports->start = (uint32_t)((hash >> 32) * ports->n >> 32);
 }
 
+/* Of all that a reply's key has but the port that is looked for. */
+static uint64_t tuple_hash(const struct slow_ctx *ctx)
+{
+	uint64_t hash = hash_addr(hash_addr(0, &ctx->now.src), &ctx->now.dst);
+
+	return hash_word(
+		hash, (uint64_t)ctx->zone << 32 | (uint32_t)ctx->pkt->proto << 16 | ctx->now.dport);
+}
+
+void nat_ports_limit(struct nat_ports *ports, const struct worker *w, const struct slow_ctx *ctx)
+{
+	uint64_t hash = tuple_hash(ctx);
+	const struct nat_exhausted *e = &w->nat_exhausted[hash % WORKER_NAT_EXHAUSTED];
+
+	if (unlikely(e->tuple_hash == hash && w->now_ns < e->until_ns))
+		ports->n_tries = TRIES_EXHAUSTED;
+}
+
+void nat_ports_note(struct worker *w, const struct slow_ctx *ctx)
+{
+	uint64_t hash = tuple_hash(ctx);
+	struct nat_exhausted *e = &w->nat_exhausted[hash % WORKER_NAT_EXHAUSTED];
+
+	if (e->tuple_hash != hash || w->now_ns >= e->until_ns)
+		*e = (struct nat_exhausted){ .tuple_hash = hash,
+			.until_ns = w->now_ns + NAT_EXHAUSTED_NS };
+}
+
 bool nat_ports_at(const struct nat_ports *ports, unsigned int i, rte_be16_t *out_port)
 {
 	if (ports->has_wanted && i-- == 0) {
 		*out_port = ports->wanted;
 		return true;
 	}
-	if (i >= ports->n || i >= TRIES_MAX)
+	if (i >= ports->n || i >= ports->n_tries)
 		return false;
 	*out_port = rte_cpu_to_be_16((uint16_t)(ports->lo + (ports->start + i) % ports->n));
 	return true;

@@ -12,11 +12,18 @@
 struct nat_ports {
 	uint16_t lo, n;	 /* range; n 0: only the wanted one */
 	uint32_t start;	 /* first of the range to be tried, offset */
+	uint32_t n_tries; /* of the range, at most */
 	bool has_wanted; /* the packet's own (or as the layers left it) is tried first */
 	rte_be16_t wanted;
 };
 
 void nat_ports_init(struct nat_ports *ports, const struct slow_ctx *ctx, uint64_t hash);
+
+/* A search that found nothing is not repeated in full for the same destination for NAT_EXHAUSTED_NS: who keeps opening connections that
+ * cannot be had would otherwise take a core (29 us each). nat_ports_limit() when the first candidate is taken, nat_ports_note() after one in vain. */
+#define NAT_EXHAUSTED_NS 100000000ull
+void nat_ports_limit(struct nat_ports *ports, const struct worker *w, const struct slow_ctx *ctx);
+void nat_ports_note(struct worker *w, const struct slow_ctx *ctx);
 
 /* Candidate number i into *out_port; false: no more. */
 bool nat_ports_at(const struct nat_ports *ports, unsigned int i, rte_be16_t *out_port);

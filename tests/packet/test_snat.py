@@ -69,6 +69,20 @@ def test_pool_that_is_exhausted_lets_nothing_leave_untranslated(net, family):
     assert opened(net, family, "udp", 3000) in range(40000, 40004)
 
 
+def test_pool_that_was_exhausted_is_looked_through_again_later(net):
+    """A search in vain is not repeated in full at once, only for that destination, and not for long."""
+    pool(net, 4, 40000, 40199)
+    packets = [to_gw(A) / ip(A.ip(4), EXTERNAL[4], ttl=64) / udp(sport, 80) for sport in range(1000, 1200)]
+    for first in range(0, 200, 50):
+        net.send("a", packets[first:first + 50])
+    assert len(net.drain("up")) == len(net.conns()) == 200
+    net.send_dropped("a", to_gw(A) / ip(A.ip(4), EXTERNAL[4]) / udp(2000, 80), "nat_exhausted")
+    assert opened(net, 4, "udp", 2000, 81) in range(40000, 40200)  # another destination is not concerned
+    net.warp(400)
+    net.step(300)
+    assert opened(net, 4, "udp", 2000) in range(40000, 40200)
+
+
 @both
 def test_pool_without_an_address_of_the_family_lets_nothing_leave(net, family):
     net.cmd("pool.add", name="p", addresses=[POOL[10 - family]])

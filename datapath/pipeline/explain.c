@@ -6,6 +6,7 @@
 #include <rte_ip.h>
 
 #include "datapath/base/clock.h"
+#include "datapath/pipeline/frame.h"
 #include "datapath/slow/commit.h"
 #include "datapath/slow/nat.h"
 #include "datapath/slow/tuple.h"
@@ -56,18 +57,6 @@ static void ttl_take(struct rte_mbuf *m, bool is_v6)
 		commit_ttl4(m);
 }
 
-static bool frame(struct rte_mbuf *m, const struct path *path, bool is_v6, uint64_t hash)
-{
-	rte_be16_t type = is_v6 ? RTE_BE16(RTE_ETHER_TYPE_IPV6) : RTE_BE16(RTE_ETHER_TYPE_IPV4);
-	uint8_t *data = rte_pktmbuf_mtod(m, uint8_t *);
-
-	if (path->kind != PATH_PLAIN)
-		return vxlan_encap(m, &path->vxlan, type, (uint32_t)hash, 0);
-	memcpy(data, path->macs, sizeof(path->macs));
-	memcpy(data + sizeof(path->macs), &type, sizeof(type));
-	return true;
-}
-
 /* The frame as it leaves, from a copy of the one that came. */
 static struct rte_mbuf *rewritten(struct rte_mbuf *m, const struct slow_ctx *ctx,
 	const struct explain_result *res, uint64_t hash, struct rte_mempool *pool)
@@ -87,7 +76,7 @@ static struct rte_mbuf *rewritten(struct rte_mbuf *m, const struct slow_ctx *ctx
 		is_good = translate_packet(copy, L3_OFF, ctx->pkt, &res->final);
 	if (is_good && !ctx->keep_ttl)
 		ttl_take(copy, is_v6);
-	if (is_good && frame(copy, path, is_v6, hash))
+	if (is_good && path_frame(copy, path, is_v6, hash))
 		return copy;
 	rte_pktmbuf_free(copy);
 	return NULL;

@@ -5,6 +5,7 @@
 #include "datapath/packet/csum.h"
 #include "datapath/packet/gso.h"
 #include "datapath/pipeline/batch.h"
+#include "datapath/pipeline/frame.h"
 #include "datapath/pipeline/observe.h"
 
 #define SEGMENTS_MAX 128
@@ -60,13 +61,7 @@ void worker_flush(struct worker *w)
 static inline void frame_and_emit(struct worker *w, struct port *port, const struct path *path,
 	struct rte_mbuf *m, bool is_v6, uint64_t hash)
 {
-	rte_be16_t type = is_v6 ? RTE_BE16(RTE_ETHER_TYPE_IPV6) : RTE_BE16(RTE_ETHER_TYPE_IPV4);
-	uint8_t *data = rte_pktmbuf_mtod(m, uint8_t *);
-
-	if (likely(path->kind == PATH_PLAIN)) {
-		memcpy(data, path->macs, 12);
-		memcpy(data + 12, &type, 2);
-	} else if (unlikely(!vxlan_encap(m, &path->vxlan, type, (uint32_t)hash, 0))) {
+	if (unlikely(!path_frame(m, path, is_v6, hash))) {
 		batch_drop(w, port->stats[w->id], m, DROP_MTU_EXCEEDED);
 		return;
 	}

@@ -23,6 +23,7 @@
 #include "control/purge.h"
 #include "control/server.h"
 #include "control/state.h"
+#include "control/tables.h"
 #include "control/txn.h"
 #include "datapath/base/log.h"
 
@@ -67,8 +68,11 @@ static int watch_signals(void)
 
 static void serve(void)
 {
-	int rc = server_start(instance.control_path);
+	int rc;
 
+	flowtab_count_adopted(&tables_flow4);
+	flowtab_count_adopted(&tables_flow6);
+	rc = server_start(instance.control_path);
 	if (rc == 0)
 		rc = metrics_start(instance.metrics_path, opts.metrics_listen);
 	if (rc < 0) {

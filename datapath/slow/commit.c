@@ -132,6 +132,7 @@ static void conn_init(struct worker *w, bool is_v6, uint32_t conn, const struct 
 	c->proto = ctx->pkt->proto;
 	c->zone = ctx->zone;
 	c->created_s = w->now_s;
+	atomic_store_explicit(&c->opener, ctx->src_ep, memory_order_relaxed);
 	atomic_store_explicit(&c->route[CONN_REPLY], SLOT_NONE, memory_order_relaxed);
 	verdict_store(w, is_v6, 2 * conn, ctx, 0);
 	orig->owner = reply->owner = w->id;
@@ -194,7 +195,6 @@ static uint32_t conn_create(
 		flowtab_abort(t, w->id, conn);
 		return FLOW_NONE;
 	}
-	t->conns[conn].opener = ctx->src_ep;
 	endpoint_conn_get(ctx->src_ep);
 	conn_count(ctx);
 	t->cache[w->id].n_created++;

@@ -33,6 +33,8 @@ enum conn_dir { CONN_ORIG, CONN_REPLY, CONN_DIR_N };
 #define CONN_F_FINS (CONN_F_FIN_ORIG | CONN_F_FIN_REPLY)
 #define CONN_F_OPENED_BY_REPLY (1u << 3) /* the last SYN came from the reply direction */
 
+#define CONN_OPENER_GONE (UINT32_MAX - 1)
+
 struct conn {
 	_Atomic uint8_t state; /* enum conn_state */
 	uint8_t proto;
@@ -48,7 +50,8 @@ struct conn {
 	};
 	_Atomic uint32_t service, backend; /* where it was sent, or SLOT_NONE */
 	_Atomic uint32_t rule[2]; /* by enum policy_dir: the rules that let it pass, or SLOT_NONE */
-	uint32_t opener;	  /* endpoint that it is counted at, SLOT_NONE: none */
+	_Atomic uint32_t
+		opener; /* endpoint that it is counted at, SLOT_NONE: none (yet), CONN_OPENER_GONE: no more */
 	uint16_t zone;
 	uint16_t pad2;
 };

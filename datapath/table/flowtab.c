@@ -263,7 +263,7 @@ uint32_t flowtab_alloc(struct flowtab *t, unsigned int worker)
 	c->free_head = t->conns[conn].next;
 	c->n_free--;
 	memset(&t->conns[conn], 0, sizeof(t->conns[conn]));
-	t->conns[conn].opener = ENDPOINT_NONE;
+	atomic_store_explicit(&t->conns[conn].opener, ENDPOINT_NONE, memory_order_relaxed);
 	t->conns[conn].service = t->conns[conn].backend = SLOT_NONE;
 	t->conns[conn].rule[0] = t->conns[conn].rule[1] = SLOT_NONE;
 	memset(t->flows + 2 * (size_t)conn * flow_size, 0, 2 * flow_size);
@@ -346,7 +346,8 @@ void flowtab_remove(struct flowtab *t, unsigned int worker, uint32_t conn)
 	c->retired_tail = conn;
 	c->n_expired++;
 	atomic_fetch_sub_explicit(&t->zone_n_conns[t->conns[conn].zone], 1, memory_order_relaxed);
-	endpoint_conn_put(t->conns[conn].opener);
+	endpoint_conn_put(atomic_exchange_explicit(
+		&t->conns[conn].opener, CONN_OPENER_GONE, memory_order_relaxed));
 }
 
 static void side_clear(struct flowtab *t, uint32_t conn)

@@ -165,6 +165,9 @@ int flowtab_open(struct flowtab *t, const char *instance, bool is_v6, uint32_t n
 	unsigned int n_workers, int node, const char **out_cold_reason);
 void flowtab_close(struct flowtab *t, bool keep);
 
+/* Counts adopted connections at the endpoints whose addresses have opened them. Control thread, when the endpoints are back. */
+void flowtab_count_adopted(struct flowtab *t);
+
 /* Makes room for strict tracking, once: address space, touched by connections that use it. 0 or -ENOMEM. Control thread. */
 int flowtab_windows_open(struct flowtab *t);
 

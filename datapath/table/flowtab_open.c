@@ -10,9 +10,11 @@
 
 #include "datapath/base/clock.h"
 #include "datapath/base/slots.h"
+#include "datapath/table/endpoint.h"
 #include "datapath/table/flowtab_layout.h"
 
 #define FILL_PERCENT 80u
+#define COUNT_STEP 4096u /* connections in a look of the control thread */
 
 struct layout {
 	uint32_t n_buckets;
@@ -123,6 +125,41 @@ static void adopt(struct flowtab *t)
 		t->n_free++;
 	}
 	t->n_touched = n;
+}
+
+/* Counted before it is claimed: whoever removes the connection meanwhile has then something to take back. */
+static void adopted_count(struct flowtab *t, uint32_t i)
+{
+	struct conn *c = &t->conns[i];
+	uint32_t none = ENDPOINT_NONE, ep;
+	struct ip_addr src;
+
+	if (atomic_load_explicit(&c->state, memory_order_acquire) == CONN_FREE ||
+		atomic_load_explicit(&c->opener, memory_order_relaxed) != ENDPOINT_NONE)
+		return;
+	if (t->is_v6)
+		memcpy(src.b, flowtab_flow6(t, 2 * i)->key.src, sizeof(src.b));
+	else
+		src = ip_from_v4(flowtab_flow4(t, 2 * i)->key.src);
+	ep = endpoint_by_addr(c->zone, &src);
+	if (ep == ENDPOINT_NONE)
+		return;
+	endpoint_conn_get(ep);
+	if (!atomic_compare_exchange_strong_explicit(
+		    &c->opener, &none, ep, memory_order_relaxed, memory_order_relaxed))
+		endpoint_conn_put(ep);
+}
+
+void flowtab_count_adopted(struct flowtab *t)
+{
+	for (uint32_t i = 0; t->n_adopted > 0 && i < t->n_touched;) {
+		uint32_t end = RTE_MIN(i + COUNT_STEP, t->n_touched);
+
+		rcu_control_enter();
+		for (; i < end; i++)
+			adopted_count(t, i);
+		rcu_control_leave();
+	}
 }
 
 static void sides_open(struct flowtab *t)

@@ -23,6 +23,12 @@ for _ in range(int(sys.argv[3])):
 """
 
 
+def have_hugepages(mib):
+    with open("/proc/meminfo", encoding="ascii") as file:
+        values = {line.split(":")[0]: int(line.split()[1]) for line in file}
+    return values["HugePages_Free"] * values["Hugepagesize"] >> 10 >= mib
+
+
 class Pod:
     def __init__(self, leatd, name, address, **fields):
         self.name, self.address = name, address

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from operator_rig import LEATD, Leatd
+from operator_rig import LEATD, Leatd, have_hugepages
 from rig import run
 from waiting import wait_for
 
@@ -30,12 +30,6 @@ for line in sys.stdin:
     s.sendall(line.encode())
     print(s.recv(100).decode(), end="", flush=True)
 """
-
-
-def have_hugepages(mib):
-    with open("/proc/meminfo", encoding="ascii") as file:
-        values = {line.split(":")[0]: int(line.split()[1]) for line in file}
-    return values["HugePages_Free"] * values["Hugepagesize"] >> 10 >= mib
 
 
 def start_fails(leatd, *options):

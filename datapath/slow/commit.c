@@ -98,8 +98,11 @@ static void verdict_store(struct worker *w, bool is_v6, uint32_t flow, const str
 	atomic_store_explicit(&p->path, ctx->path, memory_order_relaxed);
 	atomic_store_explicit(&p->in_port, ctx->in, memory_order_relaxed);
 	atomic_store_explicit(&p->last_seen_s, w->now_s, memory_order_relaxed);
-	atomic_store_explicit(
-		&p->flags, (uint16_t)(flags_of(ctx) | (old & keep_flags)), memory_order_relaxed);
+	/* acquire: pairs with the release in flowtab_unlink(), whose mark this takes away */
+	atomic_exchange_explicit(
+		&p->flags, (uint16_t)(flags_of(ctx) | (old & keep_flags)), memory_order_acq_rel);
+	if (atomic_load_explicit(&c->state, memory_order_relaxed) == CONN_DEAD)
+		atomic_fetch_or_explicit(&p->flags, FLOW_F_UNJUDGED, memory_order_relaxed);
 	atomic_store_explicit(&p->epoch, w->epoch, memory_order_release);
 }
 

@@ -52,6 +52,14 @@ static uint32_t bucket_find(const struct flowtab *t, uint32_t bucket, uint16_t t
 	return FLOW_NONE;
 }
 
+/* Unlinked, or about to be removed: its entries stay in the index until its sweeper comes, or its keys are used again. */
+static bool is_dead(const struct flowtab *t, uint32_t flow)
+{
+	uint8_t state = atomic_load_explicit(&t->conns[flow >> 1].state, memory_order_relaxed);
+
+	return state == CONN_DEAD || state == CONN_FREE;
+}
+
 static uint32_t find(const struct flowtab *t, const void *key)
 {
 	uint64_t hash = key_hash(t, key);
@@ -59,7 +67,9 @@ static uint32_t find(const struct flowtab *t, const void *key)
 	uint32_t b1 = flowtab_bucket1(t, hash);
 	uint32_t flow = bucket_find(t, b1, tag, key, NULL);
 
-	return flow != FLOW_NONE ? flow : bucket_find(t, flowtab_alt(t, b1, tag), tag, key, NULL);
+	if (flow == FLOW_NONE)
+		flow = bucket_find(t, flowtab_alt(t, b1, tag), tag, key, NULL);
+	return flow != FLOW_NONE && is_dead(t, flow) ? FLOW_NONE : flow;
 }
 
 uint32_t flowtab_find4(const struct flowtab *t, const struct flow_key4 *key)
@@ -147,20 +157,35 @@ static int bucket_displace(struct flowtab *t, uint32_t from, uint32_t other)
 	return -1;
 }
 
+/* Looks for the key in a locked bucket; an entry of a dead connection becomes the flow's. 1: that, 0: not there, -EEXIST. */
+static int bucket_take_over(
+	struct flowtab *t, uint32_t bucket, uint16_t tag, const void *key, uint32_t flow)
+{
+	unsigned int slot;
+	uint32_t old = bucket_find(t, bucket, tag, key, &slot);
+
+	if (old == FLOW_NONE)
+		return 0;
+	if (!is_dead(t, old))
+		return -EEXIST;
+	bucket_put(&t->buckets[bucket], (int)slot, tag, flow);
+	return 1;
+}
+
 static int index_insert(struct flowtab *t, uint32_t flow)
 {
 	const void *key = flow_key(t, flow);
 	uint64_t hash = key_hash(t, key);
 	uint16_t tag = flowtab_tag(hash);
 	uint32_t b1 = flowtab_bucket1(t, hash), b2 = flowtab_alt(t, b1, tag), into = b1;
-	int slot, ret = 0;
+	int slot, ret;
 
 	pair_lock(t, b1, b2);
-	if (bucket_find(t, b1, tag, key, NULL) != FLOW_NONE ||
-		bucket_find(t, b2, tag, key, NULL) != FLOW_NONE) {
-		ret = -EEXIST;
+	ret = bucket_take_over(t, b1, tag, key, flow);
+	if (ret == 0)
+		ret = bucket_take_over(t, b2, tag, key, flow);
+	if (ret != 0)
 		goto out;
-	}
 	slot = bucket_free_slot(&t->buckets[b1]);
 	if (slot < 0) {
 		into = b2;
@@ -178,7 +203,7 @@ static int index_insert(struct flowtab *t, uint32_t flow)
 		bucket_put(&t->buckets[into], slot, tag, flow);
 out:
 	pair_unlock(t, b1, b2);
-	return ret;
+	return RTE_MIN(ret, 0);
 }
 
 static void index_delete(struct flowtab *t, uint32_t flow)
@@ -322,12 +347,10 @@ bool flowtab_unlink(struct flowtab *t, uint32_t conn)
 			return false;
 	} while (!atomic_compare_exchange_weak_explicit(
 		&c->state, &state, CONN_DEAD, memory_order_relaxed, memory_order_relaxed));
-	for (uint32_t flow = 2 * conn; flow <= 2 * conn + 1; flow++) {
-		/* A worker that has found it already asks the layers. */
+	/* release: the state before; pairs with the acquire of who stores a verdict in between */
+	for (uint32_t flow = 2 * conn; flow <= 2 * conn + 1; flow++)
 		atomic_fetch_or_explicit(
-			&flowtab_prog(t, flow)->flags, FLOW_F_UNJUDGED, memory_order_relaxed);
-		index_delete(t, flow);
-	}
+			&flowtab_prog(t, flow)->flags, FLOW_F_UNJUDGED, memory_order_release);
 	return true;
 }
 

@@ -330,8 +330,8 @@ void flowtab_abort(struct flowtab *t, unsigned int worker, uint32_t conn);
  * again); -EADDRINUSE: the reply's is; -ENOSPC: its buckets are full. On error nothing is published. */
 int flowtab_publish(struct flowtab *t, uint32_t conn);
 
-/* Marks the connection dead and takes both its keys out of the index at once: the next packet finds nothing, the keys may be
- * used again, its sweeper retires the record later. False: it is not published yet, or is gone already. Any worker, for a
+/* Marks the connection dead, without a look at the index: the next packet asks the layers, which find nothing, the keys may be
+ * used again, its sweeper takes them out of the index and retires the record later. False: it is not published yet, or is gone already. Any worker, for a
  * connection that it found since its last quiescent state; the control thread between rcu_control_enter() and _leave(). */
 bool flowtab_unlink(struct flowtab *t, uint32_t conn);
 

@@ -2,7 +2,8 @@
 /*
  * leat-bench [EAL options] -- [-f FLOWS,…] [-b FILL,…] [-k KIND,…] [-n NEW_FLOWS] [-r ROUNDS] [-c PACKETS] [-1] [-S]
  *   [-V SERVICES] [-R RULES] [-P POLICIES]
- * Cycles a packet of the pipeline on bench ports (see world.h), one JSON object a line. perf/bench drives it.
+ * Cycles a packet of the pipeline on bench ports (see world.h), and what flushing its connections takes; one JSON object a line.
+ * perf/bench drives it.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -189,6 +190,21 @@ static void bench_new(struct world *world, const struct options *o, enum world_k
 	report("new_flows", (double)rte_get_tsc_hz() / per, "1/s", more);
 }
 
+/* As flow.flush unlinks them: every connection of the table, in the records' order. */
+static void bench_flush(struct world *world, enum world_kind kind)
+{
+	struct flowtab *t = kind == WORLD_UDP6 ? &world->ft6 : &world->ft4;
+	uint32_t n = 0;
+	char more[64];
+	uint64_t t0 = rte_rdtsc(), cycles;
+
+	for (uint32_t conn = 0; conn < t->n_touched; conn++)
+		n += flowtab_unlink(t, conn);
+	cycles = rte_rdtsc() - t0;
+	snprintf(more, sizeof(more), ",\"kind\":\"%s\",\"flows\":%u", kind_names[kind], n);
+	report("flush", 1e3 * (double)cycles / (double)rte_get_tsc_hz(), "ms", more);
+}
+
 static unsigned int parse_list(const char *text, uint32_t out[LIST_MAX])
 {
 	unsigned int n = 0;
@@ -311,6 +327,8 @@ int main(int argc, char **argv)
 			establish(&world, kind, o.flows[i]);
 			bench_hit(&world, &o, kind, o.flows[i]);
 		}
+		if (!o.is_once)
+			bench_flush(&world, kind);
 	}
 	ret = 0;
 	if (world_drops(&world)) {

@@ -9,8 +9,12 @@
 #include <rte_pause.h>
 #include <rte_random.h>
 
+#include "datapath/table/flowtab.h"
+
 #define WAYS 16u
-#define SOURCES 1024u /* counters */
+#define SPARE 2u /* ways for one datagram: a full bucket is rare even in a full table */
+#define SOURCES 1024u	/* counters */
+#define INGRESSES 1024u /* … for ports, and as many for tunnels */
 #define DATAGRAM_MAX UINT16_MAX
 #define END_UNKNOWN UINT32_MAX
 
@@ -24,7 +28,7 @@ struct datagram {
 	uint64_t deadline_ns;
 	uint32_t end;	  /* of the last fragment, END_UNKNOWN until that came */
 	uint32_t n_bytes; /* that came */
-	uint16_t source;
+	uint16_t source, ingress;
 	uint8_t n_ranges;
 	uint8_t n_held;
 	bool has_first;
@@ -39,8 +43,8 @@ struct bucket {
 	uint16_t tag[WAYS];
 } __rte_cache_aligned;
 
-/* What one source address has in the table; addresses are spread over the counters by a secret hash. */
-struct source {
+/* What one source, or one port or tunnel, has in the table. Sources are spread over the counters by a secret hash. */
+struct share {
 	_Atomic uint32_t n_datagrams, n_held;
 };
 
@@ -52,7 +56,7 @@ struct fragtab {
 	struct datagram *datagrams; /* WAYS a bucket */
 	_Atomic uint32_t n_datagrams __rte_cache_aligned;
 	_Atomic uint32_t n_held;
-	struct source sources[SOURCES];
+	struct share sources[SOURCES], ingresses[2 * INGRESSES];
 };
 
 static_assert(sizeof(struct fragtab_key) == 48, "no padding: keys are compared as bytes");
@@ -100,13 +104,21 @@ static void give_back(_Atomic uint32_t *count, uint32_t n)
 	atomic_fetch_sub_explicit(count, n, memory_order_relaxed);
 }
 
-static bool take_both(_Atomic uint32_t *all, uint32_t all_max, _Atomic uint32_t *of_source)
+static bool take_room(_Atomic uint32_t *all, uint32_t all_max, _Atomic uint32_t *of_source,
+	_Atomic uint32_t *of_ingress)
 {
-	if (!take(of_source, all_max / FRAGTAB_SOURCE_SHARE))
+	uint32_t n_all = atomic_load_explicit(all, memory_order_relaxed);
+	uint32_t n_free = all_max - RTE_MIN(n_all, all_max);
+
+	if (!take(of_ingress, n_free / FRAGTAB_FREE_SHARE))
 		return false;
+	if (!take(of_source, all_max / FRAGTAB_SOURCE_SHARE))
+		goto err_ingress;
 	if (take(all, all_max))
 		return true;
 	give_back(of_source, 1);
+err_ingress:
+	give_back(of_ingress, 1);
 	return false;
 }
 
@@ -121,11 +133,11 @@ struct fragtab *fragtab_create(uint32_t n_datagrams)
 		return NULL;
 	memset(t, 0, sizeof(*t));
 	t->seed = rte_rand();
-	t->n_buckets = n_datagrams / WAYS;
+	t->n_buckets = SPARE * n_datagrams / WAYS;
 	t->n_datagrams_max = n_datagrams;
 	t->n_held_max = n_datagrams / 2;
 	t->buckets = aligned_alloc(RTE_CACHE_LINE_SIZE, t->n_buckets * sizeof(*t->buckets));
-	t->datagrams = calloc(n_datagrams, sizeof(*t->datagrams));
+	t->datagrams = calloc(SPARE * (size_t)n_datagrams, sizeof(*t->datagrams));
 	if (t->buckets == NULL || t->datagrams == NULL) {
 		free(t->buckets);
 		free(t->datagrams);
@@ -161,6 +173,7 @@ static uint32_t release_held(struct fragtab *t, struct datagram *d, struct rte_m
 	d->n_held = 0;
 	give_back(&t->n_held, n);
 	give_back(&t->sources[d->source].n_held, n);
+	give_back(&t->ingresses[d->ingress].n_held, n);
 	return n;
 }
 
@@ -178,18 +191,30 @@ static struct datagram *find(
 	return NULL;
 }
 
-/* A new datagram, or NULL: the bucket, the table or its source's part is full. */
+/* A pod's source is not checked yet: another's address must not count against that one. */
+static uint16_t source_of(const struct fragtab *t, const struct fragtab_key *key)
+{
+	const struct fragtab_key source = { .src = key->src, .zone = key->zone, .in = key->in };
+
+	return (uint16_t)(hash_words(t->seed, &source, sizeof(source)) % SOURCES);
+}
+
+static uint16_t ingress_of(const struct fragtab_key *key)
+{
+	return (uint16_t)(key->in % INGRESSES + ((key->in & FLOW_IN_TUNNEL) != 0 ? INGRESSES : 0));
+}
+
+/* A new datagram, or NULL: the bucket, the table or its source's or ingress's part is full. */
 static struct datagram *add(struct fragtab *t, struct bucket *b, uint16_t tag,
 	const struct fragtab_key *key, uint64_t now_ns)
 {
 	struct datagram *ways = &t->datagrams[(size_t)(b - t->buckets) * WAYS];
-	const struct fragtab_key source_key = { .src = key->src, .zone = key->zone };
-	uint32_t source =
-		(uint32_t)(hash_words(t->seed, &source_key, sizeof(source_key)) % SOURCES);
+	uint16_t source = source_of(t, key), ingress = ingress_of(key);
 	unsigned int way;
 
 	if (b->used == UINT16_MAX ||
-		!take_both(&t->n_datagrams, t->n_datagrams_max, &t->sources[source].n_datagrams))
+		!take_room(&t->n_datagrams, t->n_datagrams_max, &t->sources[source].n_datagrams,
+			&t->ingresses[ingress].n_datagrams))
 		return NULL;
 	way = (unsigned int)__builtin_ctz(~(uint32_t)b->used);
 	b->used = (uint16_t)(b->used | 1u << way);
@@ -198,7 +223,8 @@ static struct datagram *add(struct fragtab *t, struct bucket *b, uint16_t tag,
 	ways[way].deadline_ns = now_ns + FRAGTAB_TIMEOUT_NS;
 	ways[way].end = END_UNKNOWN;
 	ways[way].n_bytes = 0;
-	ways[way].source = (uint16_t)source;
+	ways[way].source = source;
+	ways[way].ingress = ingress;
 	ways[way].n_ranges = 0;
 	ways[way].n_held = 0;
 	ways[way].has_first = false;
@@ -214,6 +240,7 @@ static void del(struct fragtab *t, struct bucket *b, struct datagram *d)
 	b->used = (uint16_t)(b->used & ~(1u << way));
 	give_back(&t->n_datagrams, 1);
 	give_back(&t->sources[d->source].n_datagrams, 1);
+	give_back(&t->ingresses[d->ingress].n_datagrams, 1);
 }
 
 enum fit { FIT_NEW, FIT_DUPLICATE, FIT_BAD };
@@ -246,7 +273,8 @@ static enum fit fit_of(const struct datagram *d, const struct fragtab_range *r)
 static bool hold(struct fragtab *t, struct datagram *d, struct rte_mbuf *m)
 {
 	if (d->n_held == FRAGTAB_HELD_MAX ||
-		!take_both(&t->n_held, t->n_held_max, &t->sources[d->source].n_held))
+		!take_room(&t->n_held, t->n_held_max, &t->sources[d->source].n_held,
+			&t->ingresses[d->ingress].n_held))
 		return false;
 	d->held[d->n_held++] = m;
 	return true;

@@ -4,8 +4,9 @@
  * the first are held until it does. Nothing is reassembled. Overlaps are found, and end the datagram (RFC 5722 for IPv6,
  * here for IPv4 too), so that what was judged is what the receiver puts together.
  *
- * Bounded: datagrams, fragments recorded and held for each, held in all; one source address gets an eighth of the datagrams and
- * of the held fragments (addresses that share a counter share the eighth). A datagram leaves the table when it is complete or
+ * Bounded: datagrams, fragments recorded and held for each, held in all. One source address of a port or tunnel gets an eighth of the
+ * datagrams and of the held fragments (addresses that share a counter share the eighth), and whatever comes in by one port or tunnel
+ * at most half as much as it leaves free: a third of the room alone, and so many floods never all of it. A datagram leaves the table when it is complete or
  * FRAGTAB_TIMEOUT_NS after its first arrival, whichever comes first. So a repeated fragment of a complete datagram
  * begins a new one, and a sender may use its identifiers again at once.
  *
@@ -26,6 +27,7 @@
 #define FRAGTAB_HELD_MAX 16u	/* of one datagram */
 #define FRAGTAB_RANGES_MAX 64u	/* fragments of one datagram; 64 KiB at 1280 bytes are 54 */
 #define FRAGTAB_SOURCE_SHARE 8u /* 1 / share for one source */
+#define FRAGTAB_FREE_SHARE 2u	/* 1 / share of what is free for one port or tunnel */
 #define FRAGTAB_TIMEOUT_NS 30000000000ull /* RFC 791 s. 3.2, RFC 8200 s. 4.5: at most 60 s */
 
 struct fragtab;

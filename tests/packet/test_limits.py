@@ -2,7 +2,7 @@
 """Rate limits of endpoints, on a warped clock."""
 import pytest
 from conftest import A, B, GW, both, ip, tcp, to_gw, udp
-from scapy.layers.inet import IP
+from scapy.layers.inet import IP, fragment
 from scapy.layers.l2 import Ether
 
 C_MAC = "0a:58:0a:f4:01:04"
@@ -96,6 +96,20 @@ def test_packets_that_are_fragmented_are_limited_too(net, size):
     got = len({Ether(f)[IP].id for f in frames})
     assert some(got, 5)
     refused(net, "c", 20 - got)
+
+
+def test_flood_of_fragments_from_a_pod_does_not_stop_the_others(net):
+    """From ever other sources, the victim's among them: fragments are remembered before their source is checked."""
+    sources = [B.ip4 if n % 4 == 0 else f"10.9.{n >> 8}.{n & 255}" for n in range(2400)]
+    for at in range(0, len(sources), 100):
+        net.send("a", [to_gw(A) / IP(src=src, dst=B.ip4, ttl=64, id=at + n, proto=17, frag=10) / bytes(8)
+                       for n, src in enumerate(sources[at:at + 100])])
+    net.expected_drops = net.counted()
+    assert net.counted()["a", "frag_queue"] > 1000
+    datagram = IP(src=B.ip4, dst=A.ip4, ttl=64, id=9, proto=17)
+    parts = [IP(bytes(part)) for part in fragment(datagram / udp(data=bytes(3000)), 1000)]
+    net.send("b", [to_gw(B) / part for part in reversed(parts)])
+    assert len(net.drain("a", check=False)) == len(parts) == 4
 
 
 @both

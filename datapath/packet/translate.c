@@ -12,6 +12,7 @@
 
 #define ICMP_HEADER 8
 #define FIELD_MAX 16
+#define PROTO_OSPF 89
 
 /* What a transport header has to translate; offsets in it, 0: no such field (ports: when n_ports is 0). */
 struct layout {
@@ -52,6 +53,9 @@ static const struct layout icmp6 = { .csum_off = 2, .has_pseudo = true };
 static const struct layout icmp6_echo = {
 	.n_ports = 1, .ports_off = 4, .csum_off = 2, .has_pseudo = true
 };
+/* RFC 5340 s. A.3.1 (0 with an authentication trailer, RFC 7166 s. 4.1), RFC 7761 s. 4.9; over IPv4 without pseudo-header */
+static const struct layout ospf6 = { .csum_off = 12, .has_pseudo = true, .zero_is_none = true };
+static const struct layout pim6 = { .csum_off = 2, .has_pseudo = true };
 static const struct layout opaque;
 
 static const struct layout *layout_of(const struct parsed *pkt)
@@ -79,6 +83,10 @@ static const struct layout *layout_of(const struct parsed *pkt)
 		if (!is_v6)
 			return &opaque;
 		return pkt->icmp_type == 128 || pkt->icmp_type == 129 ? &icmp6_echo : &icmp6;
+	case PROTO_OSPF:
+		return is_v6 ? &ospf6 : &opaque;
+	case IPPROTO_PIM:
+		return is_v6 ? &pim6 : &opaque;
 	default:
 		return &opaque;
 	}

@@ -27,8 +27,8 @@ struct translation {
 /*
  * Writes the new tuple into a packet: addresses always; ports or identifier of TCP, UDP, SCTP and ICMP echo when the packet
  * shows them. A later fragment has none; the checksum in a first one covers the datagram and is updated. An unfinished checksum
- * (port.h) stays a pseudo-header sum, of the new addresses. UDP-Lite, DCCP and ICMPv6 messages have their checksum updated; of other
- * protocols only the addresses change.
+ * (port.h) stays a pseudo-header sum, of the new addresses. UDP-Lite, DCCP and ICMPv6 messages have their checksum updated, over IPv6
+ * OSPF and PIM too; of other protocols only the addresses change.
  *
  * False: another family, an ICMP error, an IPv6 routing header (the checksum covers another destination), new SCTP ports in a
  * first fragment (its CRC covers what is not there), a header cut short.

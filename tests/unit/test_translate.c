@@ -5,7 +5,17 @@
 #include "datapath/packet/csum.h"
 #include "datapath/packet/translate.h"
 
-enum { ICMP = 1, TCP = 6, UDP = 17, DCCP = 33, ICMP6 = 58, SCTP = 132, UDPLITE = 136 };
+enum {
+	ICMP = 1,
+	TCP = 6,
+	UDP = 17,
+	DCCP = 33,
+	ICMP6 = 58,
+	SCTP = 132,
+	UDPLITE = 136,
+	OSPF = 89,
+	PIM = 103
+};
 
 static uint8_t frame[70000], want[70000], flat[70000];
 static const struct translation to4 = { .src = { .b = { [10] = 0xff, 0xff, 192, 0, 2, 77 } },
@@ -24,29 +34,45 @@ static const struct translation *to(bool is_v6)
 	return is_v6 ? &to6 : &to4;
 }
 
+/* Place of the checksum in protocols that have no shape of their own here; 0: none. */
+static uint32_t csum_off(uint8_t proto)
+{
+	switch (proto) {
+	case DCCP:
+	case UDPLITE:
+		return 6;
+	case OSPF:
+		return 12;
+	case PIM:
+		return 2;
+	default:
+		return 0;
+	}
+}
+
 /* A right packet of any protocol in frame: header fields are random where the protocol has no shape of its own here. */
 static uint32_t make(bool is_v6, uint8_t proto, uint32_t payload)
 {
 	const struct util_packet k = { .is_v6 = is_v6,
-		.proto = proto == SCTP || proto == DCCP || proto == UDPLITE ? UDP : proto,
+		.proto = proto == SCTP || csum_off(proto) != 0 ? UDP : proto,
 		.ip_opts = is_v6 ? 0 : 8,
 		.payload = payload };
 	uint32_t len = util_packet_make(frame, &k), l4 = 14 + (is_v6 ? 40 : 28);
 	uint8_t *ip = frame + 14;
 
 	ip[is_v6 ? 6 : 9] = proto;
-	if (proto == DCCP || proto == UDPLITE) {
+	if (csum_off(proto) != 0) {
 		/* The reference takes the place of the field from the protocol: sum as UDP of a pseudo header of its own. */
 		uint32_t pseudo_off = is_v6 ? 8 : 12, n = is_v6 ? 32 : 8;
 		uint8_t pseudo[4] = { 0, proto };
 		uint16_t sum;
 
 		util_put16(pseudo + 2, len - l4);
-		util_put16(frame + l4 + 6, 0);
+		util_put16(frame + l4 + csum_off(proto), 0);
 		sum = util_ref_sum(0, ip + pseudo_off, n);
 		sum = util_ref_sum(sum, pseudo, 4);
 		sum = util_ref_sum(sum, frame + l4, len - l4);
-		util_put16(frame + l4 + 6, sum == 0xffff ? 0xffff : 0xffffu & ~sum);
+		util_put16(frame + l4 + csum_off(proto), sum == 0xffff ? 0xffff : 0xffffu & ~sum);
 	}
 	if (proto == SCTP)
 		util_sctp_crc_fill(frame + l4, len - l4);
@@ -209,14 +235,18 @@ static void test_translate_packet_sctp_crc_equals_full_computation(void **state)
 		}
 }
 
-static void test_translate_packet_udplite_and_dccp_change_addresses_and_checksum(void **state)
+static void test_translate_packet_odd_protocols_change_addresses_and_checksum(void **state)
 {
-	static const uint8_t protos[] = { UDPLITE, DCCP };
+	static const struct {
+		uint8_t proto;
+		bool is_v6;
+	} kinds[] = { { UDPLITE, false }, { UDPLITE, true }, { DCCP, false }, { DCCP, true },
+		{ OSPF, true }, { PIM, true } };
 
 	(void)state;
-	for (int i = 0; i < 4; i++) {
-		bool is_v6 = i % 2;
-		uint8_t proto = protos[i / 2];
+	for (size_t i = 0; i < RTE_DIM(kinds); i++) {
+		bool is_v6 = kinds[i].is_v6;
+		uint8_t proto = kinds[i].proto;
 		uint32_t len = make(is_v6, proto, 50), l4 = is_v6 ? 54 : 42;
 		struct rte_mbuf *m = util_chain(frame, len, 70, 0);
 		struct parsed pkt;
@@ -228,7 +258,7 @@ static void test_translate_packet_udplite_and_dccp_change_addresses_and_checksum
 		util_flat(m, flat, sizeof(flat));
 		memcpy(want, frame, len);
 		set_addresses(want + 14, to(is_v6));
-		memcpy(want + l4 + 6, flat + l4 + 6, 2);
+		memcpy(want + l4 + csum_off(proto), flat + l4 + csum_off(proto), 2);
 		assert_memory_equal(flat, want, len);
 		util_put16(pseudo + 2, len - l4);
 		sum = util_ref_sum(0, ip + (is_v6 ? 8 : 12), is_v6 ? 32 : 8);
@@ -436,7 +466,7 @@ int main(void)
 		UTIL_TEST(test_translate_packet_udp_without_checksum_stays_without),
 		UTIL_TEST(test_translate_packet_udp_checksum_that_becomes_zero_is_sent_as_ffff),
 		UTIL_TEST(test_translate_packet_sctp_crc_equals_full_computation),
-		UTIL_TEST(test_translate_packet_udplite_and_dccp_change_addresses_and_checksum),
+		UTIL_TEST(test_translate_packet_odd_protocols_change_addresses_and_checksum),
 		UTIL_TEST(test_translate_packet_of_unknown_protocol_changes_addresses_only),
 		UTIL_TEST(test_translate_packet_icmp_without_identifier_changes_no_identifier),
 		UTIL_TEST(test_translate_packet_later_fragment_changes_addresses_only),

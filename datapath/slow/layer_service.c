@@ -72,6 +72,8 @@ static void binding_check(struct slow_ctx *ctx)
 	struct service_hit hit;
 
 	slow_conn_tuples(ctx->ft, ctx->flow >> 1, &client, &final);
+	if (ip_eq(&client.src, &final.dst))
+		ctx->snat = SNAT_HAIRPIN; /* as the first packet was: policies ask */
 	frontend_find(ctx, &client, &hit);
 	if (service != SERVICE_NONE && service_binding_holds(service, backend) &&
 		is_backend_of(backend, &hit, &final)) {

@@ -3,7 +3,8 @@
 import pytest
 from conftest import EXTERNAL, REMOTE2, both, echo, error, from_gw, from_tunnel, ip, tcp, to_gw, udp
 from nat import A, B, C, HOST, OUTSIDE, VIP, goes, pair, pod_add, sent, service
-from scapy.layers.inet import IP, UDP
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
 
@@ -161,6 +162,23 @@ def test_hairpin_is_allowed(net, family):
 
 def rejudged(net):
     return net.cmd("stats")["rejudged"]
+
+
+@both
+def test_hairpin_behind_the_node_stays_allowed_when_judged_again(net, family):
+    """A backend that the node's stack forwards for, no endpoint of ours, reaches itself through its service."""
+    behind = {4: "10.50.0.9", 6: "fd00:50::9"}[family]
+    net.cmd("route.add", prefix=behind + ("/32" if family == 4 else "/128"), port="host", via=HOST.ip(family))
+    net.cmd("neigh.add", port="host", address=HOST.ip(family), mac=HOST.mac)
+    service(net, family, [{"ip": behind, "local": True}], front={"target_port": 8080})
+    policy(net, "p", "host", egress="deny")
+    packet = to_gw(HOST) / ip(behind, VIP[family], ttl=64) / tcp(50000, 80)
+    net.send("host", packet)
+    policy(net, "q", "host", egress="deny")
+    before = rejudged(net)
+    net.send("host", packet)
+    assert rejudged(net) > before
+    assert [Ether(frame)[TCP].dport for frame in net.drain("host")] == [8080] * 2
 
 
 @both

@@ -42,19 +42,19 @@ static bool binding_changed(const struct conn *c, uint32_t epoch)
 		(backend != SLOT_NONE && gen_is_newer(&backend_at(backend)->gen, epoch));
 }
 
-/* Whether nothing that the flow was judged by has changed since: its path, route, endpoints, their groups, its backend. */
+/* Whether nothing that the flow was judged by has changed since: its path, both ways' routes, endpoints, their groups, its backend. */
 static bool flow_is_current(const struct flowtab *t, uint32_t flow, const struct flow_prog *p)
 {
 	uint32_t epoch = atomic_load_explicit(&p->epoch, memory_order_relaxed);
 	uint32_t path = atomic_load_explicit(&p->path, memory_order_relaxed);
 	const struct conn *c = flowtab_conn(t, flow);
-	uint32_t route = atomic_load_explicit(&c->route[flow & 1], memory_order_relaxed);
 	bool is_stale = path != PATH_NONE && gen_is_newer(&path_at(path)->gen, epoch);
 
-	is_stale |= route != SLOT_NONE && gen_is_newer(&route_at(route)->gen, epoch);
 	for (unsigned int d = 0; d < CONN_DIR_N; d++) {
+		uint32_t route = atomic_load_explicit(&c->route[d], memory_order_relaxed);
 		uint32_t ep = atomic_load_explicit(&c->endpoint[d], memory_order_relaxed);
 
+		is_stale |= route != SLOT_NONE && gen_is_newer(&route_at(route)->gen, epoch);
 		is_stale |= ep != SLOT_NONE && gen_is_newer(&endpoint_at(ep)->gen, epoch);
 	}
 	is_stale |= binding_changed(c, epoch);

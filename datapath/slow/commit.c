@@ -89,6 +89,8 @@ static void verdict_store(struct worker *w, bool is_v6, uint32_t flow, const str
 	if ((old & FLOW_F_UNJUDGED) != 0)
 		p->owner = w->id;
 	atomic_store_explicit(&c->route[dir], ctx->route, memory_order_relaxed);
+	if (ctx->reverse_route != SLOT_NONE)
+		atomic_store_explicit(&c->route[!dir], ctx->reverse_route, memory_order_relaxed);
 	atomic_store_explicit(&c->endpoint[dir], ctx->src_ep, memory_order_relaxed);
 	atomic_store_explicit(&c->endpoint[!dir], ctx->dst_ep, memory_order_relaxed);
 	atomic_store_explicit(&c->service, ctx->service, memory_order_relaxed);

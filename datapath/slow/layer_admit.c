@@ -93,11 +93,13 @@ static void admit_pod(struct slow_ctx *ctx)
 }
 
 /* From a tunnel: the source must be one that the tunnel's far end answers for (strict reverse path, RFC 3704 s. 2.2). */
-static bool tunnel_may_carry(const struct slow_ctx *ctx)
+static bool tunnel_may_carry(struct slow_ctx *ctx)
 {
-	const struct route *r = route_at(route_lookup(ctx->zone, &ctx->pkt->src));
 	const struct tunnel *t = tunnel_at(ctx->in & (FLOW_IN_TUNNEL - 1));
+	const struct route *r;
 
+	ctx->reverse_route = route_lookup(ctx->zone, &ctx->pkt->src);
+	r = route_at(ctx->reverse_route);
 	return r->kind == ROUTE_TUNNEL && ip_eq(&tunnel_at(r->tunnel_idx)->remote, &t->remote);
 }
 

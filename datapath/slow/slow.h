@@ -69,6 +69,7 @@ struct slow_ctx {
 	uint32_t error_param;
 	uint32_t src_ep, dst_ep; /* endpoints, SLOT_NONE: not on this node */
 	uint32_t route;		 /* SLOT_NONE: not asked */
+	uint32_t reverse_route;	 /* to the source, of what comes out of a tunnel; SLOT_NONE */
 	uint32_t tunnel;
 	uint32_t path;
 	uint32_t service, backend;	 /* SLOT_NONE: none */
@@ -82,8 +83,8 @@ struct slow_ctx {
 /* Nothing decided yet. */
 #define SLOW_CTX_INTENT                                                                            \
 	.error = ICMP_ERROR_N, .out_port = PORT_ID_NONE, .src_ep = SLOT_NONE, .dst_ep = SLOT_NONE, \
-	.route = SLOT_NONE, .tunnel = SLOT_NONE, .path = PATH_NONE, .service = SLOT_NONE,          \
-	.backend = SLOT_NONE, .pool = SLOT_NONE, .policy = SLOT_NONE,                              \
+	.route = SLOT_NONE, .reverse_route = SLOT_NONE, .tunnel = SLOT_NONE, .path = PATH_NONE,    \
+	.service = SLOT_NONE, .backend = SLOT_NONE, .pool = SLOT_NONE, .policy = SLOT_NONE,        \
 	.rule = { SLOT_NONE, SLOT_NONE }, .denied_by = SLOT_NONE,                                  \
 	.log_rule = { SLOT_NONE, SLOT_NONE }
 

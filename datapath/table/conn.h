@@ -40,8 +40,8 @@ struct conn {
 	uint8_t proto;
 	_Atomic uint8_t flags;
 	_Atomic uint8_t is_linked; /* both keys are in the index: set by flowtab_publish() */
-	_Atomic uint32_t
-		route[CONN_DIR_N]; /* route that decided each direction's way, or SLOT_NONE */
+	_Atomic uint32_t route
+		[CONN_DIR_N]; /* that each direction takes, or must take back into a tunnel; SLOT_NONE */
 	_Atomic uint32_t endpoint
 		[CONN_DIR_N]; /* who opened it, whom it reaches; SLOT_NONE: not on this node */
 	union {

@@ -213,6 +213,22 @@ def test_live_flow_does_not_open_the_way_for_other_ingresses(net, family):
     net.send_dropped("b", to_gw(B) / inner, "ip_src_spoofed")
 
 
+@both
+@pytest.mark.parametrize("is_answered", [False, True])
+def test_source_that_has_moved_to_another_tunnel_is_not_believed_from_the_first(net, family, is_answered):
+    inner = ip(REMOTE2[family], A.ip(family), ttl=64) / udp(7, 8)
+    for _ in range(2):
+        net.send("up", from_tunnel(inner))
+    assert len(net.drain("a")) == 2
+    if is_answered:
+        net.send("a", to_gw(A) / ip(A.ip(family), REMOTE2[family], ttl=64) / udp(8, 7))
+        assert len(net.drain("up")) == 1
+    net.cmd("route.add", prefix=REMOTE2[family] + ("/32" if family == 4 else "/128"), tunnel="n3")
+    net.send_dropped("up", from_tunnel(inner), "ip_src_spoofed")
+    net.send("up", from_tunnel(inner, N3, VNI3))
+    assert len(net.drain("a")) == 1
+
+
 def test_arp_and_nd_inside_the_tunnel_are_dropped(net):
     arp = ARP(op=1, hwsrc=N2_VTEP, psrc=REMOTE2[4], pdst=A.ip4)
     net.send_dropped("up", from_tunnel(arp), "arp_invalid")

@@ -286,7 +286,7 @@ def test_limited_endpoint_stays_limited(net, family, kind):
 def test_other_protocols_through_a_pair(net, family):
     external = {4: "203.0.113.50", 6: "2001:db8:5::50"}[family]
     net.cmd("pair.add", internal=A.ip(family), external=external)
-    for proto in (47, 50, 132 if family == 4 else 89):
+    for proto in (47, 50, 132 if family == 4 else 97):
         fields = {"proto": proto} if family == 4 else {"nh": proto}
         payload = bytes(sctp(1, 2)) if proto == 132 else bytes(range(64))
         packets = [ip(src, EXTERNAL[family], ttl=ttl, **fields) / Raw(payload) for src, ttl in ((A.ip(family), 64), (external, 63))]

@@ -42,11 +42,14 @@ void slow_flow_tuples(
 		tuples4(flowtab_flow4(t, flow), in, out);
 }
 
-/* ICMP has types and codes for ports; a connection's is the request's. */
+/* ICMP has types and codes for ports. An echo is its request's, whichever of both comes, and from whichever side. */
 static uint16_t icmp_port(const struct slow_ctx *ctx)
 {
-	if (slow_is_reply(ctx))
-		return ctx->pkt->l3 == PARSED_IP6 ? 128 << 8 : 8 << 8;
+	bool is_v6 = ctx->pkt->l3 == PARSED_IP6;
+	uint8_t request = is_v6 ? 128 : 8, answer = is_v6 ? 129 : 0;
+
+	if (slow_is_reply(ctx) || ctx->pkt->icmp_type == answer)
+		return (uint16_t)(request << 8);
 	return (uint16_t)(ctx->pkt->icmp_type << 8 | ctx->pkt->icmp_code);
 }
 

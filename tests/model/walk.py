@@ -219,6 +219,8 @@ class Walk:
 
     def rule_tuple(self, t):
         p = self.packet
+        if p.is_echo():  # the answer is judged as the request that it claims to be for
+            return RuleTuple(p.proto, t.src, t.dst, None, wire.ECHO_REQUEST[p.family()] << 8)
         if p.icmp is not None:
             return RuleTuple(p.proto, t.src, t.dst, None, p.icmp[0] << 8 | p.icmp[1])
         return RuleTuple(p.proto, t.src, t.dst, *((t.sport, t.dport) if p.has_ports() else (None, None)))

@@ -3,7 +3,8 @@
 import pytest
 from conftest import EXTERNAL, REMOTE2, both, echo, error, from_gw, from_tunnel, ip, tcp, to_gw, udp
 from nat import A, B, C, HOST, OUTSIDE, VIP, goes, pair, pod_add, sent, service
-from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet6 import ICMPv6EchoReply
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
@@ -112,6 +113,17 @@ def test_icmp_types(net, family):
     passes(net, family, echo(family))
     rule(net, "p", "deny", name="none", priority=1, proto="icmp" if family == 4 else "icmpv6", icmp=[f"{request}/0"])
     denied(net, family, echo(family))
+
+
+@both
+def test_an_echo_that_both_ends_begin_is_judged_as_a_request(net, family):
+    """Both use the identifier 1, so that there is one connection, and a's answers go the way of its requests."""
+    policy(net, "p", "a", egress="deny")
+    rule(net, "p", "allow", "egress", proto="icmp" if family == 4 else "icmpv6", icmp=["8" if family == 4 else "128"])
+    passes(net, family, echo(family))
+    passes(net, family, echo(family), B, A)
+    rule(net, "p", "allow", "egress", name="other", proto="udp")  # so that it is judged again
+    passes(net, family, ICMP(type=0, id=1) / Raw(b"leat") if family == 4 else ICMPv6EchoReply(id=1, data=b"leat"))
 
 
 # ---- the node

@@ -91,7 +91,7 @@ def first_failure():
         for seed in range(SEEDS):
             mismatch = lab.failure(world.scenario(seed, PACKETS))
             if mismatch is not None:
-                return seed, lab.n_verdicts, mismatch
+                return seed, lab.tally.n, mismatch
     finally:
         lab.harness.process.kill()
         lab.harness.process.communicate()

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Runs a scenario (world.py) through the packet harness and the model, and compares what every single packet met: frames, byte
 for byte, their ports, and the drop reasons that were counted."""
-import collections
-
+import kinds
 import wire
 import world
 from conftest import Harness, HarnessError
@@ -66,13 +65,13 @@ def error_about(p, source):
 class Runner:
     def __init__(self, harness):
         self.harness = harness
-        self.labels = collections.Counter()
-        self.n_verdicts = 0
+        self.tally = kinds.Tally()
 
     def run(self, steps):
         self.harness.cmd("reset")
         self.node = Node()
         self.sends, self.last, self.pending = {}, {}, []
+        self.moment = None  # set: of all packets from here on
         for n, step in enumerate(steps):
             getattr(self, "step_" + step[0])(n, *step[1:])
             if len(self.pending) >= BATCH:
@@ -89,9 +88,13 @@ class Runner:
         self.harness.cmd(name, **params)
         self.node.command(name, params)
 
+    def step_changed(self, n):
+        """What follows comes after a change of the configuration."""
+        self.moment = "changed"
+
     def step_send(self, n, send, spec):
         self.sends[send] = spec
-        self.queue(n, send, frame_of(spec))
+        self.queue(n, "first", send, frame_of(spec))
 
     def step_again(self, n, send, changes):
         if send not in self.sends:
@@ -99,13 +102,13 @@ class Runner:
         spec = {**self.sends[send], **{k: v for k, v in changes.items() if k != "ack"}}
         if changes.get("ack") and "flags" in spec and self.resolved(send) is not None:
             spec["flags"] = wire.ACK
-        self.queue(n, send, frame_of(spec))
+        self.queue(n, "again", send, frame_of(spec))
 
     def step_reply(self, n, send):
         delivered = self.resolved(send)
         if delivered is not None:
             path, packet = delivered
-            self.queue(n, None, self.from_receiver(path, reply_to(packet)))
+            self.queue(n, "reply", None, self.from_receiver(path, reply_to(packet)))
 
     def step_error(self, n, send, is_router):
         delivered = self.resolved(send)
@@ -114,7 +117,7 @@ class Runner:
         path, packet = delivered
         is_router = is_router and path.port == "up" and path.tunnel is None
         source = world.ROUTER[packet.family()] if is_router else packet.dst
-        self.queue(n, None, self.from_receiver(path, error_about(packet, source))._replace(quote=packet))
+        self.queue(n, "reply", None, self.from_receiver(path, error_about(packet, source))._replace(quote=packet))
 
     def from_receiver(self, path, packet):
         """A frame from whoever sits at the far end of a path."""
@@ -124,14 +127,14 @@ class Runner:
 
     def resolved(self, send):
         """What was delivered last of a send's packets."""
-        if any(pending == send for _, pending, _ in self.pending):
+        if any(pending == send for _, _, pending, _ in self.pending):
             self.flush()
         return self.last.get(send)
 
     # ---- packets
 
-    def queue(self, n, send, frame):
-        self.pending.append((n, send, frame))
+    def queue(self, n, moment, send, frame):
+        self.pending.append((n, self.moment or moment, send, frame))
 
     def bytes_of(self, frame):
         data = wire.frame(frame.src_mac, frame.dst_mac, frame.packet)
@@ -146,11 +149,11 @@ class Runner:
         if not self.pending:
             return
         pending, self.pending = self.pending, []
-        frames = [[frame.port, self.bytes_of(frame).hex()] for _, _, frame in pending]
+        frames = [[frame.port, self.bytes_of(frame).hex()] for _, _, _, frame in pending]
         results = self.harness.cmd("exchange", frames=frames, explain=1)["results"]
-        for (n, send, frame), result in zip(pending, results, strict=True):
+        for (n, moment, send, frame), result in zip(pending, results, strict=True):
             self.compare_explanation(n, frame, result)
-            self.compare(n, send, frame, [(port, bytes.fromhex(data)) for port, data in result["out"]],
+            self.compare(n, moment, send, frame, [(port, bytes.fromhex(data)) for port, data in result["out"]],
                          {tuple(d[:2]): d[2] for d in result["drops"]})
             self.node.now_s += 0.001
 
@@ -165,9 +168,9 @@ class Runner:
             agrees = "frame" not in said or result["out"] == [[said["port"], said["frame"]]]
         if not agrees:
             raise Mismatch(f"step {n}: {frame}\nexplain says {said}\nbut it was {result}", "explain", n)
-        self.labels["explained"] += 1
+        self.tally.labels["explained"] += 1
 
-    def compare(self, n, send, frame, out, drops):
+    def compare(self, n, moment, send, frame, out, drops):
         observed = sorted(out), drops
         seen = [wire.seen(data) for _, data in out]
         outcomes = list(self.node.outcomes(frame, seen))
@@ -177,8 +180,7 @@ class Runner:
             kind = ([r for _, r in drops], [p for p, _ in out], outcome.labels)
             raise Mismatch(explain(n, frame, observed, outcome), kind, n)
         self.node.apply(outcome)
-        self.n_verdicts += 1
-        self.labels.update(set(outcome.labels))
+        self.tally.add(outcome, self.node.ports, moment)
         if send is not None and outcome.delivered is not None:
             self.last[send] = outcome.delivered
 
@@ -188,7 +190,7 @@ class Lab:
 
     def __init__(self):
         self.harness = Harness()
-        self.labels, self.n_verdicts = collections.Counter(), 0
+        self.tally = kinds.Tally()
 
     def stop(self):
         self.harness.stop()
@@ -207,8 +209,7 @@ class Lab:
         except (KeyError, StopIteration):
             pass
         finally:
-            self.labels.update(runner.labels)
-            self.n_verdicts += runner.n_verdicts
+            self.tally.update(runner.tally)
         return None
 
     def minimise(self, steps):

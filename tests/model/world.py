@@ -7,6 +7,7 @@ A scenario is a list of steps, plain values that JSON can hold, so that one can 
     ["send", n, packet]        packet number n, from an end (see ENDS)
     ["again", n, changes]      the same once more, with other fields ("ack": a TCP connection that opened goes on)
     ["reply", n]               whoever got packet n last answers it
+    ["changed"]                what follows is counted as after a change
     ["error", n, is_router]    whoever got packet n last (or a router on its way) sends an ICMP error about it
 """
 import random
@@ -28,6 +29,7 @@ POOL = {4: ["198.18.200.1", "198.18.200.2"], 6: ["2001:db8:200::1", "2001:db8:20
 SPORTS = [1000, 1001, 2003, 33000, 50000, 50001, 60000]
 DPORTS = [53, 80, 443, 8080, 8081, 9000]
 NODE_PORTS = [30080, 30053, 30443]
+NARROW = [(2000, 2000), (2003, 2003), (33000, 33000), (40000, 40000), (50000, 50001)]  # pools' ports
 FULL = {4: 32, 6: 128}
 
 # end → port, source MAC, destination MAC, tunnel
@@ -103,13 +105,13 @@ class World:
         return b
 
     def backends(self, family, low=0):
-        chosen = self.some([(a, True) for a in self.pod_addresses(family)] * 2 + [(a, False) for a in FAR[2][family] + FAR[3][
+        chosen = self.some([(a, True) for a in self.pod_addresses(family)] * 3 + [(a, False) for a in FAR[2][family] + FAR[3][
             family]] + [(OUTSIDE[family][0], False), (HOST[family], True)], low, 4)
         return list({(b["ip"], b["port"]): b for b in (self.backend(*c) for c in chosen)}.values())
 
     def frontend(self, family, n):
         rng = self.rng
-        kind = rng.choice(["cluster", "cluster", "external", "node-port", "host-port"])
+        kind = rng.choice(["cluster", "cluster", "cluster", "external", "external", "node-port", "host-port"])
         f = {"kind": kind, "proto": rng.choice(["tcp", "udp"]), "target_port": rng.choice([0, 0, 8080])}
         if kind in ("cluster", "external"):
             cluster, external = ("10.96.0.", "198.18.0.") if family == 4 else ("fd00:96::", "2001:db8:18::")
@@ -135,7 +137,7 @@ class World:
         n = rng.randint(1, 6)
         s = {"name": name, "family": family, "algorithm": rng.choice(["maglev", "maglev", "hash"]),
              "affinity_s": rng.choice([0, 0, 10800]), "internal_policy": rng.choice(["cluster"] * 4 + ["local"]),
-             "external_policy": rng.choice(["cluster", "cluster", "local"]), "reject": rng.random() < 0.75,
+             "external_policy": rng.choice(["cluster"] * 4 + ["local"]), "reject": rng.random() < 0.75,
              "reset": rng.random() < 0.5, "source_ranges": [], "backends": self.backends(family, rng.choice([0, 1, 1, 1]))}
         if rng.random() < 0.2:
             s["source_ranges"] = rng.choice([["203.0.113.0/28", "10.244.0.0/16"], ["2001:db8:fffe::/48"]])
@@ -206,14 +208,14 @@ class World:
         name = self.name("r")
         self.rules[name] = policy
         self.cmd("rule.add", policy=policy, name=name, direction=rng.choice(["egress", "ingress"]), priority=rng.randint(1, 6),
-                 action=rng.choice(["allow"] * 6 + ["deny", "reject", "pass", "log"]), **self.match())
+                 action=rng.choice(["allow"] * 6 + ["deny", "deny", "reject", "pass", "log"]), **self.match())
 
     def policy(self):
         rng = self.rng
         name = self.name("pol")
         self.policies[name] = True
         self.cmd("policy.add", name=name, tier=rng.choice([10, 20, 20, 30]), order=rng.randint(1, 4), **{
-            d: rng.choice(["next", "next", "next", "deny", "reject", "allow"]) for d in ("ingress", "egress")})
+            d: rng.choice(["next", "next", "next", "next", "deny", "deny", "reject", "reject", "allow"]) for d in ("ingress", "egress")})
         for _ in range(rng.choice([0, 1, 2, 4, 12])):
             self.rule(name)
         for _ in range(rng.randint(0, 2)):
@@ -236,22 +238,23 @@ class World:
         self.snat.add(name)
         params = {"action": rng.choice(["snat"] * 5 + ["none"]), "priority": rng.randint(1, 6), **self.match()}
         if rng.random() < 0.5:
-            params = {"action": "snat", "priority": 9, "sources": [{"prefix": "10.244.0.0/16"}, {"prefix": "fd00::/16"}]}
-        if params["action"] == "snat" and self.pools and rng.random() < 0.8:
+            params = {"action": "snat", "priority": rng.randint(4, 9), "sources": [{"prefix": "10.244.0.0/16"}, {"prefix": "fd00::/16"}]}
+        if params["action"] == "snat" and self.pools and rng.random() < 0.9:
             params["pool"] = rng.choice(self.pools)
         self.cmd("snat.add", name=name, **params)
 
     def source_nat(self):
         rng = self.rng
-        if rng.random() < 0.7:
-            for low, high in rng.sample([(2000, 2001), (40000, 40000), (1024, 65535), (49152, 65535)], rng.randint(1, 2)):
+        if rng.random() < 0.95:
+            for low, high in rng.sample(NARROW + [(1024, 65535), (49152, 65535)], rng.randint(1, 2)):
                 self.pools.append(self.name("pool"))
-                addresses = self.some(POOL[4] + POOL[6], 1, 4)
+                mixed = self.some(POOL[4] + POOL[6], 2, 4)  # most have no address for most clients
+                addresses = rng.choice([POOL[4][:1], mixed] + [POOL[6][:1]] * 8)
                 self.cmd("pool.add", name=self.pools[-1], addresses=addresses, port_min=low, port_max=high)
-        for _ in range(rng.choice([0, 1, 1, 2, 3])):
+        for _ in range(rng.randint(1, 4)):
             self.snat_rule()
         for family in (4, 6):
-            if rng.random() < 0.3 and self.pod_addresses(family):
+            if rng.random() < 0.4 and self.pod_addresses(family):
                 self.pairs[family] = self.pod_addresses(family)[-1]
                 self.cmd("pair.add", internal=self.pairs[family], external=PAIR[family])
 
@@ -265,8 +268,8 @@ class World:
             self.group()
         for _ in range(rng.choice([0, 0, 1, 2, 4, 8])):
             self.policy()
-        if rng.random() < 0.3:
-            self.cmd("policy.default", endpoint=rng.choice(list(self.pods)), ingress=rng.choice(["allow", "deny", "reject"]),
+        if rng.random() < 0.4:
+            self.cmd("policy.default", endpoint=rng.choice(list(self.pods)), ingress=rng.choice(["allow", "deny", "reject", "reject"]),
                      egress=rng.choice(["allow", "allow", "deny"]))
         if rng.random() < 0.4:
             self.mode()
@@ -358,7 +361,7 @@ class World:
 
     def source(self):
         rng = self.rng
-        end = rng.choice(list(self.pods) * 3 + ["host", "out", "out", "out", "n2", "n3"])
+        end = rng.choice(list(self.pods) * 4 + ["host", "out", "out", "out", "out", "n2", "n3"])
         family = rng.choice(self.pods[end] if end in self.pods else [4, 4, 6])
         sources = {"host": [HOST[family]], "out": OUTSIDE[family]}
         sources |= {f"n{n}": far[family] for n, far in FAR.items()}
@@ -368,26 +371,28 @@ class World:
         """(proto, address, port) to send to; proto None: any."""
         rng = self.rng
         frontends = [f for s in self.services.values() for f in s["frontends"] if s["family"] == family]
+        if end == "out":  # few ask for a cluster's own address from there
+            frontends = [f for f in frontends if f["kind"] != "cluster" or rng.random() < 0.5]
         if frontends and rng.random() < 0.65:
             f = rng.choice(frontends)
             port = rng.choice([f["port"]] * 8 + [f.get("port_end", f["port"]), 7])
             return f["proto"], f.get("ip") or rng.choice([HOST[family], UP[family]]), port
         kind = rng.random()
-        if kind < 0.05 and end != "out":
+        if kind < 0.09 and end != "out":
             return None, UNROUTED[family], 80
-        if kind < 0.1 and end != "out":
+        if kind < 0.16 and end != "out":
             return None, rng.choice(CLOSED[family]), 80
-        if kind < 0.18 and family in self.pairs:
+        if kind < 0.22 and family in self.pairs:
             return None, PAIR[family], 80
-        if kind < 0.2:
+        if kind < 0.25:
             return None, UP[family], 80
         near = self.pod_addresses(family) + [HOST[family]]
         far = FAR[2][family] + FAR[3][family]
         if end == "out":
-            return None, rng.choice(near or [HOST[family]]), rng.choice(DPORTS)
+            return None, rng.choice(near), rng.choice(DPORTS)
         if end in ("n2", "n3"):
             return None, rng.choice(near + far[:1]), rng.choice(DPORTS)
-        return None, rng.choice(near + far + OUTSIDE[family] * 2), rng.choice(DPORTS)
+        return None, rng.choice(near[:3] + far * 4 + OUTSIDE[family] * 5), rng.choice(DPORTS)
 
     def packet(self):
         rng = self.rng
@@ -401,27 +406,40 @@ class World:
             p["flags"] = 2 if rng.random() < 0.9 else 16
         if proto == "echo":
             p["sport"] = rng.choice([1, 2, 2002, 50000])
-        if rng.random() < 0.03 and end != "host":
+        if rng.random() < 0.08 and end != "host":
             p["src"] = rng.choice(self.everyone(family))
-        elif rng.random() < 0.02 and end in self.pods:
+        elif rng.random() < 0.04 and end in self.pods:
             p["mac"] = "02:00:00:00:00:55"
-        elif rng.random() < 0.03:
+        elif rng.random() < 0.05:
             p["ttl"] = 1
+        return p
+
+    def rival(self, earlier):
+        """Another connection to where some of the earlier ones went: of a narrow pool, both want the same port."""
+        p = {**self.rng.choice(earlier)}
+        if "sport" in p:
+            p["sport"] = self.rng.choice(SPORTS)
         return p
 
     def traffic(self):
         """Packets, each again, answered, all of it again after a change."""
         first = sum(s[0] == "send" for s in self.steps)
         numbers = range(first, first + self.n_packets)
+        to_outside = []
         for n in numbers:
-            self.steps += [["send", n, self.packet()], ["again", n, {}]]
+            p = self.rival(to_outside) if to_outside and self.rng.random() < 0.33 else self.packet()
+            if p["from"] in self.pods and p["dst"] in OUTSIDE[4] + OUTSIDE[6]:
+                to_outside.append(p)
+            self.steps += [["send", n, p], ["again", n, {}]]
         self.steps += [["reply", n] for n in numbers]
         self.steps += [["again", n, {"ack": True}] for n in numbers if self.rng.random() < 0.5]
-        self.steps += [["error", n, self.rng.random() < 0.3] for n in numbers if self.rng.random() < 0.2]
+        self.steps += [["error", n, self.rng.random() < 0.3] for n in numbers if self.rng.random() < 0.4]
+        self.steps.append(["changed"])
         for _ in range(self.rng.randint(1, 2)):
             self.change()
             self.steps += [["again", n, {"ack": True}] for n in numbers]
             self.steps += [["reply", n] for n in numbers]
+            self.steps += [["error", n, False] for n in numbers if self.rng.random() < 0.2]
 
 
 def scenario(seed, n_packets):

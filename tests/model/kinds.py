@@ -12,7 +12,7 @@ LEAST = 20  # verdicts with each label
 
 # kind → labels, any of which makes a verdict one of it; the first that fits
 BY_LABEL = {
-    "refused at admission": ("ip_src_spoofed", "eth_src_spoofed"),
+    "refused at admission": ("ip_src_spoofed", "eth_src_spoofed", "frag_bad"),
     "no service": ("service_no_backend", "service_no_port", "service_source_refused", "reset-both"),
     "denied": ("policy_denied",),
     "rejected": ("policy_rejected",),
@@ -30,7 +30,8 @@ BY_LABEL = {
 BY_ROLE = {"pod": "to a pod", "host": "to the node", "uplink": "to the outside", "tunnel": "into a tunnel"}
 KINDS = list(dict.fromkeys([*BY_LABEL, *BY_ROLE.values()]))
 LABELS = {label for labels in BY_LABEL.values() for label in labels} - {"icmp_unmatched"}
-LABELS |= {"plain", "later", "reply", "explained", "port-chosen", "rst", "icmp-answer", "local_proto", "rebind"}
+LABELS |= {"plain", "later", "reply", "port-chosen", "rst", "icmp-answer", "local_proto", "rebind", "first-fragment", "later-fragment", "waited"}
+COMMON = ["explained", "fragment"]  # labels that need a share
 MOMENTS = ["first", "again", "reply", "changed"]
 
 
@@ -60,8 +61,9 @@ class Tally:
             mine.update(theirs)
 
     def scarce(self):
-        """Kinds and moments without their share, labels that are rare."""
+        """What lacks its share, and labels that are rare."""
         counts = [(name, self.kinds[name]) for name in KINDS] + [(name, self.moments[name]) for name in MOMENTS]
+        counts += [(name, self.labels[name]) for name in COMMON]
         rare = [f"{label}: {self.labels[label]}" for label in sorted(LABELS) if self.labels[label] < LEAST]
         return [f"{name}: {n} of {self.n}" for name, n in counts if n < SHARE * self.n] + rare
 

@@ -3,8 +3,7 @@
 semantics, RFC 4787, 5382, 5508 for NAT, docs/services.md for the choice of backends), not from the C code.
 
     node = Node(); node.command("port.add", {...})      # the packet harness's commands, with the same parameters
-    for outcome in node.outcomes(frame, seen): ...      # `seen`: what frames that left show of choices that are free
-    node.apply(outcome)                                 # it happens
+    for outcome in node.meet(frame, seen): ...          # `seen`: what frames that left show of choices that are free
 
 Every packet is judged from scratch: there is no flow cache to be wrong. A connection holds what may not change while it lives.
 """
@@ -12,9 +11,10 @@ import ipaddress
 import itertools
 
 import wire
+from fragments import Datagrams
 from rules import AddressSet, Policy, Rule, RuleList, covers, network
 from services import Service
-from values import GATEWAY_MAC, Drop, Endpoint, Path, Pool, Port, Tunnel
+from values import GATEWAY_MAC, Drop, Endpoint, Outcome, Path, Pool, Port, Tunnel
 from walk import Walk
 
 
@@ -31,6 +31,7 @@ class Node:
         self.is_per_connection = False
         self.pool_clients = {}  # (addresses, client) → address that it has
         self.flows = {}  # key → (connection, is reply)
+        self.datagrams = Datagrams()
         self.now_s = 0.0
         self.ages = itertools.count()
 
@@ -184,13 +185,24 @@ class Node:
 
     # ---- a packet
 
-    def apply(self, outcome):
-        for effect in outcome.effects:
-            effect()
-
-    def outcomes(self, frame, seen=()):
-        """What may happen to the frame; `seen` (of the frames that left) decides what the specifications leave open. Changes nothing."""
-        yield Walk(self, frame, seen).outcome()
+    def meet(self, frame, seen=()):
+        """What happens to the frame, and to fragments that waited for it; `seen` (of the frames that left) decides what the
+        specifications leave open."""
+        try:
+            macs = [e.mac for e in self.endpoints.values() if e.port == frame.port]
+            if self.ports[frame.port].role == "pod" and macs and frame.src_mac not in macs:
+                raise Drop("eth_src_spoofed")  # no fragment of anything
+            going = [frame] if frame.packet.piece is None else self.datagrams.enter(frame)
+        except Drop as drop:
+            return [Outcome(drops={(frame.port, drop.reason): drop.times}, labels=(drop.reason,))]
+        outcomes = []
+        for f in going:
+            outcome = Walk(self, f, seen).outcome()
+            outcome.labels += () if f is frame else ("waited",)
+            for effect in outcome.effects:
+                effect()
+            outcomes.append(outcome)
+        return outcomes
 
     def unlink(self, connection):
         for key in connection.keys():

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Runs a scenario (world.py) through the packet harness and the model, and compares what every single packet met: frames, byte
 for byte, their ports, and the drop reasons that were counted."""
+import collections
+
 import kinds
 import wire
 import world
 from conftest import Harness, HarnessError
+from fragments import cut
 from leat_model import Node
 from values import Frame
 
@@ -77,6 +80,8 @@ class Runner:
             if len(self.pending) >= BATCH:
                 self.flush()
         self.flush()
+        self.harness.cmd("warp", seconds=31)  # fragments do not wait longer for their first
+        self.harness.cmd("step")
         leaked = self.harness.cmd("stats")["mbufs_in_use"]
         if leaked:
             raise Mismatch(f"{leaked} packet buffers leaked", "leak", len(steps))
@@ -104,11 +109,16 @@ class Runner:
             spec["flags"] = wire.ACK
         self.queue(n, "again", send, frame_of(spec))
 
-    def step_reply(self, n, send):
+    def step_reply(self, n, send, pieces=None):
         delivered = self.resolved(send)
         if delivered is not None:
             path, packet = delivered
-            self.queue(n, "reply", None, self.from_receiver(path, reply_to(packet)))
+            self.queue_pieces(n, "reply", None, self.from_receiver(path, reply_to(packet)), pieces)
+
+    def step_pieces(self, n, send, spec, pieces):
+        is_first = send not in self.sends
+        self.sends.setdefault(send, spec)
+        self.queue_pieces(n, "first" if is_first else "again", send, frame_of(spec), pieces)
 
     def step_error(self, n, send, is_router):
         delivered = self.resolved(send)
@@ -132,6 +142,12 @@ class Runner:
         return self.last.get(send)
 
     # ---- packets
+
+    def queue_pieces(self, n, moment, send, frame, pieces):
+        """The frame, or fragments of its packet; n is their datagram's identifier."""
+        packets = cut(frame.packet, n, pieces) if pieces and frame.packet.proto != wire.TCP else [frame.packet]
+        for packet in packets:
+            self.queue(n, moment, send, frame._replace(packet=packet))
 
     def queue(self, n, moment, send, frame):
         self.pending.append((n, self.moment or moment, send, frame))
@@ -173,16 +189,19 @@ class Runner:
     def compare(self, n, moment, send, frame, out, drops):
         observed = sorted(out), drops
         seen = [wire.seen(data) for _, data in out]
-        outcomes = list(self.node.outcomes(frame, seen))
-        outcome = next((o for o in outcomes if (sorted(o.frames), o.drops) == observed), None)
-        if outcome is None:
-            outcome = outcomes[0]
-            kind = ([r for _, r in drops], [p for p, _ in out], outcome.labels)
-            raise Mismatch(explain(n, frame, observed, outcome), kind, n)
-        self.node.apply(outcome)
-        self.tally.add(outcome, self.node.ports, moment)
-        if send is not None and outcome.delivered is not None:
-            self.last[send] = outcome.delivered
+        outcomes = self.node.meet(frame, seen)
+        frames, counts = [f for o in outcomes for f in o.frames], collections.Counter()
+        for outcome in outcomes:
+            counts.update(outcome.drops)
+        if (sorted(frames), counts) != observed:
+            labels = [label for o in outcomes for label in o.labels]
+            raise Mismatch(explain(n, frame, observed, (frames, dict(counts), labels)), ([r for _, r in drops], [p for p, _ in out],
+                                                                                         labels), n)
+        for outcome in outcomes:
+            self.tally.add(outcome, self.node.ports, moment)
+            if send is not None and outcome.delivered is not None:
+                path, packet = outcome.delivered
+                self.last[send] = path, packet.replace(piece=None)
 
 
 class Lab:
@@ -229,10 +248,11 @@ class Lab:
         return steps
 
 
-def explain(n, frame, observed, outcome):
+def explain(n, frame, observed, wanted):
     from scapy.layers.l2 import Ether
     lines = [f"step {n}: {frame}", f"got drops {observed[1]}"]
     lines += [f"got by {port}: {Ether(data).summary()} {data.hex()}" for port, data in observed[0]]
-    lines.append(f"want drops {outcome.drops} {outcome.labels}")
-    lines += [f"want by {port}: {Ether(data).summary()} {data.hex()}" for port, data in outcome.frames]
+    frames, drops, labels = wanted
+    lines.append(f"want drops {drops} {labels}")
+    lines += [f"want by {port}: {Ether(data).summary()} {data.hex()}" for port, data in frames]
     return "\n".join(lines)

@@ -115,8 +115,9 @@ class Outcome:
 
 
 class Drop(Exception):
-    """Ends a packet's way. error: the kind of ICMP error that tells its sender; is_refusal: TCP gets a reset instead."""
+    """Ends a packet's way. error: the kind of ICMP error that tells its sender; is_refusal: TCP gets a reset instead;
+    times: as often as it is counted, with fragments that waited for nothing."""
 
-    def __init__(self, reason, error=None, is_refusal=False):
+    def __init__(self, reason, error=None, is_refusal=False, times=1):
         super().__init__(reason)
-        self.reason, self.error, self.is_refusal = reason, error, is_refusal
+        self.reason, self.error, self.is_refusal, self.times = reason, error, is_refusal, times

@@ -17,7 +17,7 @@ class Walk:
 
     def __init__(self, node, frame, seen):
         self.node, self.frame = node, frame
-        self.all_seen, self.seen = seen, seen[0] if seen else None
+        self.all_seen, self.seen = seen, next((s for s in seen if s.sport is not None), None)
         self.packet, self.port = frame.packet, node.ports[frame.port]
         self.zone = node.tunnels[frame.tunnel].zone if frame.tunnel else self.port.zone
         self.result = Outcome()
@@ -28,6 +28,8 @@ class Walk:
         self.service, self.backend, self.intent = None, None, None
 
     def outcome(self):
+        if self.packet.piece is not None:
+            self.label("fragment", "later-fragment" if self.packet.piece.offset else "first-fragment")
         try:
             self.run()
         except Drop as drop:
@@ -341,7 +343,7 @@ class Walk:
         self.label("self")
         if self.frame.tunnel:
             raise Drop("local_proto")
-        if p.icmp != (wire.ECHO_REQUEST[p.family()], 0):
+        if p.icmp != (wire.ECHO_REQUEST[p.family()], 0) or p.piece is not None:
             raise Drop("local_proto", "port" if p.proto == wire.UDP else None)
         answer = p.replace(src=p.dst, dst=p.src, icmp=(wire.ECHO_REPLY[p.family()], 0), ttl=64)
         self.result.frames.append((self.port.name, wire.frame(self.frame.dst_mac, self.frame.src_mac, answer)))
@@ -376,8 +378,8 @@ class Walk:
         self.result.delivered = None
         self.result.drops[self.port.name, drop.reason] = 1
         self.label(drop.reason)
-        if drop.error is None or p.icmp is not None and not p.is_echo():
-            return
+        if drop.error is None or p.icmp is not None and not p.is_echo() or p.piece is not None and p.piece.offset:
+            return  # RFC 1122 s. 3.2.2
         try:
             path = self.node.path_to(self.zone, p.src)
         except Drop:

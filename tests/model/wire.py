@@ -5,12 +5,14 @@ import dataclasses
 import functools
 import socket
 import struct
+from typing import NamedTuple
 
 TCP, UDP, ICMP, ICMP6, GRE = 6, 17, 1, 58, 47
 PROTO_NUMBERS = {"tcp": TCP, "udp": UDP, "icmp": ICMP, "icmpv6": ICMP6}
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 ECHO_REQUEST, ECHO_REPLY = {4: 8, 6: 128}, {4: 0, 6: 129}
 VXLAN_PORT = 4789
+IP6_FRAGMENT = 44
 
 
 @functools.lru_cache(maxsize=None)
@@ -27,9 +29,17 @@ def family(address):
     return 6 if ":" in address else 4
 
 
+class Piece(NamedTuple):
+    """What a fragment carries of its packet's payload."""
+    offset: int
+    length: int
+    is_last: bool
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Packet:
-    """An IP packet. Ports of an echo are its identifier, both; `icmp` is (type, code) then. A packet of another protocol has none."""
+    """An IP packet. Ports of an echo are its identifier, both; `icmp` is (type, code) then. A packet of another protocol has none.
+    A fragment is the whole packet, of which only a piece is on the wire."""
     src: str
     dst: str
     proto: int
@@ -46,6 +56,7 @@ class Packet:
     has_df: bool = False
     window: int = 8192
     options: bytes = b""  # of TCP, whole words
+    piece: Piece = None
 
     def family(self):
         return family(self.src)
@@ -97,12 +108,18 @@ def l4_bytes(p):
 
 
 def ip_bytes(p):
-    payload = l4_bytes(p)
+    payload, proto, place = l4_bytes(p), p.proto, 0
+    if p.piece is not None:
+        payload = payload[p.piece.offset:p.piece.offset + p.piece.length]
+        place = p.piece.offset >> 3
+    has_more = p.piece is not None and not p.piece.is_last
     if p.family() == 6:
-        return struct.pack("!IHBB", 6 << 28 | p.tos << 20, len(payload), p.proto, p.ttl) + packed(p.src) + packed(
+        if p.piece is not None:
+            proto, payload = IP6_FRAGMENT, struct.pack("!BxHI", p.proto, place << 3 | has_more, p.ident) + payload
+        return struct.pack("!IHBB", 6 << 28 | p.tos << 20, len(payload), proto, p.ttl) + packed(p.src) + packed(
             p.dst) + payload
-    header = struct.pack("!BBHHHBBH", 0x45, p.tos, 20 + len(payload), p.ident, 0x4000 if p.has_df else 0, p.ttl, p.proto,
-                         0) + packed(p.src) + packed(p.dst)
+    header = struct.pack("!BBHHHBBH", 0x45, p.tos, 20 + len(payload), p.ident, p.has_df << 14 | has_more << 13 | place, p.ttl,
+                         proto, 0) + packed(p.src) + packed(p.dst)
     return header[:10] + struct.pack("!H", checksum(header)) + header[12:] + payload
 
 
@@ -130,11 +147,11 @@ def vxlan(tunnel, outer_port, inner):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Seen:
-    """What an observed frame says about choices that a specification leaves open."""
+    """What an observed frame says about choices that a specification leaves open. Later fragments have no ports."""
     src: str
     dst: str
-    sport: int
-    dport: int
+    sport: int = None
+    dport: int = None
     outer_port: int = 0
 
 
@@ -143,11 +160,17 @@ def seen(data):
     fam = 4 if data[12:14] == b"\x08\x00" else 6
     l4 = 34 if fam == 4 else 54
     if fam == 4:
+        is_later = data[20] & 0x1f or data[21]
         proto, src, dst = data[23], socket.inet_ntop(socket.AF_INET, data[26:30]), socket.inet_ntop(
             socket.AF_INET, data[30:34])
     else:
         proto, src, dst = data[20], socket.inet_ntop(socket.AF_INET6, data[22:38]), socket.inet_ntop(
             socket.AF_INET6, data[38:54])
+        is_later = proto == IP6_FRAGMENT and struct.unpack_from("!H", data, 56)[0] >> 3
+        if proto == IP6_FRAGMENT:
+            proto, l4 = data[54], 62
+    if is_later:
+        return Seen(src, dst)
     if proto not in (TCP, UDP):
         ident = struct.unpack_from("!H", data, l4 + 4)[0] if proto in (ICMP, ICMP6) and len(data) >= l4 + 6 else 0
         return Seen(src, dst, ident, ident)

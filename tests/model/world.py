@@ -6,7 +6,8 @@ A scenario is a list of steps, plain values that JSON can hold, so that one can 
     ["cmd", name, params]      a harness command
     ["send", n, packet]        packet number n, from an end (see ENDS)
     ["again", n, changes]      the same once more, with other fields ("ack": a TCP connection that opened goes on)
-    ["reply", n]               whoever got packet n last answers it
+    ["pieces", n, packet, pieces]   the same as fragments, (offset, length, is last) each, in the order in which they come
+    ["reply", n, pieces]       whoever got packet n last answers it (in pieces if any are given)
     ["changed"]                what follows is counted as after a change
     ["error", n, is_router]    whoever got packet n last (or a router on its way) sends an ICMP error about it
 """
@@ -421,25 +422,42 @@ class World:
             p["sport"] = self.rng.choice(SPORTS)
         return p
 
+    def pieces(self):
+        """96 bytes in fragments, in any order; some come twice, overlap or are missing."""
+        rng = self.rng
+        ends = sorted(rng.sample(range(16, 96, 8), rng.randint(1, 3))) + [96]
+        pieces = [[start, end - start, end == 96] for start, end in zip([0, *ends], ends)]
+        rng.shuffle(pieces)
+        odd = rng.random()
+        if odd < 0.1:
+            pieces.insert(rng.randrange(len(pieces)), rng.choice(pieces))
+        elif odd < 0.15:
+            pieces.insert(rng.randrange(len(pieces)), [8 * rng.randint(0, 9), 24, False])
+        elif odd < 0.2:
+            pieces.pop()
+        return pieces
+
     def traffic(self):
         """Packets, each again, answered, all of it again after a change."""
-        first = sum(s[0] == "send" for s in self.steps)
-        numbers = range(first, first + self.n_packets)
+        rng, numbers = self.rng, range(self.n_packets)
         to_outside = []
         for n in numbers:
-            p = self.rival(to_outside) if to_outside and self.rng.random() < 0.33 else self.packet()
+            p = self.rival(to_outside) if to_outside and rng.random() < 0.33 else self.packet()
             if p["from"] in self.pods and p["dst"] in OUTSIDE[4] + OUTSIDE[6]:
                 to_outside.append(p)
-            self.steps += [["send", n, p], ["again", n, {}]]
-        self.steps += [["reply", n] for n in numbers]
-        self.steps += [["again", n, {"ack": True}] for n in numbers if self.rng.random() < 0.5]
-        self.steps += [["error", n, self.rng.random() < 0.3] for n in numbers if self.rng.random() < 0.4]
+            in_pieces = p["proto"] != "tcp" and rng.random() < 0.15
+            self.steps += [["pieces", n, p, self.pieces()] if in_pieces else ["send", n, p], ["again", n, {}]]
+            if p["proto"] != "tcp" and rng.random() < 0.1:
+                self.steps.append(["pieces", n, p, self.pieces()])
+        self.steps += [["reply", n, self.pieces()] if rng.random() < 0.1 else ["reply", n] for n in numbers]
+        self.steps += [["again", n, {"ack": True}] for n in numbers if rng.random() < 0.5]
+        self.steps += [["error", n, rng.random() < 0.3] for n in numbers if rng.random() < 0.4]
         self.steps.append(["changed"])
-        for _ in range(self.rng.randint(1, 2)):
+        for _ in range(rng.randint(1, 2)):
             self.change()
             self.steps += [["again", n, {"ack": True}] for n in numbers]
             self.steps += [["reply", n] for n in numbers]
-            self.steps += [["error", n, False] for n in numbers if self.rng.random() < 0.2]
+            self.steps += [["error", n, False] for n in numbers if rng.random() < 0.2]
 
 
 def scenario(seed, n_packets):

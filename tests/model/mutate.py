@@ -61,6 +61,16 @@ MUTATIONS = {
                "every connection gets the first position's backend"),
     "affinity": ("datapath/table/service_select.c", "is_usable ? seen.backend", "false ? seen.backend",
                  "clients do not keep their backend"),
+    "fragments": ("datapath/slow/fragment.c", "learn(pkt, &out.first);", ";", "later fragments have no ports"),
+    "fragments-held": ("datapath/slow/fragment.c", "learn(&pkt, first);", ";", "fragments that waited have no ports"),
+    "fragtab": ("datapath/table/fragtab.c", "if (r->off < known_end && known->off < end)", "if (false)",
+                "fragments may overlap"),
+    "lookup": ("datapath/fast/stage_lookup.c", "return !is_stale;", "return true;", "hits do not notice changes"),
+    "rewrite": ("datapath/fast/stage_rewrite.c", "ip->time_to_live--;", ";", "hits lose no hop"),
+    "explain": ("datapath/pipeline/explain.c", "if (!ctx->keep_ttl && ctx->pkt->ttl <= 1) {", "if (false) {",
+                "explain does not count hops"),
+    "explain-nat": ("datapath/pipeline/explain.c", "if (!final_tuple(ctx, b, out->ended, &out->final)) {",
+                    "if (final_tuple(ctx, b, out->ended, &out->final), false) {", "explain does not know that ports run out"),
 }
 
 

@@ -30,8 +30,8 @@ BY_LABEL = {
 BY_ROLE = {"pod": "to a pod", "host": "to the node", "uplink": "to the outside", "tunnel": "into a tunnel"}
 KINDS = list(dict.fromkeys([*BY_LABEL, *BY_ROLE.values()]))
 LABELS = {label for labels in BY_LABEL.values() for label in labels} - {"icmp_unmatched"}
-LABELS |= {"plain", "later", "reply", "port-chosen", "rst", "icmp-answer", "local_proto", "rebind", "first-fragment", "later-fragment", "waited"}
-COMMON = ["explained", "fragment"]  # labels that need a share
+LABELS |= {"tcp", "udp", "icmp", "icmpv6", "gre", "plain", "later", "reply", "port-chosen", "rst", "icmp-answer", "local_proto", "rebind", "first-fragment", "later-fragment", "waited"}
+COMMON = ["explained", "fragment", "sctp", "zone"]  # labels that need a share
 MOMENTS = ["first", "again", "reply", "changed"]
 
 

@@ -11,7 +11,7 @@ from fragments import cut
 from leat_model import Node
 from values import Frame
 
-PROTOS = {"tcp": wire.TCP, "udp": wire.UDP, "gre": wire.GRE}
+PROTOS = {"tcp": wire.TCP, "udp": wire.UDP, "gre": wire.GRE, "sctp": wire.SCTP}
 BATCH = 256
 
 
@@ -145,7 +145,7 @@ class Runner:
 
     def queue_pieces(self, n, moment, send, frame, pieces):
         """The frame, or fragments of its packet; n is their datagram's identifier."""
-        packets = cut(frame.packet, n, pieces) if pieces and frame.packet.proto != wire.TCP else [frame.packet]
+        packets = cut(frame.packet, n, pieces) if pieces and frame.packet.proto not in (wire.TCP, wire.SCTP) else [frame.packet]
         for packet in packets:
             self.queue(n, moment, send, frame._replace(packet=packet))
 

@@ -31,7 +31,7 @@ class Backend:
 
 class Service:
     def __init__(self, params, old=None):
-        self.name = params["name"]
+        self.name, self.zone = params["name"], params.get("zone", 0)
         self.algorithm = params.get("algorithm", "maglev")
         self.affinity_s = params.get("affinity_s", 0)
         self.is_internal_local = params.get("internal_policy") == "local"

@@ -30,6 +30,7 @@ class Walk:
     def outcome(self):
         if self.packet.piece is not None:
             self.label("fragment", "later-fragment" if self.packet.piece.offset else "first-fragment")
+        self.label(wire.PROTO_NAMES[self.packet.proto], *(["zone"] if self.zone else []))
         try:
             self.run()
         except Drop as drop:
@@ -153,7 +154,7 @@ class Walk:
         if c.service is None:
             # Open before its destination became a service's: kube-proxy ends such UDP flows too, TCP goes on.
             is_late = c.client.dst == c.final.dst and self.frontend_of(c.client) is not None
-            return self.is_reply or not is_late or self.packet.proto == 6
+            return self.is_reply or not is_late or self.packet.proto == wire.TCP
         found = self.frontend_of(c.client)
         return any(service.holds(c.backend, c.client, c.dnat) for service in (
             self.node.services.get(c.service), found and found[0]) if service is not None)
@@ -175,7 +176,7 @@ class Walk:
             return self.serve(*found, client)
         owner = self.node.endpoint_of(self.zone, client.dst)
         is_vip = any(f.ip == client.dst and f.kind in ("cluster", "external") for s in self.node.services.values()
-                     for f in s.frontends)
+                     if s.zone == self.zone for f in s.frontends)
         if is_vip and owner is None:
             raise Drop("service_no_port", "port", True)
         return client
@@ -184,8 +185,8 @@ class Walk:
         """(service, frontend), or None."""
         owner = self.node.endpoint_of(self.zone, client.dst)
         is_node = owner is not None and owner.kind != "pod"
-        return next(((s, f) for s in self.node.services.values() for f in s.frontends
-                     if f.matches(self.packet, is_node)), None)
+        return next(((s, f) for s in self.node.services.values() if s.zone == self.zone
+                     for f in s.frontends if f.matches(self.packet, is_node)), None)
 
     def serve(self, service, frontend, client):
         ranges = service.source_ranges

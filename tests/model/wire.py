@@ -7,8 +7,9 @@ import socket
 import struct
 from typing import NamedTuple
 
-TCP, UDP, ICMP, ICMP6, GRE = 6, 17, 1, 58, 47
-PROTO_NUMBERS = {"tcp": TCP, "udp": UDP, "icmp": ICMP, "icmpv6": ICMP6}
+TCP, UDP, ICMP, ICMP6, GRE, SCTP = 6, 17, 1, 58, 47, 132
+PROTO_NUMBERS = {"tcp": TCP, "udp": UDP, "sctp": SCTP, "icmp": ICMP, "icmpv6": ICMP6}
+PROTO_NAMES = {**{number: name for name, number in PROTO_NUMBERS.items()}, GRE: "gre"}
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 ECHO_REQUEST, ECHO_REPLY = {4: 8, 6: 128}, {4: 0, 6: 129}
 VXLAN_PORT = 4789
@@ -62,7 +63,7 @@ class Packet:
         return family(self.src)
 
     def has_ports(self):
-        return self.proto in (TCP, UDP)
+        return self.proto in (TCP, UDP, SCTP)
 
     def is_echo(self):
         return self.icmp is not None and self.icmp[0] in (8, 0, 128, 129)
@@ -79,6 +80,21 @@ def checksum(data):
     while total > 0xffff:
         total = (total & 0xffff) + (total >> 16)
     return ~total & 0xffff
+
+
+@functools.lru_cache(maxsize=None)
+def crc32c_of_byte(byte):
+    for _ in range(8):
+        byte = byte >> 1 ^ (0x82F63B78 if byte & 1 else 0)
+    return byte
+
+
+def crc32c(data):
+    """RFC 9260 appendix A."""
+    value = 0xffffffff
+    for byte in data:
+        value = value >> 8 ^ crc32c_of_byte((value ^ byte) & 0xff)
+    return value ^ 0xffffffff
 
 
 def pseudo_header(p, length):
@@ -100,6 +116,9 @@ def l4_bytes(p):
         return with_checksum(p, header + p.options + p.data, 16)
     if p.proto == UDP:
         return with_checksum(p, struct.pack("!HHHH", p.sport, p.dport, 8 + len(p.data), 0) + p.data, 6)
+    if p.proto == SCTP:  # data: chunks
+        header = struct.pack("!HHI", p.sport, p.dport, 0x1234)
+        return header + struct.pack("<I", crc32c(header + bytes(4) + p.data)) + p.data
     if p.icmp is not None and p.is_echo():
         return with_checksum(p, struct.pack("!BBHHH", *p.icmp, 0, p.sport, 1) + p.data, 2, p.family() == 6)
     if p.icmp is not None:  # data: what follows the checksum
@@ -171,7 +190,7 @@ def seen(data):
             proto, l4 = data[54], 62
     if is_later:
         return Seen(src, dst)
-    if proto not in (TCP, UDP):
+    if proto not in (TCP, UDP, SCTP):
         ident = struct.unpack_from("!H", data, l4 + 4)[0] if proto in (ICMP, ICMP6) and len(data) >= l4 + 6 else 0
         return Seen(src, dst, ident, ident)
     sport, dport = struct.unpack_from("!HH", data, l4)

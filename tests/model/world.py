@@ -22,6 +22,8 @@ ROUTER = {4: "192.0.2.254", 6: "2001:db8:1::fe"}
 PODS = {name: {4: f"10.244.1.{n}", 6: f"fd00:1::{n}", "mac": f"0a:58:0a:f4:01:{n:02x}"} for n, name in enumerate("abcd", 2)}
 FAR = {n: {4: [f"10.244.{n}.5", f"10.244.{n}.6"], 6: [f"fd00:{n}::5", f"fd00:{n}::6"], "mac": f"02:00:00:00:00:0{n}",
            "vtep": f"02:1e:a7:00:00:0{n}", "underlay": {4: f"192.0.2.{n}", 6: f"2001:db8:1::{n}"}} for n in (2, 3)}
+ZONE = 7  # another one, with addresses of the first
+ZONED = {name: {**PODS[twin], "mac": f"0a:58:07:00:00:0{n}"} for n, (name, twin) in enumerate((("y", "a"), ("z", "b")), 2)}
 OUTSIDE = {4: ["203.0.113.9", "203.0.113.77", "192.88.99.5"], 6: ["2001:db8:ffff::9", "2001:db8:ffff::77", "2001:db8:fffe::5"]}
 CLOSED = {4: ["203.0.113.200", "203.0.113.210"], 6: ["2001:db8:ffff::200", "2001:db8:ffff::210"]}  # blackhole, prohibit
 UNROUTED = {4: "100.64.0.1", 6: "fd99::1"}
@@ -37,6 +39,8 @@ FULL = {4: 32, 6: 128}
 ENDS = {name: (name, pod["mac"], GW, None) for name, pod in PODS.items()}
 ENDS |= {"host": ("host", HOST_MAC, GW, None), "out": ("up", ROUTER_MAC, UP_MAC, None)}
 ENDS |= {f"n{n}": ("up", far["vtep"], LOCAL_VTEP, f"n{n}") for n, far in FAR.items()}
+ENDS |= {name: (name, pod["mac"], GW, None) for name, pod in ZONED.items()}
+ENDS |= {"n2zone": ("up", FAR[2]["vtep"], LOCAL_VTEP, "n2zone")}
 
 
 class World:
@@ -45,7 +49,7 @@ class World:
     def __init__(self, seed, n_packets):
         self.rng = random.Random(seed)
         self.n_packets, self.steps = n_packets, []
-        self.pods = {}
+        self.pods, self.has_zone = {}, self.rng.random() < 0.4
         self.services, self.policies, self.rules, self.groups, self.snat = {}, {}, {}, {}, set()
         self.pools, self.pairs, self.bindings, self.frontends, self.routes = [], {}, set(), set(), set()
         self.serial = 0
@@ -88,6 +92,27 @@ class World:
             for address, kind in zip(CLOSED[family], ("blackhole", "prohibit")):
                 self.cmd("route.add", prefix=f"{address}/{FULL[family]}", type=kind)
 
+    def zone(self):
+        """Two pods with the addresses of a and b, a tunnel, and services at addresses that the first zone's have."""
+        rng = self.rng
+        for name, pod in ZONED.items():
+            self.cmd("port.add", name=name, role="pod", mac=pod["mac"], zone=ZONE)
+            self.cmd("endpoint.add", id=name, port=name, addresses=[pod[4], pod[6]], zone=ZONE)
+        self.cmd("tunnel.add", name="n2zone", local=UP[4], remote=FAR[2]["underlay"][4], vni=777, remote_mac=FAR[2]["vtep"],
+                 port="up", local_mac=LOCAL_VTEP, zone=ZONE)
+        for prefix in ("10.244.2.0/24", "fd00:2::/64"):
+            self.cmd("route.add", prefix=prefix, tunnel="n2zone", zone=ZONE)
+        for s in self.some(list(self.services.values()), 0, 2):
+            frontends = [f for f in s["frontends"] if "ip" in f]
+            near, far = [pod[s["family"]] for pod in ZONED.values()], FAR[2][s["family"]]
+            chosen = self.some([(a, True) for a in near] + [(a, False) for a in far], 1, 3)
+            if frontends:
+                self.cmd("service.add", **{k: v for k, v in s.items() if k != "family"} | {
+                    "name": s["name"] + "-zone", "zone": ZONE, "frontends": frontends, "backends": [
+                        self.backend(*c) for c in chosen]})
+        if rng.random() < 0.3:
+            self.cmd("policy.default", endpoint="y", ingress=rng.choice(["deny", "reject"]))
+
     def pod_addresses(self, family):
         return [PODS[name][family] for name, families in self.pods.items() if family in families]
 
@@ -112,8 +137,8 @@ class World:
 
     def frontend(self, family, n):
         rng = self.rng
-        kind = rng.choice(["cluster", "cluster", "cluster", "external", "external", "node-port", "host-port"])
-        f = {"kind": kind, "proto": rng.choice(["tcp", "udp"]), "target_port": rng.choice([0, 0, 8080])}
+        kind = rng.choice(["cluster"] * 4 + ["external", "external", "node-port", "host-port"])
+        f = {"kind": kind, "proto": rng.choice(["tcp", "tcp", "udp", "udp", "sctp"]), "target_port": rng.choice([0, 0, 8080])}
         if kind in ("cluster", "external"):
             cluster, external = ("10.96.0.", "198.18.0.") if family == 4 else ("fd00:96::", "2001:db8:18::")
             f |= {"ip": f"{cluster if kind == 'cluster' else external}{n}", "port": rng.choice(DPORTS)}
@@ -194,10 +219,10 @@ class World:
     def match(self):
         rng = self.rng
         m = {"sources": self.peers(), "destinations": self.peers()}
-        proto = rng.choice([None, None, "tcp", "tcp", "udp", "icmp", "icmpv6", "47"])
+        proto = rng.choice([None, None, "tcp", "tcp", "udp", "sctp", "icmp", "icmpv6", "47"])
         if proto is not None:
             m["proto"] = proto
-        if proto in ("tcp", "udp"):
+        if proto in ("tcp", "udp", "sctp"):
             m["dports"] = rng.choice([[], ["8080"], ["80", "8080"], ["8000-9000"], ["1-65535"], ["53", "9000-9001"]])
             m["sports"] = rng.choice([[], [], [], ["1000-1001"], ["32768-65535"]])
         elif proto in ("icmp", "icmpv6"):
@@ -363,8 +388,10 @@ class World:
     def source(self):
         rng = self.rng
         end = rng.choice(list(self.pods) * 4 + ["host", "out", "out", "out", "out", "n2", "n3"])
+        if self.has_zone and rng.random() < 0.2:
+            end = rng.choice(["y", "z", "n2zone"])
         family = rng.choice(self.pods[end] if end in self.pods else [4, 4, 6])
-        sources = {"host": [HOST[family]], "out": OUTSIDE[family]}
+        sources = {"n2zone": FAR[2][family], **{name: [pod[family]] for name, pod in ZONED.items()}, "host": [HOST[family]], "out": OUTSIDE[family]}
         sources |= {f"n{n}": far[family] for n, far in FAR.items()}
         return end, family, rng.choice(sources[end]) if end not in self.pods else PODS[end][family]
 
@@ -379,9 +406,9 @@ class World:
             port = rng.choice([f["port"]] * 8 + [f.get("port_end", f["port"]), 7])
             return f["proto"], f.get("ip") or rng.choice([HOST[family], UP[family]]), port
         kind = rng.random()
-        if kind < 0.09 and end != "out":
+        if kind < 0.07 and end != "out":
             return None, UNROUTED[family], 80
-        if kind < 0.16 and end != "out":
+        if kind < 0.14 and end != "out":
             return None, rng.choice(CLOSED[family]), 80
         if kind < 0.22 and family in self.pairs:
             return None, PAIR[family], 80
@@ -391,7 +418,9 @@ class World:
         far = FAR[2][family] + FAR[3][family]
         if end == "out":
             return None, rng.choice(near), rng.choice(DPORTS)
-        if end in ("n2", "n3"):
+        if end in ZONED:
+            return None, rng.choice([pod[family] for pod in ZONED.values()] + far[:3]), rng.choice(DPORTS)
+        if end in ("n2", "n3", "n2zone"):
             return None, rng.choice(near + far[:1]), rng.choice(DPORTS)
         return None, rng.choice(near[:3] + far * 4 + OUTSIDE[family] * 5), rng.choice(DPORTS)
 
@@ -399,9 +428,9 @@ class World:
         rng = self.rng
         end, family, src = self.source()
         proto, dst, port = self.target(family, end)
-        proto = proto if proto and rng.random() < 0.95 else rng.choice(["tcp", "tcp", "udp", "udp", "echo", "gre"])
+        proto = proto if proto and rng.random() < 0.95 else rng.choice(["tcp", "tcp", "udp", "udp", "sctp", "echo", "gre"])
         p = {"from": end, "src": src, "dst": dst, "proto": proto, "data": rng.choice(["", "leat", "odd", "payload!" * 4])}
-        if proto in ("tcp", "udp"):
+        if proto in ("tcp", "udp", "sctp"):
             p |= {"sport": rng.choice(SPORTS), "dport": port}
         if proto == "tcp":
             p["flags"] = 2 if rng.random() < 0.9 else 16
@@ -442,12 +471,12 @@ class World:
         rng, numbers = self.rng, range(self.n_packets)
         to_outside = []
         for n in numbers:
-            p = self.rival(to_outside) if to_outside and rng.random() < 0.33 else self.packet()
+            p = self.rival(to_outside) if to_outside and rng.random() < 0.36 else self.packet()
             if p["from"] in self.pods and p["dst"] in OUTSIDE[4] + OUTSIDE[6]:
                 to_outside.append(p)
-            in_pieces = p["proto"] != "tcp" and rng.random() < 0.15
+            in_pieces = p["proto"] not in ("tcp", "sctp") and rng.random() < 0.15
             self.steps += [["pieces", n, p, self.pieces()] if in_pieces else ["send", n, p], ["again", n, {}]]
-            if p["proto"] != "tcp" and rng.random() < 0.1:
+            if p["proto"] not in ("tcp", "sctp") and rng.random() < 0.1:
                 self.steps.append(["pieces", n, p, self.pieces()])
         self.steps += [["reply", n, self.pieces()] if rng.random() < 0.1 else ["reply", n] for n in numbers]
         self.steps += [["again", n, {"ack": True}] for n in numbers if rng.random() < 0.5]
@@ -464,5 +493,7 @@ def scenario(seed, n_packets):
     world = World(seed, n_packets)
     world.topology()
     world.configuration()
+    if world.has_zone:
+        world.zone()
     world.traffic()
     return world.steps

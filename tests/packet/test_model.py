@@ -6,12 +6,14 @@ import sys
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
-from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6EchoRequest, IPv6
+from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6EchoRequest, IPv6, IPv6ExtHdrFragment
 from scapy.layers.l2 import Ether
+from scapy.layers.sctp import SCTP
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "model"))
+import fragments  # noqa: E402
 import runner  # noqa: E402
 import values  # noqa: E402
 import wire  # noqa: E402
@@ -51,7 +53,7 @@ def test_every_kind_of_verdict_occurred(lab):
 
 @pytest.mark.parametrize("family", [4, 6])
 @pytest.mark.parametrize("data", [b"", b"odd", b"\xff" * 40])
-@pytest.mark.parametrize("kind", ["tcp", "udp", "echo", "gre", "error"])
+@pytest.mark.parametrize("kind", ["tcp", "udp", "sctp", "echo", "gre", "error"])
 def test_model_builds_the_bytes_that_scapy_builds(family, data, kind):
     src, dst = ("192.0.2.1", "198.51.100.7") if family == 4 else ("2001:db8::1", "2001:db8:1::2")
     ip = IP(src=src, dst=dst, ttl=9) if family == 4 else IPv6(src=src, dst=dst, hlim=9)
@@ -62,6 +64,8 @@ def test_model_builds_the_bytes_that_scapy_builds(family, data, kind):
         want = ip / TCP(sport=7, dport=65535, flags="S", seq=2**32 - 1) / Raw(data)
     elif kind == "udp":
         packet, want = wire.Packet(proto=wire.UDP, sport=7, dport=53, **fields), ip / UDP(sport=7, dport=53) / Raw(data)
+    elif kind == "sctp":
+        packet, want = wire.Packet(proto=wire.SCTP, sport=7, dport=9, **fields), ip / SCTP(sport=7, dport=9, tag=0x1234) / Raw(data)
     elif kind == "echo":
         packet = wire.Packet(proto=icmp, icmp=(wire.ECHO_REQUEST[family], 0), sport=7, dport=7, **fields)
         want = ip / (ICMP(type=8, id=7, seq=1) / Raw(data) if family == 4 else ICMPv6EchoRequest(id=7, seq=1, data=data))
@@ -73,6 +77,19 @@ def test_model_builds_the_bytes_that_scapy_builds(family, data, kind):
         want = ip / (ICMP(type=3, code=3) if family == 4 else ICMPv6DestUnreach(code=4)) / Raw(data)
     assert wire.frame("02:00:00:00:00:01", "02:00:00:00:00:02", packet) == bytes(
         Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / want)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_model_cuts_as_scapy_cuts(family):
+    src, dst = ("192.0.2.1", "198.51.100.7") if family == 4 else ("2001:db8::1", "2001:db8:1::2")
+    packet = wire.Packet(src, dst, wire.UDP, 7, 53, data=bytes(range(40)))
+    whole = wire.l4_bytes(packet)
+    for piece in fragments.cut(packet, 77, [(32, 16, True), (0, 32, False)]):
+        place = {"id": 77, ("frag" if family == 4 else "offset"): piece.piece.offset // 8}
+        has_more = not piece.piece.is_last
+        ip = (IP(src=src, dst=dst, proto=17, flags="MF" if has_more else 0, **place) if family == 4 else
+              IPv6(src=src, dst=dst) / IPv6ExtHdrFragment(nh=17, m=has_more, **place))
+        assert wire.ip_bytes(piece) == bytes(ip / Raw(whole[piece.piece.offset:][:piece.piece.length]))
 
 
 @pytest.mark.parametrize("family", [4, 6])

@@ -33,11 +33,11 @@ class Pod:
     def __init__(self, leatd, name, address, **fields):
         self.name, self.address = name, address
         self.space = Netns()
-        # only what the tests send
-        self.space.run("sysctl", "-q", "-w", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
+        if ":" not in address:  # only what the tests send
+            self.space.run("sysctl", "-q", "-w", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
         words = [f"{key}={value}" for key, value in fields.items()]
         self.about = leatd.ctl("endpoint", "attach", f"id={name}", "kind=tap", f"netns={self.space.path}",
-                               f"addresses={address}/32", *words)
+                               f"addresses={address}/{128 if ':' in address else 32}", *words)
         self.port, self.mac, self.gateway_mac = (self.about[key] for key in ("port", "mac", "gateway_mac"))
 
     def ping(self, other, count=2, check=True, wait_s=20):

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Fragments: the first one's ports decide for all of a datagram, in whatever order they come; those before it wait. */
+#include <netinet/in.h>
+
 #include "datapath/packet/frag.h"
 #include "datapath/slow/slow.h"
 #include "datapath/table/fragtab.h"
@@ -16,6 +18,7 @@ static void learn(struct parsed *pkt, const struct fragtab_first *first)
 	pkt->dport = first->dport;
 	pkt->icmp_type = first->icmp_type;
 	pkt->icmp_code = first->icmp_code;
+	pkt->tcp_flags = first->tcp_flags;
 }
 
 /* Fragments that waited for their first, in a batch of their own. */
@@ -61,6 +64,7 @@ void slow_fragment(struct worker *w, struct batch *b, uint64_t i, struct parsed 
 		.proto = pkt->proto,
 		.icmp_type = pkt->icmp_type,
 		.icmp_code = pkt->icmp_code,
+		.tcp_flags = pkt->tcp_flags,
 		.has_l4 = pkt->has_l4 };
 	struct fragtab_range range;
 	struct fragtab_out out;
@@ -103,7 +107,7 @@ void slow_fragment(struct worker *w, struct batch *b, uint64_t i, struct parsed 
 union parked {
 	struct {
 		rte_be16_t sport, dport;
-		uint8_t proto, has_l4, icmp_type, icmp_code;
+		uint8_t proto, has_l4, type_or_flags, icmp_code;
 	};
 	uint64_t bits;
 };
@@ -115,7 +119,7 @@ void slow_fragment_park(struct rte_mbuf *m, const struct parsed *pkt)
 		.dport = pkt->dport,
 		.proto = pkt->proto,
 		.has_l4 = pkt->has_l4,
-		.icmp_type = pkt->icmp_type,
+		.type_or_flags = pkt->proto == IPPROTO_TCP ? pkt->tcp_flags : pkt->icmp_type,
 		.icmp_code = pkt->icmp_code };
 
 	m->tx_offload = parked.bits;
@@ -128,8 +132,9 @@ void slow_fragment_resume(struct rte_mbuf *m, struct parsed *pkt)
 		.dport = parked.dport,
 		.proto = parked.proto,
 		.has_l4 = parked.has_l4,
-		.icmp_type = parked.icmp_type,
-		.icmp_code = parked.icmp_code };
+		.icmp_type = parked.type_or_flags,
+		.icmp_code = parked.icmp_code,
+		.tcp_flags = parked.type_or_flags };
 
 	m->tx_offload = 0;
 	learn(pkt, &first);

@@ -54,6 +54,7 @@ struct fragtab_first {
 	rte_be16_t sport, dport;
 	uint8_t proto; /* of the transport header */
 	uint8_t icmp_type, icmp_code;
+	uint8_t tcp_flags;
 	bool has_l4;
 };
 

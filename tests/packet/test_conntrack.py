@@ -43,6 +43,19 @@ def test_tcp_handshake_and_orderly_end(net, family):
     assert [talk.a("FA"), talk.b("A"), talk.b("FA"), talk.a("A")] == ["fin_wait", "fin_wait", "time_wait", "time_wait"]
 
 
+def test_fragments_of_an_answer_are_no_acknowledgement(net):
+    """What follows the SYN and ACK in a fragment of its own does not end the handshake."""
+    talk = Talk(net, 4)
+    talk.a("S")
+    whole = bytes(ip(B.ip4, A.ip4) / tcp(80, 1000, "SA") / Raw(bytes(40)))[20:]
+    for start, flags in ((0, "MF"), (24, 0)):
+        net.send("b", to_gw(B) / IP(src=B.ip4, dst=A.ip4, id=5, proto=6, frag=start // 8, flags=flags) / Raw(
+            whole[start:] if start else whole[:24]))
+    assert len(net.drain("a", check=False)) == 2
+    assert talk.state() == "syn_recv"
+    assert talk.a("A") == "established"
+
+
 @both
 def test_tcp_end_begun_by_the_other_side(net, family):
     talk = Talk(net, family)

@@ -35,6 +35,8 @@ class Datagrams:
     def enter(self, frame):
         """The frames that go on now that this one has come, itself first; none: it waits. Raises Drop."""
         p = frame.packet
+        if p.proto == wire.TCP and p.family() == 4 and p.piece.offset == 8:
+            raise Drop("frag_bad")  # RFC 3128 s. 4: it could overwrite flags, so it is nobody's
         key = frame.port, frame.tunnel, p.src, p.dst, p.ident, p.proto if p.family() == 4 else None
         d = self.known.setdefault(key, Datagram())
         if d.is_duplicate(p.piece):

@@ -39,6 +39,8 @@ def kind_of(outcome, ports):
     for kind, labels in BY_LABEL.items():
         if any(label in outcome.labels for label in labels):
             return kind
+    if outcome.delivered is None:
+        raise KeyError(outcome.labels)
     path, _ = outcome.delivered
     return BY_ROLE["tunnel" if path.tunnel else ports[path.port].role]
 

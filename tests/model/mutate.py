@@ -90,7 +90,7 @@ def copy_sources(folder):
                           stdout=subprocess.PIPE) as tar:
         tar.stdin.write(names)
         tar.stdin.close()
-        run("tar", "-C", folder, "-xf", "-", stdin=tar.stdout)
+        run("tar", "-C", folder, "-xmf", "-", stdin=tar.stdout)
     if not (folder / "build").exists():
         run("meson", "setup", "build", cwd=folder)
     build(folder)

@@ -145,7 +145,7 @@ class Runner:
 
     def queue_pieces(self, n, moment, send, frame, pieces):
         """The frame, or fragments of its packet; n is their datagram's identifier."""
-        packets = cut(frame.packet, n, pieces) if pieces and frame.packet.proto not in (wire.TCP, wire.SCTP) else [frame.packet]
+        packets = cut(frame.packet, n, pieces) if pieces and frame.packet.proto != wire.SCTP else [frame.packet]
         for packet in packets:
             self.queue(n, moment, send, frame._replace(packet=packet))
 

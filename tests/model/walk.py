@@ -40,6 +40,9 @@ class Walk:
     def label(self, *names):
         self.result.labels += names
 
+    def is_later_piece(self):
+        return self.packet.piece is not None and self.packet.piece.offset > 0
+
     def kind(self):
         return "echo" if self.packet.is_echo() else "l4" if self.packet.has_ports() else "l3"
 
@@ -379,12 +382,14 @@ class Walk:
         self.result.delivered = None
         self.result.drops[self.port.name, drop.reason] = 1
         self.label(drop.reason)
-        if drop.error is None or p.icmp is not None and not p.is_echo() or p.piece is not None and p.piece.offset:
+        if drop.error is None or p.icmp is not None and not p.is_echo() or self.is_later_piece():
             return  # RFC 1122 s. 3.2.2
         try:
             path = self.node.path_to(self.zone, p.src)
         except Drop:
             return
+        if drop.is_refusal and p.proto == wire.TCP and p.piece is not None:
+            return  # whether its checksum is right cannot be known
         if drop.is_refusal and p.proto == wire.TCP:
             self.label("rst")
             self.emit(path, reset_answer(p))

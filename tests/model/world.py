@@ -164,7 +164,7 @@ class World:
         s = {"name": name, "family": family, "algorithm": rng.choice(["maglev", "maglev", "hash"]),
              "affinity_s": rng.choice([0, 0, 10800]), "internal_policy": rng.choice(["cluster"] * 4 + ["local"]),
              "external_policy": rng.choice(["cluster"] * 4 + ["local"]), "reject": rng.random() < 0.75,
-             "reset": rng.random() < 0.5, "source_ranges": [], "backends": self.backends(family, rng.choice([0, 1, 1, 1]))}
+             "reset": rng.random() < 0.8, "source_ranges": [], "backends": self.backends(family, rng.choice([0, 1, 1, 1]))}
         if rng.random() < 0.2:
             s["source_ranges"] = rng.choice([["203.0.113.0/28", "10.244.0.0/16"], ["2001:db8:fffe::/48"]])
         s["frontends"] = [f for f in (self.frontend(family, n) for _ in range(rng.randint(1, 3))) if self.claim(f, name)]
@@ -275,7 +275,7 @@ class World:
             for low, high in rng.sample(NARROW + [(1024, 65535), (49152, 65535)], rng.randint(1, 2)):
                 self.pools.append(self.name("pool"))
                 mixed = self.some(POOL[4] + POOL[6], 2, 4)  # most have no address for most clients
-                addresses = rng.choice([POOL[4][:1], mixed] + [POOL[6][:1]] * 8)
+                addresses = rng.choice([POOL[4][:1], mixed] + [POOL[6][:1]] * 10)
                 self.cmd("pool.add", name=self.pools[-1], addresses=addresses, port_min=low, port_max=high)
         for _ in range(rng.randint(1, 4)):
             self.snat_rule()
@@ -387,7 +387,7 @@ class World:
 
     def source(self):
         rng = self.rng
-        end = rng.choice(list(self.pods) * 4 + ["host", "out", "out", "out", "out", "n2", "n3"])
+        end = rng.choice(list(self.pods) * 4 + ["host", "host", "out", "out", "out", "out", "n2", "n3"])
         if self.has_zone and rng.random() < 0.2:
             end = rng.choice(["y", "z", "n2zone"])
         family = rng.choice(self.pods[end] if end in self.pods else [4, 4, 6])
@@ -401,16 +401,16 @@ class World:
         frontends = [f for s in self.services.values() for f in s["frontends"] if s["family"] == family]
         if end == "out":  # few ask for a cluster's own address from there
             frontends = [f for f in frontends if f["kind"] != "cluster" or rng.random() < 0.5]
-        if frontends and rng.random() < 0.65:
+        if frontends and rng.random() < 0.66:
             f = rng.choice(frontends)
             port = rng.choice([f["port"]] * 8 + [f.get("port_end", f["port"]), 7])
             return f["proto"], f.get("ip") or rng.choice([HOST[family], UP[family]]), port
         kind = rng.random()
-        if kind < 0.07 and end != "out":
+        if kind < 0.03 and end != "out":
             return None, UNROUTED[family], 80
-        if kind < 0.14 and end != "out":
+        if kind < 0.08 and end != "out":
             return None, rng.choice(CLOSED[family]), 80
-        if kind < 0.22 and family in self.pairs:
+        if kind < 0.24 and family in self.pairs:
             return None, PAIR[family], 80
         if kind < 0.25:
             return None, UP[family], 80
@@ -422,7 +422,7 @@ class World:
             return None, rng.choice([pod[family] for pod in ZONED.values()] + far[:3]), rng.choice(DPORTS)
         if end in ("n2", "n3", "n2zone"):
             return None, rng.choice(near + far[:1]), rng.choice(DPORTS)
-        return None, rng.choice(near[:3] + far * 4 + OUTSIDE[family] * 5), rng.choice(DPORTS)
+        return None, rng.choice(near[:1] + [HOST[family]] + far * 6 + OUTSIDE[family] * 7), rng.choice(DPORTS)
 
     def packet(self):
         rng = self.rng
@@ -440,7 +440,7 @@ class World:
             p["src"] = rng.choice(self.everyone(family))
         elif rng.random() < 0.04 and end in self.pods:
             p["mac"] = "02:00:00:00:00:55"
-        elif rng.random() < 0.05:
+        elif rng.random() < 0.04:
             p["ttl"] = 1
         return p
 
@@ -454,7 +454,7 @@ class World:
     def pieces(self):
         """96 bytes in fragments, in any order; some come twice, overlap or are missing."""
         rng = self.rng
-        ends = sorted(rng.sample(range(16, 96, 8), rng.randint(1, 3))) + [96]
+        ends = sorted(rng.sample(range(24, 96, 8), rng.randint(1, 3))) + [96]
         pieces = [[start, end - start, end == 96] for start, end in zip([0, *ends], ends)]
         rng.shuffle(pieces)
         odd = rng.random()
@@ -471,12 +471,12 @@ class World:
         rng, numbers = self.rng, range(self.n_packets)
         to_outside = []
         for n in numbers:
-            p = self.rival(to_outside) if to_outside and rng.random() < 0.36 else self.packet()
+            p = self.rival(to_outside) if to_outside and rng.random() < 0.37 else self.packet()
             if p["from"] in self.pods and p["dst"] in OUTSIDE[4] + OUTSIDE[6]:
                 to_outside.append(p)
-            in_pieces = p["proto"] not in ("tcp", "sctp") and rng.random() < 0.15
+            in_pieces = p["proto"] != "sctp" and rng.random() < 0.1
             self.steps += [["pieces", n, p, self.pieces()] if in_pieces else ["send", n, p], ["again", n, {}]]
-            if p["proto"] not in ("tcp", "sctp") and rng.random() < 0.1:
+            if p["proto"] != "sctp" and rng.random() < 0.05:
                 self.steps.append(["pieces", n, p, self.pieces()])
         self.steps += [["reply", n, self.pieces()] if rng.random() < 0.1 else ["reply", n] for n in numbers]
         self.steps += [["again", n, {"ack": True}] for n in numbers if rng.random() < 0.5]

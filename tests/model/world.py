@@ -295,7 +295,7 @@ class World:
         for _ in range(rng.choice([0, 0, 1, 2, 4, 8])):
             self.policy()
         if rng.random() < 0.4:
-            self.cmd("policy.default", endpoint=rng.choice(list(self.pods)), ingress=rng.choice(["allow", "deny", "reject", "reject"]),
+            self.cmd("policy.default", endpoint=rng.choice(list(self.pods)), ingress=rng.choice(["allow", "deny"] + ["reject"] * 4),
                      egress=rng.choice(["allow", "allow", "deny"]))
         if rng.random() < 0.4:
             self.mode()
@@ -471,7 +471,7 @@ class World:
         rng, numbers = self.rng, range(self.n_packets)
         to_outside = []
         for n in numbers:
-            p = self.rival(to_outside) if to_outside and rng.random() < 0.37 else self.packet()
+            p = self.rival(to_outside) if to_outside and rng.random() < 0.39 else self.packet()
             if p["from"] in self.pods and p["dst"] in OUTSIDE[4] + OUTSIDE[6]:
                 to_outside.append(p)
             in_pieces = p["proto"] != "sctp" and rng.random() < 0.1

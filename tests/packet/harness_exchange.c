@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "datapath/pipeline/explain.h"
+#include "datapath/table/tunnel.h"
 #include "pmd/kind_ring.h"
 #include "pmd/mempool.h"
 #include "pmd/portmgr.h"
@@ -11,12 +12,12 @@
 
 #define PORTS_MAX 64
 
-/* The frame of a pair [port, bytes]; its port in *out_port. NULL: no such pair, or no mbuf. */
-static struct rte_mbuf *frame_of(const cJSON *frame, struct port **out_port)
+/* The frame of a list [port, bytes, …], whose bytes are at `at`; its port in *out_port. NULL: no such list, or no mbuf. */
+static struct rte_mbuf *frame_of(const cJSON *frame, int at, struct port **out_port)
 {
 	static uint8_t bytes[HARNESS_FRAME_MAX];
 	const char *name = cJSON_GetStringValue(cJSON_GetArrayItem(frame, 0)),
-		   *text = cJSON_GetStringValue(cJSON_GetArrayItem(frame, 1));
+		   *text = cJSON_GetStringValue(cJSON_GetArrayItem(frame, at));
 	struct port *p = name != NULL ? port_by_name(name) : NULL;
 	int len = text != NULL ? harness_from_hex(text, bytes) : -1;
 
@@ -30,7 +31,7 @@ static struct rte_mbuf *frame_of(const cJSON *frame, struct port **out_port)
 static const char *send_one(const cJSON *frame)
 {
 	struct port *p;
-	struct rte_mbuf *m = frame_of(frame, &p);
+	struct rte_mbuf *m = frame_of(frame, 1, &p);
 
 	if (m == NULL || ring_port_inject(p, 0, &m, 1) != 1) {
 		rte_pktmbuf_free(m);
@@ -45,12 +46,15 @@ static void add_explanation(cJSON *item, const cJSON *frame)
 {
 	cJSON *out = cJSON_AddObjectToObject(item, "explain");
 	struct explain_result res;
+	const char *tunnel = cJSON_GetStringValue(cJSON_GetArrayItem(frame, 2));
 	struct port *p;
-	struct rte_mbuf *m = frame_of(frame, &p);
+	struct rte_mbuf *m = frame_of(frame, tunnel != NULL ? 3 : 1, &p);
+	uint16_t in;
 
 	if (m == NULL)
 		return;
-	explain_packet(p, p->id, m, &harness_ft4, &harness_ft6, mempool_get(0), &res);
+	in = tunnel != NULL ? (uint16_t)(FLOW_IN_TUNNEL | tunnel_by_name(tunnel)) : p->id;
+	explain_packet(p, in, m, &harness_ft4, &harness_ft6, mempool_get(0), &res);
 	cJSON_AddStringToObject(out, "verdict", explain_verdict_name(res.verdict));
 	cJSON_AddStringToObject(out, "reason", drop_name(res.reason));
 	if (res.out != NULL) {
@@ -101,7 +105,7 @@ static void add_drops(cJSON *list, const struct port *p, struct port_stats *befo
 	*before = now;
 }
 
-/* "frames": [[port, bytes], …] → "results": [{"out": [[port, bytes], …], "drops": [[port, reason, n], …]}, …], with "explain": 1 also
+/* "frames": [[port, bytes], …], or [port, bytes, tunnel, inner bytes] for what comes through a tunnel, → "results": [{"out": [[port, bytes], …], "drops": [[port, reason, n], …]}, …], with "explain": 1 also
  * what explain says of each before it is sent */
 static const char *exchange(const cJSON *params, cJSON *result)
 {

@@ -124,6 +124,17 @@ int api_vhost_dir(const char *socket, int64_t uid, int64_t gid)
 	return 0;
 }
 
+/* The field that names the object: the last that every call has of its key. */
+static const char *name_field(const struct method *method)
+{
+	const char *name = NULL;
+
+	for (const struct field *field = method->fields; field->name != NULL; field++)
+		if ((field->flags & FIELD_KEY) != 0 && (field->flags & FIELD_REQUIRED) != 0)
+			name = field->name;
+	return name;
+}
+
 bool api_del_missing(struct call *call, bool missing_ok, const char *what, const char *name)
 {
 	char key[STORE_KEY_MAX];
@@ -134,7 +145,8 @@ bool api_del_missing(struct call *call, bool missing_ok, const char *what, const
 	if (missing_ok)
 		call_unchanged(call, NULL);
 	else
-		call_fail(call, LEAT_ERR_NOT_FOUND, NULL, "there is no %s %s", what, name);
+		call_fail(call, LEAT_ERR_NOT_FOUND, name_field(call->rpc.method),
+			"there is no %s %s", what, name);
 	return false;
 }
 
@@ -192,7 +204,8 @@ bool api_add_may_go_on(
 	if (!is_there)
 		return true;
 	if (!exist_ok) {
-		call_fail(call, LEAT_ERR_EXISTS, NULL, "%s %s exists already", what, name);
+		call_fail(call, LEAT_ERR_EXISTS, name_field(call->rpc.method),
+			"%s %s exists already", what, name);
 	} else if (api_compare_stored(call, &field) == LEAT_OK) {
 		call_unchanged(call, NULL);
 	} else {

@@ -169,6 +169,26 @@ static bool fill(struct call *call, const struct req_service *req, struct wanted
 	return backends_check(call, req) && fill_sets(call, req, w);
 }
 
+static bool is_twin(const struct req_frontend *a, const struct req_frontend *b)
+{
+	const struct ip_addr x = api_ip(&a->ip), y = api_ip(&b->ip);
+
+	return a->proto == b->proto && a->ip.is_set == b->ip.is_set && ip_eq(&x, &y) &&
+		a->port <= RTE_MAX(b->port, b->port_end) &&
+		b->port <= RTE_MAX(a->port, a->port_end);
+}
+
+/* Whether an earlier frontend of the request has ports of this one. */
+static bool has_twin(const struct req_service *req, unsigned int at)
+{
+	const struct req_frontend *frontends = req->frontends.items;
+
+	for (unsigned int i = 0; i < at; i++)
+		if (is_twin(&frontends[i], &frontends[at]))
+			return true;
+	return false;
+}
+
 static void set_failed(struct call *call, const struct req_service *req, int rc, unsigned int at)
 {
 	char field[64];
@@ -177,7 +197,9 @@ static void set_failed(struct call *call, const struct req_service *req, int rc,
 	case -EEXIST:
 		snprintf(field, sizeof(field), "frontends[%u]", at);
 		call_fail(call, LEAT_ERR_CONFLICT, field,
-			"another service has this address, protocol and port");
+			has_twin(req, at)
+				? "an earlier frontend has this address, protocol and port"
+				: "another service has this address, protocol and port");
 		break;
 	case -EINVAL:
 		call_fail(call, LEAT_ERR_PARAMS, "backends",

@@ -171,3 +171,22 @@ def test_backend_becomes_local_with_its_endpoint_and_remote_without(client):
         wait_for(lambda: is_local() == [False, False, True], "the backend is remote")
     client.call("port.del", name="p")
     assert client.call("config.dump")["calls"] == dump
+
+
+def test_frontend_named_twice_is_the_services_own_mistake(client):
+    client.call("service.add", **service(name="other", vip="10.96.0.2"))
+    twice = client.fails(CONFLICT, "service.add", name="web", frontends=[{"ip": "10.96.0.1", "port": 80, "port_end": 90},
+                                                                          {"ip": "10.96.0.1", "port": 85}])
+    assert twice.field == "frontends[1]" and "an earlier frontend" in twice.reason
+    taken = client.fails(CONFLICT, "service.add", name="web", frontends=[{"ip": "10.96.0.2", "port": 80}])
+    assert taken.field == "frontends[0]" and "another service" in taken.reason
+
+
+def test_object_that_is_there_already_or_missing_is_named(client):
+    client.call("service.add", **service())
+    assert client.fails(EXISTS, "service.add", **service()).field == "name"
+    assert client.fails(NOT_FOUND, "service.del", name="no").field == "name"
+    client.call("group.add", name="g")
+    assert client.fails(NOT_FOUND, "member.del", group="g", prefix="10.0.0.0/8").field == "prefix"
+    client.call("pair.add", internal="10.0.0.1", external="192.0.2.1")
+    assert client.fails(EXISTS, "pair.add", internal="10.0.0.1", external="192.0.2.2").field == "internal"

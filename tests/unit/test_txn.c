@@ -90,7 +90,7 @@ static void test_failed_commit_undoes_adds_and_deletes(void **state)
 				 "{\"method\":\"zone.add\",\"params\":{\"id\":4}}]}"),
 		0);
 	assert_int_equal(run("txn.commit", "{\"txn\":\"%s\"}"), LEAT_ERR_EXISTS);
-	assert_string_equal(last_field, "calls[2]");
+	assert_string_equal(last_field, "calls[2].id");
 	assert_null(store_find(state_store(), "zone 4"));
 	assert_non_null(store_find(state_store(), "zone 3"));
 	assert_string_equal(

@@ -11,10 +11,11 @@ static void handle_pool_add(struct call *call)
 	const struct req_pool *req = call_req(call);
 	const struct schema_ip *given = req->addresses.items;
 	struct ip_addr addrs[SNAT_POOL_ADDRS_MAX];
-	uint32_t idx;
+	uint32_t idx = snat_pool_by_name(req->name);
+	int rc;
 
-	if (!api_add_may_go_on(call, snat_pool_by_name(req->name) != SNAT_POOL_NONE, req->exist_ok,
-		    "pool", req->name))
+	if (!req->replace && !call->is_replay &&
+		!api_add_may_go_on(call, idx != SNAT_POOL_NONE, req->exist_ok, "pool", req->name))
 		return;
 	if (req->port_min > req->port_max) {
 		call_fail(call, LEAT_ERR_PARAMS, "port_max", "the range ends before it begins");
@@ -22,10 +23,17 @@ static void handle_pool_add(struct call *call)
 	}
 	for (uint32_t i = 0; i < req->addresses.len; i++)
 		addrs[i] = api_ip(&given[i]);
-	if (snat_pool_add(req->name, addrs, req->addresses.len, (uint16_t)req->port_min,
-		    (uint16_t)req->port_max, &idx) < 0)
-		call_fail(call, LEAT_ERR_RESOURCES, NULL, "no more pools: %u is the limit",
-			SNAT_POOL_MAX);
+	if (idx != SNAT_POOL_NONE)
+		rc = snat_pool_set(idx, addrs, req->addresses.len, (uint16_t)req->port_min,
+			(uint16_t)req->port_max);
+	else
+		rc = snat_pool_add(req->name, addrs, req->addresses.len, (uint16_t)req->port_min,
+			(uint16_t)req->port_max, &idx);
+	if (rc == -EBUSY)
+		call_fail(call, LEAT_ERR_BUSY, "name", "pool %s is always there", req->name);
+	else if (rc < 0)
+		call_fail(call, LEAT_ERR_RESOURCES, NULL, "no room for pool %s: %u is the limit",
+			req->name, SNAT_POOL_MAX);
 	else
 		call_ok(call, NULL);
 }
@@ -52,17 +60,18 @@ static void handle_pool_del(struct call *call)
 static cJSON *pool_json(uint32_t idx)
 {
 	const struct snat_pool *pool = snat_pool_at(idx);
+	const struct snat_range *range = snat_pool_range(pool);
 	cJSON *out = cJSON_CreateObject(), *list;
 	char text[IP_ADDR_STRLEN];
 
 	cJSON_AddStringToObject(out, "name", pool->name);
 	list = cJSON_AddArrayToObject(out, "addresses");
-	for (unsigned int i = 0; i < pool->n_v4; i++)
-		cJSON_AddItemToArray(list, cJSON_CreateString(ip_format(&pool->v4[i], text)));
-	for (unsigned int i = 0; i < pool->n_v6; i++)
-		cJSON_AddItemToArray(list, cJSON_CreateString(ip_format(&pool->v6[i], text)));
-	cJSON_AddNumberToObject(out, "port_min", pool->port_lo);
-	cJSON_AddNumberToObject(out, "port_max", pool->port_hi);
+	for (unsigned int i = 0; i < range->n_v4; i++)
+		cJSON_AddItemToArray(list, cJSON_CreateString(ip_format(&range->v4[i], text)));
+	for (unsigned int i = 0; i < range->n_v6; i++)
+		cJSON_AddItemToArray(list, cJSON_CreateString(ip_format(&range->v6[i], text)));
+	cJSON_AddNumberToObject(out, "port_min", range->port_lo);
+	cJSON_AddNumberToObject(out, "port_max", range->port_hi);
 	cJSON_AddNumberToObject(out, "rules", pool->n_rules);
 	cJSON_AddNumberToObject(out, "connections",
 		(double)atomic_load_explicit(&pool->n_conns, memory_order_relaxed));

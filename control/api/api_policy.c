@@ -23,12 +23,17 @@ static void handle_add(struct call *call)
 		.order = (uint32_t)req->order,
 		.def = { [POLICY_EGRESS] = (enum policy_default)req->egress,
 			[POLICY_INGRESS] = (enum policy_default)req->ingress } };
-	uint32_t idx;
+	uint32_t idx = policy_by_name(req->name);
+	int rc;
 
-	if (!api_add_may_go_on(call, policy_by_name(req->name) != POLICY_NONE, req->exist_ok,
-		    "policy", req->name))
+	if (!req->replace && !call->is_replay &&
+		!api_add_may_go_on(call, idx != POLICY_NONE, req->exist_ok, "policy", req->name))
 		return;
-	if (policy_add(&cfg, &idx) < 0)
+	rc = idx != POLICY_NONE ? policy_set(idx, &cfg) : policy_add(&cfg, &idx);
+	if (rc == -EBUSY)
+		call_fail(call, LEAT_ERR_BUSY, "zone", "policy %s stays in zone %u", req->name,
+			policy_at(idx)->zone);
+	else if (rc < 0)
 		call_fail(call, LEAT_ERR_RESOURCES, NULL, "no more policies: %u is the limit",
 			POLICY_TABLE_MAX);
 	else

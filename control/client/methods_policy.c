@@ -85,6 +85,7 @@ static const struct field policy_fields[] = {
 		"what happens to incoming traffic that no rule of the tier decided"),
 	F_ENUM(req_policy, egress, 0, defaults, 0, "the same for outgoing traffic"),
 	F_SWITCH(req_policy, exist_ok, "succeed if the same policy is there already"),
+	F_SWITCH(req_policy, replace, "change the policy into this one if it is there"),
 	F_END,
 };
 

@@ -103,6 +103,7 @@ static const struct field pool_fields[] = {
 	F_INT(req_pool, port_min, 0, NULL, 1, 65535, 1024, "first source port"),
 	F_INT(req_pool, port_max, 0, NULL, 1, 65535, 65535, "last source port"),
 	F_SWITCH(req_pool, exist_ok, "succeed if the same pool is there already"),
+	F_SWITCH(req_pool, replace, "change the pool into this one if it is there"),
 	F_END,
 };
 

@@ -261,7 +261,7 @@ struct req_policy {
 	const char *name;
 	int64_t zone, tier, order;
 	int ingress, egress; /* enum policy_default */
-	bool exist_ok;
+	bool exist_ok, replace;
 };
 
 struct req_peer {
@@ -313,7 +313,7 @@ struct req_pool {
 	const char *name;
 	struct schema_list addresses; /* struct schema_ip */
 	int64_t port_min, port_max;
-	bool exist_ok;
+	bool exist_ok, replace;
 };
 
 struct req_pair {

@@ -30,11 +30,11 @@ void nat_ports_init(struct nat_ports *ports, const struct slow_ctx *ctx, uint64_
 	if (!ctx->pkt->has_l4)
 		return;
 	if (ctx->snat == SNAT_POOL || ctx->snat == SNAT_HAIRPIN) {
-		const struct snat_pool *pool = snat_pool_at(
-			ctx->snat == SNAT_POOL ? ctx->pool : SNAT_POOL_NODE);
+		const struct snat_range *range = snat_pool_range(
+			snat_pool_at(ctx->snat == SNAT_POOL ? ctx->pool : SNAT_POOL_NODE));
 
-		lo = pool->port_lo;
-		hi = pool->port_hi;
+		lo = range->port_lo;
+		hi = range->port_hi;
 		ports->has_wanted = is_echo(ctx->pkt) || (own >= lo && own <= hi);
 	}
 	ports->lo = (uint16_t)lo;

@@ -97,6 +97,14 @@ static void lists_destroy(struct policy *policy)
 	}
 }
 
+static void policy_fill(struct policy *policy, const struct policy_config *cfg)
+{
+	policy->tier = cfg->tier;
+	policy->order = cfg->order;
+	for (unsigned int dir = 0; dir < POLICY_DIR_N; dir++)
+		policy->def[dir] = (uint8_t)cfg->def[dir];
+}
+
 int policy_add(const struct policy_config *cfg, uint32_t *out_idx)
 {
 	struct policy *policy;
@@ -109,14 +117,11 @@ int policy_add(const struct policy_config *cfg, uint32_t *out_idx)
 		return -ENOSPC;
 	policy = policy_at(idx);
 	policy->zone = cfg->zone;
-	policy->tier = cfg->tier;
-	policy->order = cfg->order;
+	policy_fill(policy, cfg);
 	policy->first_binding = SLOT_NONE;
 	memcpy(policy->name, cfg->name, strnlen(cfg->name, POLICY_NAME_LEN - 1));
-	for (unsigned int dir = 0; dir < POLICY_DIR_N; dir++) {
-		policy->def[dir] = (uint8_t)cfg->def[dir];
+	for (unsigned int dir = 0; dir < POLICY_DIR_N; dir++)
 		policy->list[dir] = rulelist_create(cfg->zone);
-	}
 	if (policy->list[POLICY_EGRESS] == RULELIST_NONE ||
 		policy->list[POLICY_INGRESS] == RULELIST_NONE) {
 		lists_destroy(policy);
@@ -225,6 +230,16 @@ static void chain_insert(struct policy_chain *chain, enum policy_dir dir, uint32
 		.def = policy->def[dir] };
 }
 
+static void chain_remove(struct policy_chain *chain, uint32_t policy)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < chain->n; i++)
+		if (chain->bound[i].policy != policy)
+			chain->bound[n++] = chain->bound[i];
+	chain->n = n;
+}
+
 /* Without memory for a new chain the old one keeps a gap. */
 static void chain_del(enum policy_dir dir, uint32_t endpoint, uint32_t policy)
 {
@@ -292,6 +307,42 @@ static void binding_del(uint32_t idx)
 	endpoint_touch(b->endpoint);
 	binding_unlink(idx);
 	slots_free(&binding_slots, idx);
+}
+
+int policy_set(uint32_t idx, const struct policy_config *cfg)
+{
+	struct policy *policy = policy_at(idx);
+	size_t n = 0, n_chains = (size_t)policy->n_bound * POLICY_DIR_N;
+	struct policy_chain **chains;
+
+	if (policy->zone != cfg->zone)
+		return -EBUSY;
+	chains = calloc(n_chains + 1, sizeof(*chains));
+	if (chains == NULL)
+		return -ENOMEM;
+	for (uint32_t b = policy->first_binding; b != SLOT_NONE; b = binding_at(b)->next)
+		for (unsigned int dir = 0; dir < POLICY_DIR_N; dir++) {
+			chains[n] = chain_copy(dir, binding_at(b)->endpoint);
+			if (chains[n++] == NULL)
+				goto err_chains;
+		}
+	policy_fill(policy, cfg);
+	n = 0;
+	for (uint32_t b = policy->first_binding; b != SLOT_NONE; b = binding_at(b)->next)
+		for (unsigned int dir = 0; dir < POLICY_DIR_N; dir++) {
+			chain_remove(chains[n], idx);
+			chain_insert(chains[n], dir, b);
+			chain_publish(dir, binding_at(b)->endpoint, chains[n++]);
+		}
+	free(chains);
+	policy_touch(idx);
+	return 0;
+
+err_chains:
+	while (n > 0)
+		free(chains[--n]);
+	free(chains);
+	return -ENOMEM;
 }
 
 int policy_bind(uint32_t policy, uint32_t endpoint)

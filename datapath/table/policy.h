@@ -70,6 +70,8 @@ void policy_table_fini(void);
 
 /* 0, -EEXIST, -ENOSPC. */
 int policy_add(const struct policy_config *cfg, uint32_t *out_idx);
+/* Changes tier, order and defaults, also where it is bound; nothing on an error. 0, -EBUSY (another zone), -ENOMEM. */
+int policy_set(uint32_t idx, const struct policy_config *cfg);
 /* With its rules and bindings. */
 void policy_del(uint32_t idx);
 uint32_t policy_by_name(const char *name);

@@ -2,6 +2,7 @@
 #include "datapath/table/snat.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -16,6 +17,7 @@
 struct slots snat_pool_slots, snat_pair_slots;
 static struct chainmap by_internal, by_external;
 static _Atomic uint32_t *lists; /* by zone: index + 1 */
+static struct snat_range node_range = { .port_lo = SNAT_PORT_LO, .port_hi = SNAT_PORT_HI };
 
 int snat_table_init(void)
 {
@@ -37,8 +39,7 @@ int snat_table_init(void)
 		goto err;
 	}
 	node = slots_alloc(&snat_pool_slots);
-	snat_pool_at(node)->port_lo = SNAT_PORT_LO;
-	snat_pool_at(node)->port_hi = SNAT_PORT_HI;
+	rcu_assign(snat_pool_at(node)->range, &node_range);
 	strlcpy(snat_pool_at(node)->name, "node", SNAT_POOL_NAME_LEN);
 	return 0;
 
@@ -49,6 +50,9 @@ err:
 
 void snat_table_fini(void)
 {
+	for (uint32_t i = snat_pool_next(0); i != SNAT_POOL_NONE; i = snat_pool_next(i + 1))
+		if (i != SNAT_POOL_NODE)
+			free(snat_pool_at(i)->range);
 	if (lists != NULL)
 		munmap((void *)lists, ZONES * sizeof(*lists));
 	lists = NULL;
@@ -71,30 +75,66 @@ uint32_t snat_pool_next(uint32_t idx)
 	return slots_next(&snat_pool_slots, idx);
 }
 
-int snat_pool_add(const char *name, const struct ip_addr *addrs, unsigned int n, uint16_t port_lo,
-	uint16_t port_hi, uint32_t *out_idx)
+/* -EINVAL, -ENOMEM. */
+static int range_create(const struct ip_addr *addrs, unsigned int n, uint16_t port_lo,
+	uint16_t port_hi, struct snat_range **out)
 {
-	struct snat_pool *pool;
-	uint32_t idx;
+	struct snat_range *range;
 
 	if (n == 0 || n > SNAT_POOL_ADDRS_MAX || port_lo == 0 || port_lo > port_hi)
 		return -EINVAL;
-	if (snat_pool_by_name(name) != SNAT_POOL_NONE)
-		return -EEXIST;
-	idx = slots_alloc(&snat_pool_slots);
-	if (idx == SLOT_NONE)
-		return -ENOSPC;
-	pool = snat_pool_at(idx);
-	pool->port_lo = port_lo;
-	pool->port_hi = port_hi;
-	strlcpy(pool->name, name, sizeof(pool->name));
+	range = calloc(1, sizeof(*range));
+	if (range == NULL)
+		return -ENOMEM;
+	range->port_lo = port_lo;
+	range->port_hi = port_hi;
 	for (unsigned int i = 0; i < n; i++) {
 		if (ip_is_v4(&addrs[i]))
-			pool->v4[pool->n_v4++] = addrs[i];
+			range->v4[range->n_v4++] = addrs[i];
 		else
-			pool->v6[pool->n_v6++] = addrs[i];
+			range->v6[range->n_v6++] = addrs[i];
 	}
+	*out = range;
+	return 0;
+}
+
+int snat_pool_add(const char *name, const struct ip_addr *addrs, unsigned int n, uint16_t port_lo,
+	uint16_t port_hi, uint32_t *out_idx)
+{
+	struct snat_range *range;
+	uint32_t idx;
+	int rc;
+
+	if (snat_pool_by_name(name) != SNAT_POOL_NONE)
+		return -EEXIST;
+	rc = range_create(addrs, n, port_lo, port_hi, &range);
+	if (rc < 0)
+		return rc;
+	idx = slots_alloc(&snat_pool_slots);
+	if (idx == SLOT_NONE) {
+		free(range);
+		return -ENOSPC;
+	}
+	rcu_assign(snat_pool_at(idx)->range, range);
+	strlcpy(snat_pool_at(idx)->name, name, SNAT_POOL_NAME_LEN);
 	*out_idx = idx;
+	return 0;
+}
+
+int snat_pool_set(uint32_t idx, const struct ip_addr *addrs, unsigned int n, uint16_t port_lo,
+	uint16_t port_hi)
+{
+	struct snat_pool *pool = snat_pool_at(idx);
+	struct snat_range *range, *old = pool->range;
+	int rc;
+
+	if (idx == SNAT_POOL_NODE)
+		return -EBUSY;
+	rc = range_create(addrs, n, port_lo, port_hi, &range);
+	if (rc < 0)
+		return rc;
+	rcu_assign(pool->range, range);
+	rcu_defer(free, old);
 	return 0;
 }
 
@@ -102,22 +142,23 @@ int snat_pool_del(uint32_t idx)
 {
 	if (idx == SNAT_POOL_NODE || snat_pool_at(idx)->n_rules > 0)
 		return -EBUSY;
+	rcu_defer(free, snat_pool_at(idx)->range);
 	slots_free(&snat_pool_slots, idx);
 	return 0;
 }
 
 struct ip_addr snat_pool_addr(uint32_t idx, const struct ip_addr *client)
 {
-	const struct snat_pool *pool = snat_pool_at(idx);
+	const struct snat_range *range = snat_pool_range(snat_pool_at(idx));
 	bool is_v4 = ip_is_v4(client);
-	uint32_t n = is_v4 ? pool->n_v4 : pool->n_v6;
+	uint32_t n = is_v4 ? range->n_v4 : range->n_v6;
 	uint64_t hash = (client->q[1] ^ client->q[0]) * 0x9e3779b97f4a7c15ull;
 
 	if (idx == SNAT_POOL_NODE)
 		return endpoint_node_addr(!is_v4);
 	if (n == 0)
 		return (struct ip_addr){ 0 };
-	return (is_v4 ? pool->v4 : pool->v6)[(hash >> 32) * n >> 32];
+	return (is_v4 ? range->v4 : range->v6)[(hash >> 32) * n >> 32];
 }
 
 uint32_t snat_list(uint16_t zone)

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "datapath/base/addr.h"
+#include "datapath/base/rcu.h"
 #include "datapath/base/slots.h"
 
 #define SNAT_POOL_NONE SLOT_NONE
@@ -28,13 +29,18 @@
 #define SNAT_PORT_LO 49152u /* dynamic ports, RFC 6335 s. 6: clear of node ports */
 #define SNAT_PORT_HI 65535u
 
-struct snat_pool {
-	_Atomic uint32_t gen;
+/* What a pool hands out; replaced as a whole, through RCU. */
+struct snat_range {
 	uint16_t port_lo, port_hi; /* host order, inclusive */
 	uint8_t n_v4, n_v6;
-	_Atomic uint64_t n_conns, n_exhausted;
-	uint32_t n_rules; /* that name it; control thread */
 	struct ip_addr v4[SNAT_POOL_ADDRS_MAX], v6[SNAT_POOL_ADDRS_MAX];
+};
+
+struct snat_pool {
+	_Atomic uint32_t gen;
+	uint32_t n_rules; /* that name it; control thread */
+	_Atomic uint64_t n_conns, n_exhausted;
+	struct snat_range *_Atomic range;
 	char name[SNAT_POOL_NAME_LEN];
 };
 
@@ -47,6 +53,12 @@ struct snat_pair {
 	} internal, external;
 	_Atomic uint64_t n_conns;
 };
+
+/* Valid until the next quiescent state. */
+static inline const struct snat_range *snat_pool_range(const struct snat_pool *pool)
+{
+	return rcu_deref(pool->range);
+}
 
 extern struct slots snat_pool_slots, snat_pair_slots;
 
@@ -63,9 +75,12 @@ static inline struct snat_pair *snat_pair_at(uint32_t idx)
 int snat_table_init(void);
 void snat_table_fini(void);
 
-/* addrs: n of either family. 0, -EEXIST, -ENOSPC, -EINVAL (an empty or inverted range, no address). Control thread. */
+/* addrs: n of either family. 0, -EEXIST, -ENOSPC, -ENOMEM, -EINVAL (an empty or inverted range, no address). Control thread. */
 int snat_pool_add(const char *name, const struct ip_addr *addrs, unsigned int n, uint16_t port_lo,
 	uint16_t port_hi, uint32_t *out_idx);
+/* Changes what new connections are given; -EBUSY (the node's), -EINVAL, -ENOMEM. Control thread. */
+int snat_pool_set(uint32_t idx, const struct ip_addr *addrs, unsigned int n, uint16_t port_lo,
+	uint16_t port_hi);
 /* -EBUSY while rules name it. */
 int snat_pool_del(uint32_t idx);
 uint32_t snat_pool_by_name(const char *name);

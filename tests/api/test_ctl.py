@@ -166,3 +166,21 @@ def test_config_apply_changes_a_service_in_place(running, tmp_path):
     plan = running.ctl("config", "apply", file_of(9090))
     assert plan.startswith("+ service.add") and "- service" not in plan
     assert [b["port"] for b in json.loads(running.ctl("service", "show", "web", "--json"))["backends"]] == [9090]
+
+
+def test_config_apply_changes_a_pool_and_a_policy_in_use_in_place(running, tmp_path):
+    def apply(address, tier):
+        path = tmp_path / "used.json"
+        calls = [("pool.add", {"name": "out", "addresses": [address]}), ("snat.add", {"name": "r", "pool": "out"}),
+                 ("policy.add", {"name": "p", "tier": tier, "ingress": "deny"}),
+                 ("rule.add", {"policy": "p", "name": "r", "direction": "ingress", "action": "allow"}),
+                 ("policy.bind", {"policy": "p", "endpoint": "e"})]
+        path.write_text(json.dumps([{"method": method, "params": params} for method, params in calls]))
+        return running.ctl("config", "apply", str(path)).splitlines()
+
+    assert len(apply("192.0.2.5", 5)) == 5
+    assert [line.split()[:2] for line in apply("192.0.2.6", 7)] == [["+", "pool.add"], ["+", "policy.add"]]
+    pool, = (p for p in json.loads(running.ctl("pool", "list", "--json")) if p["name"] == "out")
+    assert pool["addresses"] == ["192.0.2.6"] and pool["rules"] == 1
+    policy = json.loads(running.ctl("policy", "show", "p", "--json"))
+    assert policy["tier"] == 7 and policy["rules"] == 1 and policy["bindings"] == ["e"]

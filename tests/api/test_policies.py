@@ -209,3 +209,15 @@ def test_policies_survive_a_kill_and_meet_endpoints_that_come_later(leatd):
     client.call("endpoint.del", id="e")
     shown = client.call("policy.show", name="p")
     assert shown["endpoints"] == bound and sorted(shown["bindings"]) == ["e", "host"]
+
+
+def test_replaced_policy_judges_by_its_new_defaults_and_keeps_its_zone(client, policy):
+    policy.call("rule.add", **rule())
+    policy.call("policy.bind", policy="p", endpoint="e")
+    error = policy.fails(BUSY, "policy.add", name="p", zone=3, replace=True)
+    assert error.field == "zone"
+    fails_txn(client, ("policy.add", {"name": "p", "order": 7, "replace": True}), ("policy.del", {"name": "none"}))
+    assert client.call("policy.show", name="p")["order"] == 1000, "undone"
+    policy.call("policy.add", name="p", order=7, egress="reject", replace=True)
+    shown = client.call("policy.show", name="p")
+    assert (shown["order"], shown["egress"], shown["rules"], shown["bindings"]) == (7, "reject", 1, ["e"])

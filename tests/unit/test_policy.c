@@ -52,15 +52,20 @@ static void sets_fill(void)
 	}
 }
 
+static void model_policy_fill(struct model_policy *p)
+{
+	p->cfg = (struct policy_config){ .name = p->name,
+		.tier = model_rnd(3),
+		.order = model_rnd(2),
+		.def = { model_rnd(POLICY_DEFAULT_N), model_rnd(POLICY_DEFAULT_N) } };
+}
+
 static void model_policy_add(struct model_policy *p, unsigned int n)
 {
 	memset(p, 0, sizeof(*p));
 	/* names that sort against their numbers */
 	snprintf(p->name, sizeof(p->name), "p%u", (n * 5) % N_POLICIES);
-	p->cfg = (struct policy_config){ .name = p->name,
-		.tier = model_rnd(3),
-		.order = model_rnd(2),
-		.def = { model_rnd(POLICY_DEFAULT_N), model_rnd(POLICY_DEFAULT_N) } };
+	model_policy_fill(p);
 	for (unsigned int dir = 0; dir < POLICY_DIR_N; dir++)
 		for (unsigned int i = 0; i < N_RULES; i++)
 			p->rules[dir][i].idx = RULE_NONE;
@@ -105,6 +110,9 @@ static void change(unsigned int n)
 	} else if (what == 0) {
 		policy_del(p->idx);
 		p->idx = POLICY_NONE;
+	} else if (what == 2) {
+		model_policy_fill(p);
+		assert_int_equal(policy_set(p->idx, &p->cfg), 0);
 	} else if (what == 1) {
 		unsigned int e = model_rnd(N_ENDPOINTS), dir = model_rnd(POLICY_DIR_N);
 

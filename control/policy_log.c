@@ -55,7 +55,7 @@ void policy_log_write(const struct punt_msg *msg)
 			"sport=%u dst=%s dport=%u port=%s",
 			verdicts[msg->verdict], rule, directions[msg->dir], proto, src, msg->sport,
 			dst, msg->dport, port_name);
-	if (!event_has_subscribers("policy"))
+	if (!event_has_subscribers("policy-log"))
 		return;
 	object = cJSON_CreateObject();
 	cJSON_AddStringToObject(object, "verdict", verdicts[msg->verdict]);
@@ -67,5 +67,5 @@ void policy_log_write(const struct punt_msg *msg)
 	cJSON_AddStringToObject(object, "dst", dst);
 	cJSON_AddNumberToObject(object, "dport", msg->dport);
 	cJSON_AddStringToObject(object, "port", port_name);
-	event_emit_object("policy", "log", object);
+	event_emit_object("policy-log", "log", object);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Rules that log: an event "policy" for each message, and a line in the log. Control thread only. */
+/* Rules that log: an event "policy-log" for each message, and a line in the log. Control thread only. */
 #ifndef LEAT_POLICY_LOG_H
 #define LEAT_POLICY_LOG_H
 

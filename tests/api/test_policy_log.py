@@ -17,7 +17,8 @@ def test_denied_packet_is_an_event_and_a_line(running, client, netns):
     client.call("rule.add", policy="shield", name="no-dns", direction="ingress", action="deny", proto="udp",
                 dports=["53"], log=True)
     client.call("policy.bind", policy="shield", endpoint="b")
-    client.call("event.subscribe", kinds=["policy"])
+    client.call("event.subscribe", kinds=["policy-log"])
+    client.call("policy.add", name="other")  # is of another kind
     port = client.call("endpoint.show", id="a")["port"]
 
     def is_logged():
@@ -29,7 +30,7 @@ def test_denied_packet_is_an_event_and_a_line(running, client, netns):
     event = client.events[0]
     sport = event["object"].pop("sport")
     assert 0 < sport < 65536
-    assert event == {"kind": "policy", "action": "log",
+    assert event == {"kind": "policy-log", "action": "log",
                      "object": {"verdict": "deny", "rule": "shield/no-dns", "direction": "ingress", "proto": "udp",
                                 "src": "10.66.0.1", "dst": "10.66.0.2", "dport": 53, "port": port}}
     assert (f"connection judged verdict=deny rule=shield/no-dns direction=ingress proto=udp src=10.66.0.1 sport={sport} "

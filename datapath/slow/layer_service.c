@@ -49,17 +49,20 @@ static bool is_backend_of(
 			hit->target_port == final->dport);
 }
 
-/* The service's backend that the connection goes to: by its port, or one that keeps the port that the client asked for. */
-static uint32_t backend_again(
-	uint32_t service, const struct translation *client, const struct translation *final)
+/* The service's backend that the connection goes to: by its port, one that keeps the port that the client asked for, or any of that
+ * address when the frontend chose the port. */
+static uint32_t backend_again(const struct service_hit *hit, const struct translation *client,
+	const struct translation *final)
 {
 	uint32_t backend;
 
-	if (service == SERVICE_NONE)
+	if (hit->service == SERVICE_NONE)
 		return BACKEND_NONE;
-	backend = service_backend_find(service, &final->dst, final->dport);
+	backend = service_backend_find(hit->service, &final->dst, final->dport);
 	if (backend == BACKEND_NONE && client->dport == final->dport)
-		backend = service_backend_find(service, &final->dst, 0);
+		backend = service_backend_find(hit->service, &final->dst, 0);
+	if (backend == BACKEND_NONE && hit->target_port == final->dport)
+		backend = service_backend_of_addr(hit->service, &final->dst);
 	return backend;
 }
 
@@ -91,7 +94,7 @@ static void binding_check(struct slow_ctx *ctx)
 	if (snat_pair_of_external(ctx->zone, &client.dst) != SLOT_NONE)
 		return;
 	/* Bound by an earlier process, or configured anew meanwhile, perhaps. */
-	backend = backend_again(hit.service, &client, &final);
+	backend = backend_again(&hit, &client, &final);
 	if (backend != BACKEND_NONE && service_binding_holds(hit.service, backend)) {
 		ctx->service = hit.service;
 		ctx->backend = backend;

@@ -207,6 +207,9 @@ bool service_binding_holds(uint32_t service, uint32_t backend);
  * Any thread. */
 uint32_t service_backend_find(uint32_t service, const struct ip_addr *addr, rte_be16_t port);
 
+/* The service's backend with this address and the least port, for those whose port the frontend chose; BACKEND_NONE. Any thread. */
+uint32_t service_backend_of_addr(uint32_t service, const struct ip_addr *addr);
+
 /* The keyed hash of a new connection: the same on every node for the same seed. docs/services.md has the algorithm, so that an
  * independent model can compute it. */
 uint64_t service_hash(const struct service_pick *pick);

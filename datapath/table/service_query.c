@@ -16,7 +16,8 @@ int service_backend_cmp(
 	return order != 0 ? order : (int)a_port - (int)b_port;
 }
 
-uint32_t service_block_find(
+/* Position of the first backend that does not come before (addr, port). */
+static uint32_t block_position(
 	const struct service_block *block, const struct ip_addr *addr, uint16_t port)
 {
 	uint32_t low = 0, high = block != NULL ? block->n_backends : 0;
@@ -24,16 +25,35 @@ uint32_t service_block_find(
 	while (low < high) {
 		uint32_t middle = (low + high) / 2;
 		const struct backend *b = backend_at(block->ids[middle]);
-		int order = service_backend_cmp(addr, port, &b->addr, rte_be_to_cpu_16(b->port));
 
-		if (order == 0)
-			return block->ids[middle];
-		if (order < 0)
+		if (service_backend_cmp(addr, port, &b->addr, rte_be_to_cpu_16(b->port)) <= 0)
 			high = middle;
 		else
 			low = middle + 1;
 	}
-	return BACKEND_NONE;
+	return low;
+}
+
+/* First backend with the address and no lesser port, or BACKEND_NONE. */
+static uint32_t block_at(
+	const struct service_block *block, const struct ip_addr *addr, uint16_t port)
+{
+	uint32_t at = block_position(block, addr, port);
+
+	return block != NULL && at < block->n_backends &&
+			ip_eq(&backend_at(block->ids[at])->addr, addr)
+		? block->ids[at]
+		: BACKEND_NONE;
+}
+
+uint32_t service_block_find(
+	const struct service_block *block, const struct ip_addr *addr, uint16_t port)
+{
+	uint32_t idx = block_at(block, addr, port);
+
+	return idx != BACKEND_NONE && rte_be_to_cpu_16(backend_at(idx)->port) == port
+		? idx
+		: BACKEND_NONE;
 }
 
 bool service_source_allowed(uint32_t service, const struct ip_addr *src)
@@ -62,6 +82,11 @@ uint32_t service_backend_find(uint32_t service, const struct ip_addr *addr, rte_
 {
 	return service_block_find(
 		rcu_deref(service_at(service)->block), addr, rte_be_to_cpu_16(port));
+}
+
+uint32_t service_backend_of_addr(uint32_t service, const struct ip_addr *addr)
+{
+	return block_at(rcu_deref(service_at(service)->block), addr, 0);
 }
 
 /* --- control thread --- */

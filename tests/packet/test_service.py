@@ -281,6 +281,18 @@ def test_tcp_drains_when_its_backend_goes(net, family, how):
 
 
 @both
+@pytest.mark.parametrize("port", [{}, {"port": 9090}, {"port": 8080}])
+def test_tcp_finds_its_backend_again_in_a_service_that_was_made_anew(net, family, port):
+    """As after a restart: neither slot is the one that it was bound to, and the frontend's target port need not be the backend's."""
+    backends = [{"ip": B.ip(family), "local": True, **port}]
+    service(net, family, backends, front={"target_port": 8080}, reset=True)
+    established(net, family)
+    net.cmd("service.del", name="s")
+    service(net, family, backends, front={"target_port": 8080}, reset=True)
+    established(net, family)
+
+
+@both
 @pytest.mark.parametrize("side", ["client", "server"])
 def test_tcp_is_reset_on_both_sides_when_the_service_wants_it(net, family, side):
     service(net, family, [B], front={"target_port": 8080}, reset=True)

@@ -78,7 +78,8 @@ static void conn_add(const struct flowtab *t, uint32_t conn)
 
 static void scan(uint64_t max)
 {
-	uint64_t n_v4 = tables_flow4.n_touched, end = n_v4 + tables_flow6.n_touched;
+	uint64_t n_v4 = flowtab_n_touched(&tables_flow4);
+	uint64_t end = n_v4 + flowtab_n_touched(&tables_flow6);
 
 	if (next == 0)
 		pass++;

@@ -231,17 +231,21 @@ static void index_delete(struct flowtab *t, uint32_t flow)
 
 static void cache_refill(struct flowtab *t, struct flowtab_cache *c)
 {
+	uint32_t n_free, n_touched;
+
 	while (atomic_exchange_explicit(&t->free_lock, 1, memory_order_acquire) != 0)
 		rte_pause();
+	n_free = atomic_load_explicit(&t->n_free, memory_order_relaxed);
+	n_touched = flowtab_n_touched(t);
 	for (unsigned int i = 0; i < CACHE_REFILL; i++) {
 		uint32_t conn;
 
 		if (t->free_head != FLOW_NONE) {
 			conn = t->free_head;
 			t->free_head = t->conns[conn].next;
-			t->n_free--;
-		} else if (t->n_touched < t->n_conns) {
-			conn = t->n_touched++;
+			n_free--;
+		} else if (n_touched < t->n_conns) {
+			conn = n_touched++;
 		} else {
 			break;
 		}
@@ -249,16 +253,21 @@ static void cache_refill(struct flowtab *t, struct flowtab_cache *c)
 		c->free_head = conn;
 		c->n_free++;
 	}
+	atomic_store_explicit(&t->n_free, n_free, memory_order_relaxed);
+	atomic_store_explicit(&t->n_touched, n_touched, memory_order_relaxed);
 	/* The next process looks at no more than these. */
-	atomic_store_explicit(&t->header->n_touched, t->n_touched, memory_order_relaxed);
+	atomic_store_explicit(&t->header->n_touched, n_touched, memory_order_relaxed);
 	atomic_store_explicit(&t->free_lock, 0, memory_order_release);
 }
 
 /* Gives half of an over-full cache back, so that one worker's closings feed another's openings. */
 static void cache_spill(struct flowtab *t, struct flowtab_cache *c)
 {
+	uint32_t n_free;
+
 	while (atomic_exchange_explicit(&t->free_lock, 1, memory_order_acquire) != 0)
 		rte_pause();
+	n_free = atomic_load_explicit(&t->n_free, memory_order_relaxed);
 	while (c->n_free > CACHE_REFILL) {
 		uint32_t conn = c->free_head;
 
@@ -266,8 +275,9 @@ static void cache_spill(struct flowtab *t, struct flowtab_cache *c)
 		c->n_free--;
 		t->conns[conn].next = t->free_head;
 		t->free_head = conn;
-		t->n_free++;
+		n_free++;
 	}
+	atomic_store_explicit(&t->n_free, n_free, memory_order_relaxed);
 	atomic_store_explicit(&t->free_lock, 0, memory_order_release);
 }
 
@@ -429,9 +439,18 @@ static uint32_t conn_last_seen_s(const struct flowtab *t, uint32_t conn)
 	return a > b ? a : b;
 }
 
+/* What workers hold in their caches counts as used. */
+static uint32_t n_taken(const struct flowtab *t)
+{
+	/* acquire: before n_touched, which only grows, so that there are never more free than touched */
+	uint32_t n_free = atomic_load_explicit(&t->n_free, memory_order_acquire);
+
+	return flowtab_n_touched(t) - n_free;
+}
+
 uint32_t flowtab_pressure(const struct flowtab *t)
 {
-	uint32_t n_used = t->n_touched - t->n_free, share = t->n_conns / FLOWTAB_PRESSURE_SHARE;
+	uint32_t n_used = n_taken(t), share = t->n_conns / FLOWTAB_PRESSURE_SHARE;
 	uint32_t n_calm = t->n_conns - share;
 
 	if (n_used <= n_calm || !atomic_load_explicit(&flowtab_early_drop, memory_order_relaxed))
@@ -453,9 +472,10 @@ unsigned int flowtab_sweep(struct flowtab *t, unsigned int worker, unsigned int 
 {
 	struct flowtab_cache *c = &t->cache[worker];
 	uint32_t conn = c->sweep_next, pressure = flowtab_pressure(t);
+	uint32_t n_touched = flowtab_n_touched(t);
 	unsigned int n;
 
-	if (t->n_touched == 0)
+	if (n_touched == 0)
 		return 0;
 	for (n = 0; n < max; n++, conn++) {
 		struct conn *record;
@@ -466,7 +486,7 @@ unsigned int flowtab_sweep(struct flowtab *t, unsigned int worker, unsigned int 
 			conn += ((worker + t->n_workers - conn / SWEEP_CHUNK % t->n_workers) %
 					t->n_workers) *
 				SWEEP_CHUNK;
-		if (conn >= t->n_touched) {
+		if (conn >= n_touched) {
 			c->sweep_next = worker * SWEEP_CHUNK;
 			return n;
 		}
@@ -524,14 +544,14 @@ struct flow_count flowtab_count(const struct flowtab *t, uint32_t flow)
 
 bool flowtab_is_nearly_full(const struct flowtab *t)
 {
-	return t->n_touched - t->n_free > t->n_conns - t->n_conns / FLOWTAB_RESERVE;
+	return n_taken(t) > t->n_conns - t->n_conns / FLOWTAB_RESERVE;
 }
 
 uint32_t flowtab_n_used(const struct flowtab *t)
 {
-	uint32_t idle = t->n_free;
+	uint32_t idle = 0, n = n_taken(t);
 
 	for (unsigned int w = 0; w < t->n_workers; w++)
 		idle += t->cache[w].n_free + t->cache[w].n_retired + t->cache[w].n_waiting;
-	return t->n_touched > idle ? t->n_touched - idle : 0;
+	return n > idle ? n - idle : 0;
 }

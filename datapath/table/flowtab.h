@@ -145,7 +145,8 @@ struct flowtab {
 	bool is_v6;
 	/* free connections that no worker holds: a list through conn.next, and the never-used rest */
 	_Atomic uint32_t free_lock __rte_cache_aligned;
-	uint32_t free_head, n_free, n_touched;
+	uint32_t free_head;
+	_Atomic uint32_t n_free, n_touched; /* written under free_lock, read by any */
 	struct flowtab_cache cache[RCU_MAX_READERS];
 	_Atomic(struct flow_count *)
 		side[RCU_MAX_READERS];	/* by flow index; made when first needed */
@@ -170,6 +171,12 @@ void flowtab_count_adopted(struct flowtab *t);
 
 /* Makes room for strict tracking, once: address space, touched by connections that use it. 0 or -ENOMEM. Control thread. */
 int flowtab_windows_open(struct flowtab *t);
+
+/* Connections that were ever used: those beyond are free. Any thread. */
+static inline uint32_t flowtab_n_touched(const struct flowtab *t)
+{
+	return atomic_load_explicit(&t->n_touched, memory_order_relaxed);
+}
 
 /* Bytes that a table of n_conns connections takes. */
 size_t flowtab_size_bytes(bool is_v6, uint32_t n_conns);
@@ -263,7 +270,8 @@ static inline uint32_t flowtab_alt(const struct flowtab *t, uint32_t bucket, uin
 /* Bit 2i is set where tag i matches. */
 static inline uint32_t flowtab_match(const struct flowtab_bucket *b, uint16_t tag)
 {
-#ifdef __AVX2__
+/* Ten aligned halfwords in one load: each is read whole, which the thread sanitizer cannot know. */
+#if defined(__AVX2__) && !defined(__SANITIZE_THREAD__)
 	__m256i tags = _mm256_load_si256((const __m256i *)b);
 	__m256i eq = _mm256_cmpeq_epi16(tags, _mm256_set1_epi16((short)tag));
 

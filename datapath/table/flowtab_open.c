@@ -112,6 +112,7 @@ static bool conn_restore(struct flowtab *t, uint32_t i, uint32_t saved_now_s, ui
 static void adopt(struct flowtab *t)
 {
 	uint32_t saved_now_s = t->header->now_s, now_s = clock_s(), n = t->header->n_touched;
+	uint32_t n_free = 0;
 
 	memset(t->buckets, 0, t->n_buckets * sizeof(*t->buckets));
 	for (uint32_t i = 0; i < n; i++) {
@@ -122,9 +123,10 @@ static void adopt(struct flowtab *t)
 		memset(&t->conns[i], 0, sizeof(t->conns[i]));
 		t->conns[i].next = t->free_head;
 		t->free_head = i;
-		t->n_free++;
+		n_free++;
 	}
-	t->n_touched = n;
+	atomic_store_explicit(&t->n_free, n_free, memory_order_relaxed);
+	atomic_store_explicit(&t->n_touched, n, memory_order_relaxed);
 }
 
 /* Counted before it is claimed: whoever removes the connection meanwhile has then something to take back. */
@@ -152,8 +154,8 @@ static void adopted_count(struct flowtab *t, uint32_t i)
 
 void flowtab_count_adopted(struct flowtab *t)
 {
-	for (uint32_t i = 0; t->n_adopted > 0 && i < t->n_touched;) {
-		uint32_t end = RTE_MIN(i + COUNT_STEP, t->n_touched);
+	for (uint32_t i = 0; t->n_adopted > 0 && i < flowtab_n_touched(t);) {
+		uint32_t end = RTE_MIN(i + COUNT_STEP, flowtab_n_touched(t));
 
 		rcu_control_enter();
 		for (; i < end; i++)

@@ -198,7 +198,7 @@ static void bench_flush(struct world *world, enum world_kind kind)
 	char more[64];
 	uint64_t t0 = rte_rdtsc(), cycles;
 
-	for (uint32_t conn = 0; conn < t->n_touched; conn++)
+	for (uint32_t conn = 0; conn < flowtab_n_touched(t); conn++)
 		n += flowtab_unlink(t, conn);
 	cycles = rte_rdtsc() - t0;
 	snprintf(more, sizeof(more), ",\"kind\":\"%s\",\"flows\":%u", kind_names[kind], n);

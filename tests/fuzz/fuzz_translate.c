@@ -21,6 +21,7 @@
 #define L3_OFF 14
 #define PARAMS_LEN 40
 #define FRAME_MAX 4000
+#define PROTO_OSPF 89
 
 static uint8_t before[FRAME_MAX], after[FRAME_MAX];
 static bool may_change[FRAME_MAX];
@@ -66,6 +67,14 @@ static void allow_fields(const struct parsed *pkt)
 	case IPPROTO_UDPLITE:
 	case IPPROTO_DCCP:
 		allow(l4 + 6, 2);
+		break;
+	case PROTO_OSPF:
+		if (pkt->l3 == PARSED_IP6)
+			allow(l4 + 12, 2);
+		break;
+	case IPPROTO_PIM:
+		if (pkt->l3 == PARSED_IP6)
+			allow(l4 + 2, 2);
 		break;
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6:

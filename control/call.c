@@ -188,7 +188,8 @@ static void destroy_done(struct call *call, void *arg)
 	call_destroy(call);
 }
 
-int call_run_now(const struct method *method, const char *params, struct leat_error *err)
+int call_run_now(
+	const struct method *method, const char *params, uint64_t place, struct leat_error *err)
 {
 	struct rpc_request rpc = { .method = method, .params = cJSON_Parse(params) };
 	struct call *call;
@@ -201,6 +202,7 @@ int call_run_now(const struct method *method, const char *params, struct leat_er
 		return rc != 0 ? rc : schema_error(err, LEAT_ERR_RESOURCES, NULL, "out of memory");
 	}
 	call->is_replay = true;
+	call->place = place;
 	if (method->flags & METHOD_SLOW) { /* goes on by itself */
 		call_start(call);
 		return 0;

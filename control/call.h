@@ -30,6 +30,9 @@ struct call {
 	bool is_finished, is_unchanged;
 	bool is_replay;		 /* from the saved state: not written again */
 	struct changes *changes; /* where changes are collected; NULL: saved at once */
+	uint64_t
+		place; /* among objects whose order counts: a handler that removes one says where it stood, and finds it here
+			   when it is to bring it back there; 0: last */
 	uint64_t ticket; /* durable when journal_synced() has reached it; 0: nothing to wait for */
 	struct conn *conn;	 /* NULL: not from a client, or it has gone */
 	STAILQ_ENTRY(call) link; /* in the queue of calls on devices */
@@ -67,7 +70,8 @@ int call_take_fd(struct call *call);
 
 /* Runs a method with params as JSON text, for undo; nothing is saved. 0 or an error code; a METHOD_SLOW one is only
  * started. */
-int call_run_now(const struct method *method, const char *params, struct leat_error *err);
+int call_run_now(
+	const struct method *method, const char *params, uint64_t place, struct leat_error *err);
 
 /* Handlers, one table an object (control/api/). */
 struct api_handler {

@@ -99,6 +99,8 @@ static int record_del(struct call *call, struct change *change)
 	if (item != NULL) {
 		change->undo_method = item->method;
 		change->undo_params = strdup(item->params);
+		change->undo_place = call->place;
+		change->undo_seq = item->seq;
 		store_del(state_store(), change->key);
 	}
 	return change->del_call != NULL ? 0 : -ENOMEM;
@@ -201,13 +203,15 @@ void changes_undo(struct changes *changes)
 		if (change->key == NULL || change->undo_method == NULL)
 			continue;
 		if (change->undo_params != NULL)
-			rc = call_run_now(change->undo_method, change->undo_params, &err);
+			rc = call_run_now(
+				change->undo_method, change->undo_params, change->undo_place, &err);
 		if (rc != 0)
 			log_err("state", "cannot undo key=\"%s\" reason=\"%s\"", change->key,
 				err.reason);
 		if (change->undo_method->flags & METHOD_SETS)
-			store_set(state_store(), change->key, change->undo_method,
-				change->undo_params != NULL ? change->undo_params : "{}");
+			store_restore(state_store(), change->key, change->undo_method,
+				change->undo_params != NULL ? change->undo_params : "{}",
+				change->undo_seq);
 		else
 			store_del(state_store(), change->key);
 	}

@@ -16,7 +16,9 @@ struct change {
 	char *key;
 	const struct method *undo_method;
 	char *undo_params; /* JSON text */
-	char *del_call;	   /* {"method","params"} that removes the object, JSON text */
+	uint64_t undo_place,
+		undo_seq; /* of what was removed: call.place, store_item.seq; 0: none */
+	char *del_call;	  /* {"method","params"} that removes the object, JSON text */
 };
 
 struct changes {

@@ -52,7 +52,7 @@ static void apply_again(uint32_t service)
 
 	snprintf(key, sizeof(key), "service %s", service_name(service));
 	item = store_find(state_store(), key);
-	if (item != NULL && call_run_now(item->method, item->params, &err) != 0)
+	if (item != NULL && call_run_now(item->method, item->params, 0, &err) != 0)
 		log_warn("service", "local backends not updated key=\"%s\" reason=\"%s\"", key,
 			err.reason);
 }

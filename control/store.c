@@ -75,8 +75,8 @@ struct store_item *store_find(struct store *store, const char *key)
 	return NULL;
 }
 
-struct store_item *store_set(
-	struct store *store, const char *key, const struct method *method, const char *params)
+struct store_item *store_restore(struct store *store, const char *key, const struct method *method,
+	const char *params, uint64_t seq)
 {
 	struct store_item *item = store_find(store, key);
 	char *copy = strdup(params);
@@ -92,7 +92,7 @@ struct store_item *store_set(
 		}
 		memcpy(item->key, key, len);
 		item->method = method;
-		item->seq = store->next_seq++;
+		item->seq = seq != 0 ? seq : store->next_seq++;
 		RB_INSERT(key_tree, &store->keys, item);
 		RB_INSERT(order_tree, &store->order, item);
 		store->counts[method->class]++;
@@ -102,6 +102,12 @@ struct store_item *store_set(
 	item->method = method; /* same class: the key begins with it */
 	item->is_failed = false;
 	return item;
+}
+
+struct store_item *store_set(
+	struct store *store, const char *key, const struct method *method, const char *params)
+{
+	return store_restore(store, key, method, params, 0);
 }
 
 bool store_del(struct store *store, const char *key)

@@ -34,6 +34,10 @@ void store_destroy(struct store *store);
 struct store_item *store_set(
 	struct store *store, const char *key, const struct method *method, const char *params);
 
+/* The same, for what was removed and comes back: in its old place of the order of creation. seq 0: as store_set(). */
+struct store_item *store_restore(struct store *store, const char *key, const struct method *method,
+	const char *params, uint64_t seq);
+
 /* Whether there was one. */
 bool store_del(struct store *store, const char *key);
 

@@ -60,6 +60,7 @@ static void add(struct call *call, const struct target *to, uint8_t action, uint
 	}
 	cfg.action = action;
 	cfg.arg = pool;
+	cfg.age = call->place;
 	rc = table_add(to, req, &cfg, &name->rule);
 	rule_config_fini(&cfg);
 	if (rc < 0) {
@@ -89,6 +90,7 @@ static void del(struct call *call, const struct target *to)
 		return;
 	}
 	name = rule_name_at(idx);
+	call->place = rule_at(name->rule)->age;
 	if ((to->owner & RULE_OWNER_ZONE) == 0)
 		policy_rule_del(name->rule);
 	else

@@ -10,10 +10,10 @@
 
 /* The source port's candidates for a connection, in the order in which they are tried. */
 struct nat_ports {
-	uint16_t lo, n;	 /* range; n 0: only the wanted one */
-	uint32_t start;	 /* first of the range to be tried, offset */
+	uint16_t lo, n;	  /* range; n 0: only the wanted one */
+	uint32_t start;	  /* first of the range to be tried, offset */
 	uint32_t n_tries; /* of the range, at most */
-	bool has_wanted; /* the packet's own (or as the layers left it) is tried first */
+	bool has_wanted;  /* the packet's own (or as the layers left it) is tried first */
 	rte_be16_t wanted;
 };
 

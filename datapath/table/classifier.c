@@ -354,7 +354,7 @@ int rule_add(uint32_t list, const struct rule_config *cfg, uint32_t *out_rule)
 	rule = rule_at(idx);
 	rule->list = list;
 	rule->priority = cfg->priority;
-	rule->age = ++n_rules_made;
+	rule->age = cfg->age != 0 ? cfg->age : ++n_rules_made;
 	rule->arg = cfg->arg;
 	rule->action = cfg->action;
 	rule->flags = cfg->flags;

@@ -58,6 +58,7 @@ struct port_range {
 
 struct rule_config {
 	uint64_t priority; /* less is first; equal: the older rule */
+	uint64_t age;	   /* of a rule that was removed and comes back; 0: younger than all */
 	uint8_t action;	   /* enum rule_action */
 	uint8_t flags;	   /* RULE_F_* */
 	bool has_proto;

@@ -12,7 +12,7 @@
 #include "datapath/table/flowtab.h"
 
 #define WAYS 16u
-#define SPARE 2u /* ways for one datagram: a full bucket is rare even in a full table */
+#define SPARE 2u	/* ways for one datagram: a full bucket is rare even in a full table */
 #define SOURCES 1024u	/* counters */
 #define INGRESSES 1024u /* … for ports, and as many for tunnels */
 #define DATAGRAM_MAX UINT16_MAX

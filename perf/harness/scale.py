@@ -152,7 +152,7 @@ def service_rows(peer, n, positions, rows, opts):
         changes(peer, n, rows, opts)
 
 
-class Leats:
+class AllCounts:
     """leat with each count, all at once; `rows`: what is measured, by count."""
 
     def __init__(self, start, fixed, unit, counts, emit):
@@ -194,18 +194,18 @@ class Leats:
 
 
 def leat_round(start, fixed, unit, counts, beside, each, emit):
-    """One round of leat at all counts of `unit`. beside(leats): what is measured in turn; each(n, rows): what is of one."""
-    leats = None
+    """One round of leat at all counts of `unit`. beside(counted): what is measured in turn; each(n, rows): what is of one."""
+    counted = None
     try:
-        leats = Leats(start, fixed, unit, counts, emit)
-        beside(leats)
-        for n, rows in leats.rows.items():
+        counted = AllCounts(start, fixed, unit, counts, emit)
+        beside(counted)
+        for n, rows in counted.rows.items():
             each(n, rows)
     except procs.PerfError as e:
         emit({**fixed, "error": str(e)})
     finally:
-        if leats:
-            leats.stop()
+        if counted:
+            counted.stop()
 
 
 def new_connections(peer):
@@ -244,9 +244,9 @@ def added_rules(peer, rows, opts):
 
 
 def leat_services(rnd, opts, emit):
-    def beside(leats):
-        leats.in_turn("established", TURNS, lambda peer: peer.established(FLOWS, opts.seconds), "mpps", "Mpps", flows=FLOWS)
-        leats.in_turn("established-one", TURNS, lambda peer: peer.established(FLOWS, opts.seconds, most=1), "mpps", "Mpps", flows=FLOWS)
+    def beside(counted):
+        counted.in_turn("established", TURNS, lambda peer: peer.established(FLOWS, opts.seconds), "mpps", "Mpps", flows=FLOWS)
+        counted.in_turn("established-one", TURNS, lambda peer: peer.established(FLOWS, opts.seconds, most=1), "mpps", "Mpps", flows=FLOWS)
 
     leat_round(lambda work, n: LeatServices(work, n, opts.load_seconds),
                {"scenario": "scale-services", "peer": "leat", "backends": netfilter.N_BACKENDS, "round": rnd},
@@ -255,9 +255,9 @@ def leat_services(rnd, opts, emit):
 
 
 def leat_rules(shape, rnd, opts, emit):
-    def beside(leats):
-        leats.in_turn("established", TURNS, lambda peer: peer.established(FLOWS, opts.seconds), "mpps", "Mpps", flows=FLOWS)
-        leats.in_turn("new-connections", TURNS, new_connections, "mcps", "M/s")
+    def beside(counted):
+        counted.in_turn("established", TURNS, lambda peer: peer.established(FLOWS, opts.seconds), "mpps", "Mpps", flows=FLOWS)
+        counted.in_turn("new-connections", TURNS, new_connections, "mcps", "M/s")
 
     def each(_, rows):
         first_packets(rows.peer, {"only": B_IP}, rows)

@@ -88,3 +88,17 @@ def test_explain_says_what_is_wrong_with_the_question(node):
     assert node.fails(-32602, "packet.explain", port="a", src="10.0.0.1", dst="fd00::1").field == "dst"
     assert node.fails(-32602, "packet.explain", port="a", frame="xyz").field == "frame"
     assert ask(node, src="10.0.0.9", dst="10.0.0.2")["reason"] == "ip_src_spoofed"
+
+
+def test_rule_that_a_failed_transaction_removed_comes_back_in_its_place(node):
+    """Of equal priorities the older rule is first; it stays the older one."""
+    node.call("policy.add", name="p", ingress="deny")
+    node.call("policy.bind", policy="p", endpoint="b")
+    for name, action in (("old", "allow"), ("young", "reject")):
+        node.call("rule.add", policy="p", name=name, direction="ingress", action=action, priority=5)
+    before = node.call("config.dump")
+    calls = [{"method": "rule.del", "params": {"policy": "p", "name": name}} for name in ("old", "none")]
+    with pytest.raises(Exception, match="none"):
+        node.txn(calls)
+    assert node.call("config.dump") == before
+    assert layer(ask(node, dst="10.0.0.2", dport=80), "policy")[0]["rule"] == "p/old"

@@ -180,13 +180,13 @@ static bool filter_make(struct call *call, struct filter *out)
 	return true;
 }
 
-/* One table from flow `first` on. False: the page is full, or the scan was long enough; *io_next: where to go on. */
+/* One table from flow *io_next on, between rcu_control_enter() and _leave(): what is listed is not used anew meanwhile. False: the page is full, or the scan was long enough; *io_next: where to go on. */
 static bool list_table(struct api_page *page, const struct filter *f, const struct flowtab *t,
 	bool is_flows, uint32_t *io_budget, uint32_t *io_next)
 {
 	unsigned int step = is_flows ? 1 : CONN_DIR_N;
 
-	for (uint32_t flow = *io_next; flow / CONN_DIR_N < t->n_touched; flow += step) {
+	for (uint32_t flow = *io_next; flow / CONN_DIR_N < flowtab_n_touched(t); flow += step) {
 		bool is_wanted;
 
 		*io_next = flow;
@@ -222,8 +222,13 @@ static void list(struct call *call, bool is_flows)
 	}
 	api_page_begin(&page, req->limit);
 	for (bool is_v6 = cursor >= CURSOR_V6;; is_v6 = true, next = 0) {
-		if (!list_table(&page, &filter, is_v6 ? &tables_flow6 : &tables_flow4, is_flows,
-			    &budget, &next)) {
+		bool is_whole;
+
+		rcu_control_enter();
+		is_whole = list_table(&page, &filter, is_v6 ? &tables_flow6 : &tables_flow4,
+			is_flows, &budget, &next);
+		rcu_control_leave();
+		if (!is_whole) {
 			snprintf(text, sizeof(text), "%llu",
 				(unsigned long long)((is_v6 ? CURSOR_V6 : 0) + next));
 			api_page_end(call, &page, text);
@@ -272,7 +277,7 @@ static bool flush_slice(struct flush *flush, struct flowtab *t, uint64_t end_ns)
 	bool is_done;
 
 	rcu_control_enter();
-	for (; flush->next < t->n_touched; flush->next++) {
+	for (; flush->next < flowtab_n_touched(t); flush->next++) {
 		uint32_t conn = flush->next;
 
 		if (conn % FLUSH_STEP == 0 && loop_now_ns() >= end_ns)
@@ -282,7 +287,7 @@ static bool flush_slice(struct flush *flush, struct flowtab *t, uint64_t end_ns)
 				flow_matches(&flush->filter, t, 2 * conn + 1)))
 			flush->n += flowtab_unlink(t, conn);
 	}
-	is_done = flush->next >= t->n_touched;
+	is_done = flush->next >= flowtab_n_touched(t);
 	rcu_control_leave();
 	return is_done;
 }

@@ -180,7 +180,8 @@ static bool filter_make(struct call *call, struct filter *out)
 	return true;
 }
 
-/* One table from flow *io_next on, between rcu_control_enter() and _leave(): what is listed is not used anew meanwhile. False: the page is full, or the scan was long enough; *io_next: where to go on. */
+/* One table from flow *io_next on. False: the page is full, or the scan was long enough; *io_next: where to go on. Between
+ * rcu_control_enter() and _leave(), so that what is listed is not used anew meanwhile. */
 static bool list_table(struct api_page *page, const struct filter *f, const struct flowtab *t,
 	bool is_flows, uint32_t *io_budget, uint32_t *io_next)
 {

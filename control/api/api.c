@@ -32,6 +32,35 @@ void api_add_mac(cJSON *object, const char *name, const struct rte_ether_addr *m
 	cJSON_AddStringToObject(object, name, mac_format(mac, text));
 }
 
+static bool is_loopback(const struct ip_addr *a)
+{
+	static const struct ip_addr loopback6 = { .b = { [15] = 1 } };
+
+	return ip_is_v4(a) ? a->b[12] == 127 : ip_eq(a, &loopback6);
+}
+
+static bool is_multicast(const struct ip_addr *a)
+{
+	return ip_is_v4(a) ? (a->b[12] & 0xf0) == 0xe0 : a->b[0] == 0xff;
+}
+
+bool api_check_host_ip(struct call *call, const char *field, const struct schema_ip *ip)
+{
+	const struct ip_addr addr = api_ip(ip), broadcast = ip_from_v4(RTE_BE32(0xffffffff));
+	const char *what = ip_is_zero(&addr) ? "unspecified"
+		: is_loopback(&addr)	     ? "loopback"
+		: is_multicast(&addr)	     ? "multicast"
+		: ip_eq(&addr, &broadcast)   ? "broadcast"
+		: ip_is_gateway(&addr)	     ? "the pods' gateway"
+					     : NULL;
+	char text[IP_ADDR_STRLEN];
+
+	if (what != NULL)
+		call_fail(call, LEAT_ERR_PARAMS, field, "no host has the address %s: it is %s",
+			ip_format(&addr, text), what);
+	return what == NULL;
+}
+
 int api_mode(const char *text, unsigned int def, uint32_t *out_mode)
 {
 	char *end;

@@ -41,6 +41,9 @@ void api_add_ip(cJSON *object, const char *name, const struct ip_addr *ip);
 void api_add_prefix(cJSON *object, const char *name, const struct ip_prefix *prefix);
 void api_add_mac(cJSON *object, const char *name, const struct rte_ether_addr *mac);
 
+/* Whether a host can have the address; if not, the call has been failed. */
+bool api_check_host_ip(struct call *call, const char *field, const struct schema_ip *ip);
+
 /* "0660" → mode; default for NULL. -1 if it is not octal or above 0777. */
 int api_mode(const char *text, unsigned int def, uint32_t *out_mode);
 

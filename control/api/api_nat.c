@@ -4,12 +4,32 @@
 #include <stdio.h>
 
 #include "control/api/api.h"
+#include "datapath/table/endpoint.h"
 #include "datapath/table/snat.h"
+
+/* Fills addrs[]; false: the call has been failed. */
+static bool pool_addrs(struct call *call, const struct req_pool *req, struct ip_addr *addrs)
+{
+	const struct schema_ip *given = req->addresses.items;
+	char field[64];
+
+	for (uint32_t i = 0; i < req->addresses.len; i++) {
+		snprintf(field, sizeof(field), "addresses[%u]", i);
+		if (!api_check_host_ip(call, field, &given[i]))
+			return false;
+		addrs[i] = api_ip(&given[i]);
+		for (uint32_t k = 0; k < i; k++)
+			if (ip_eq(&addrs[k], &addrs[i])) {
+				call_fail(call, LEAT_ERR_PARAMS, field, "is named twice");
+				return false;
+			}
+	}
+	return true;
+}
 
 static void handle_pool_add(struct call *call)
 {
 	const struct req_pool *req = call_req(call);
-	const struct schema_ip *given = req->addresses.items;
 	struct ip_addr addrs[SNAT_POOL_ADDRS_MAX];
 	uint32_t idx = snat_pool_by_name(req->name);
 	int rc;
@@ -21,8 +41,8 @@ static void handle_pool_add(struct call *call)
 		call_fail(call, LEAT_ERR_PARAMS, "port_max", "the range ends before it begins");
 		return;
 	}
-	for (uint32_t i = 0; i < req->addresses.len; i++)
-		addrs[i] = api_ip(&given[i]);
+	if (!pool_addrs(call, req, addrs))
+		return;
 	if (idx != SNAT_POOL_NONE)
 		rc = snat_pool_set(idx, addrs, req->addresses.len, (uint16_t)req->port_min,
 			(uint16_t)req->port_max);
@@ -95,6 +115,26 @@ static void handle_pool_list(struct call *call)
 	api_page_end(call, &page, idx != SNAT_POOL_NONE ? cursor : NULL);
 }
 
+/* Addresses that a pair cannot have; false: the call has been failed. */
+static bool pair_check(struct call *call, const struct req_pair *req)
+{
+	const struct ip_addr internal = api_ip(&req->internal), external = api_ip(&req->external);
+	uint32_t ep = endpoint_by_addr((uint16_t)req->zone, &external);
+
+	if (!api_check_host_ip(call, "internal", &req->internal) ||
+		!api_check_host_ip(call, "external", &req->external))
+		return false;
+	if (ip_eq(&internal, &external)) {
+		call_fail(call, LEAT_ERR_PARAMS, "external", "is the internal address");
+		return false;
+	}
+	if (!call->is_replay && ep != ENDPOINT_NONE && endpoint_at(ep)->kind != ENDPOINT_POD) {
+		call_fail(call, LEAT_ERR_CONFLICT, "external", "is the node's own address");
+		return false;
+	}
+	return true;
+}
+
 static void handle_pair_add(struct call *call)
 {
 	const struct req_pair *req = call_req(call);
@@ -103,8 +143,9 @@ static void handle_pair_add(struct call *call)
 	char text[IP_ADDR_STRLEN];
 	int rc;
 
-	if (!api_add_may_go_on(call, snat_pair_of_internal(zone, &internal) != SLOT_NONE,
-		    req->exist_ok, "pair of", ip_format(&internal, text)))
+	if (!pair_check(call, req) ||
+		!api_add_may_go_on(call, snat_pair_of_internal(zone, &internal) != SLOT_NONE,
+			req->exist_ok, "pair of", ip_format(&internal, text)))
 		return;
 	rc = snat_pair_add(zone, &internal, &external);
 	if (rc == -EINVAL)

@@ -59,6 +59,8 @@ static bool fill_frontend(
 		call_fail(call, LEAT_ERR_PARAMS, field, "the frontend needs an address");
 		return false;
 	}
+	if (req->ip.is_set && !api_check_host_ip(call, field, &req->ip))
+		return false;
 	if (out->port_end < out->port) {
 		snprintf(field, sizeof(field), "frontends[%u].port_end", i);
 		call_fail(call, LEAT_ERR_PARAMS, field, "the range ends before it begins");
@@ -86,7 +88,7 @@ static void fill_backend(const struct req_backend *req, uint16_t zone, struct ba
 		out->flags |= BACKEND_F_LOCAL;
 }
 
-/* Twice the same backend, or families that do not meet. */
+/* Addresses that no backend has, or families that do not meet; false: the call has been failed. */
 static bool backends_check(struct call *call, const struct req_service *req)
 {
 	const struct req_backend *backends = req->backends.items;
@@ -97,6 +99,8 @@ static bool backends_check(struct call *call, const struct req_service *req)
 		const struct ip_addr addr = api_ip(&backends[i].ip);
 
 		snprintf(field, sizeof(field), "backends[%u].ip", i);
+		if (!api_check_host_ip(call, field, &backends[i].ip))
+			return false;
 		for (uint32_t f = 0; f < req->frontends.len; f++) {
 			const struct ip_addr vip = api_ip(&frontends[f].ip);
 

@@ -47,6 +47,33 @@ def test_wrong_pool_names_its_field(client, keys, field):
     assert "a" not in pools(client)
 
 
+# What no host has: unspecified, loopback, multicast, broadcast, leat's own gateway of every pod.
+NO_HOSTS = ["0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "169.254.1.1", "::", "::1", "ff02::1", "fe80::1"]
+
+
+@pytest.mark.parametrize("address", NO_HOSTS)
+def test_address_that_no_host_has_is_refused(client, address):
+    other = "2001:db8::7" if ":" in address else "192.0.2.7"
+    for code, field, method, params in (
+            (INVALID, "addresses[1]", "pool.add", {"name": "a", "addresses": [other, address]}),
+            (INVALID, "internal", "pair.add", {"internal": address, "external": other}),
+            (INVALID, "external", "pair.add", {"internal": other, "external": address}),
+            (INVALID, "frontends[0].ip", "service.add", {"name": "s", "frontends": [{"ip": address, "port": 80}]}),
+            (INVALID, "backends[1].ip", "service.add", {"name": "s", "frontends": [{"ip": other, "port": 80}],
+                                                        "backends": [{"ip": other}, {"ip": address}]})):
+        assert client.fails(code, method, **params).field == field, method
+    assert client.call("config.dump")["calls"] == []
+
+
+def test_pool_names_an_address_once_and_pair_two(client):
+    addresses = ["192.0.2.5", "192.0.2.6", "192.0.2.5"]
+    assert client.fails(INVALID, "pool.add", name="a", addresses=addresses).field == "addresses[2]"
+    assert client.fails(INVALID, "pair.add", internal="192.0.2.5", external="192.0.2.5").field == "external"
+    client.call("port.add", name="up", kind="ring", role="uplink", addresses=["192.0.2.1/24"])
+    assert client.fails(CONFLICT, "pair.add", internal="10.0.0.1", external="192.0.2.1").field == "external"
+    assert client.list("pair.list") == []
+
+
 def test_snat_rule_lives(client):
     client.call("snat.add", name="in", action="none", destinations=[{"prefix": "10.0.0.0/8"}], priority=1)
     client.call("snat.add", name="out", sources=[{"prefix": "10.0.0.0/8"}])

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* policy.add, policy.del, policy.list, policy.show, policy.bind, policy.unbind, policy.default, policy.mode */
+/* policy.add, policy.del, policy.list, policy.show, policy.bind, policy.unbind, policy.default, policy.mode, policy.mode_show */
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -253,6 +253,13 @@ static void handle_mode(struct call *call)
 {
 	const struct req_policy_mode *req = call_req(call);
 
+	if (!call->is_replay && cJSON_GetArraySize(call->rpc.params) == 0) {
+		call_fail(call, LEAT_ERR_PARAMS, "failsafe_in",
+			"name at least one of per_connection, failsafe_in and failsafe_out: what "
+			"is not named "
+			"has its default");
+		return;
+	}
 	if (!failsafe_check(call, "failsafe_in", &req->failsafe_in) ||
 		!failsafe_check(call, "failsafe_out", &req->failsafe_out))
 		return;
@@ -268,6 +275,30 @@ static void handle_mode_reset(struct call *call)
 	call_ok(call, NULL);
 }
 
+static void add_failsafe(cJSON *out, const char *name, enum policy_dir dir)
+{
+	static const char *const names[] = { "tcp", "udp", "sctp" };
+	cJSON *list = cJSON_AddArrayToObject(out, name);
+	char text[16];
+
+	for (size_t p = 0; p < sizeof(failsafe_protos); p++)
+		for (uint32_t port = 0; failsafe_next(dir, failsafe_protos[p], &port); port++) {
+			snprintf(text, sizeof(text), "%s:%u", names[p], port);
+			cJSON_AddItemToArray(list, cJSON_CreateString(text));
+		}
+}
+
+static void handle_mode_show(struct call *call)
+{
+	cJSON *out = cJSON_CreateObject();
+
+	cJSON_AddBoolToObject(out, "per_connection",
+		atomic_load_explicit(&policy_is_per_connection, memory_order_relaxed));
+	add_failsafe(out, "failsafe_in", POLICY_INGRESS);
+	add_failsafe(out, "failsafe_out", POLICY_EGRESS);
+	call_ok(call, out);
+}
+
 const struct api_handler api_policy[] = {
 	{ "policy.add", handle_add },
 	{ "policy.del", handle_del },
@@ -279,5 +310,6 @@ const struct api_handler api_policy[] = {
 	{ "policy.default_del", handle_default_del },
 	{ "policy.mode", handle_mode },
 	{ "policy.mode_reset", handle_mode_reset },
+	{ "policy.mode_show", handle_mode_show },
 	API_HANDLERS_END,
 };

@@ -75,6 +75,7 @@
 	X(policy_default_del)                                                                      \
 	X(policy_mode)                                                                             \
 	X(policy_mode_reset)                                                                       \
+	X(policy_mode_show)                                                                        \
 	X(rule_add)                                                                                \
 	X(rule_del)                                                                                \
 	X(rule_list)                                                                               \

@@ -256,11 +256,16 @@ const struct method method_policy_default_del = { "policy.default_del",
 	"Back to allowing what no policy decided.", default_del_fields,
 	sizeof(struct req_endpoint_default), METHOD_REMOVES, OBJECT_DEFAULT, NULL };
 const struct method method_policy_mode = { "policy.mode",
-	"How policies reach connections that stand, and the ports that they never close.",
+	"Set how policies reach connections that stand, and the ports that they never close, all "
+	"of it: "
+	"what is not given has its default.",
 	mode_fields, sizeof(struct req_policy_mode), METHOD_SETS, OBJECT_POLICY_MODE,
 	"policy.mode_reset" };
 const struct method method_policy_mode_reset = { "policy.mode_reset", "Back to the defaults.",
 	none_fields, sizeof(struct req_policy_mode), METHOD_REMOVES, OBJECT_POLICY_MODE, NULL };
+const struct method method_policy_mode_show = { "policy.mode_show",
+	"How policies reach connections that stand, and the ports that they never close.",
+	none_fields, sizeof(struct req_none), 0, OBJECT_NONE, NULL };
 const struct method method_snat_add = { "snat.add",
 	"Translate the source of what pods send out of the node.", snat_fields,
 	sizeof(struct req_rule), METHOD_SETS, OBJECT_SNAT, "snat.del" };

@@ -149,6 +149,18 @@ def test_failsafe_port_must_be_protocol_and_port(client, text):
         assert client.fails(INVALID, "policy.mode", **{name: ["tcp:22", text]}).field == f"{name}[1]"
 
 
+def test_mode_is_shown_and_not_wiped_by_looking_at_it(client):
+    client.call("policy.mode", failsafe_in=["tcp:22", "udp:53"], failsafe_out=["sctp:9"], per_connection=True)
+    shown = {"failsafe_in": ["tcp:22", "udp:53"], "failsafe_out": ["sctp:9"], "per_connection": True}
+    assert client.call("policy.mode_show") == shown
+    with pytest.raises(Exception, match="name at least one of"):
+        client.call("policy.mode")
+    assert "name at least one of" in str(fails_txn(client, ("policy.mode", {})))
+    assert client.call("policy.mode_show") == shown
+    client.call("policy.mode", per_connection=False)
+    assert client.call("policy.mode_show") == {"failsafe_in": [], "failsafe_out": [], "per_connection": False}
+
+
 def test_rules_are_paged_and_of_one_policy(policy):
     policy.call("policy.add", name="q")
     policy.txn(calls_of(*(("rule.add", rule(name=f"r{i}", policy="pq"[i % 2])) for i in range(200))))

@@ -17,7 +17,8 @@ static const char *const locals[] = { "auto", "yes", "no", NULL };
 	}
 
 static const struct field frontend_fields[] = {
-	F_ENUM(req_frontend, kind, 0, frontend_kinds, 0, "which rules apply to it"),
+	F_ENUM(req_frontend, kind, 0, frontend_kinds, 0,
+		"which rules apply to it: cluster (default), external, node-port or host-port"),
 	F_TEXT(req_frontend, ip, FIELD_IP, 0,
 		"address; none for node-port, and for host-port on all of the node's"),
 	F_ENUM(req_frontend, proto, 0, protos, REQ_PROTO_TCP, "protocol"),

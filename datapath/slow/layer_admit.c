@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* May this source send this here? Addresses that no wire carries, spoofed sources, servers that a pod may not play. */
 #include <netinet/in.h>
+#include <netinet/ip_icmp.h>
 
 #include "datapath/slow/slow.h"
+#include "datapath/slow/tuple.h"
 #include "datapath/table/endpoint.h"
 #include "datapath/table/route.h"
 #include "datapath/table/tunnel.h"
@@ -68,6 +70,16 @@ static bool is_link_local_talk(const struct slow_ctx *ctx)
 		!ip_is_gateway(&ctx->pkt->src);
 }
 
+/* A pod may complain of packets that were sent to it, not of what others say to each other (RFC 5927 s. 4: who forges such a message
+ * need not see the connection). */
+static bool is_about_own(const struct slow_ctx *ctx)
+{
+	struct translation reply, translated;
+
+	slow_flow_tuples(ctx->ft, ctx->flow, &reply, &translated);
+	return endpoint_by_addr(ctx->zone, &reply.src) == ctx->src_ep;
+}
+
 static void admit_pod(struct slow_ctx *ctx)
 {
 	uint32_t ep = endpoint_by_addr(ctx->zone, &ctx->pkt->src);
@@ -90,6 +102,8 @@ static void admit_pod(struct slow_ctx *ctx)
 		slow_drop(ctx, DROP_DHCP_FROM_POD, ICMP_ERROR_N);
 	else if (is_tunnel_packet(ctx))
 		slow_drop(ctx, DROP_TUNNEL_FROM_POD, ICMP_ERROR_N);
+	else if (ctx->is_related && !is_about_own(ctx))
+		slow_drop(ctx, DROP_ICMP_UNMATCHED, ICMP_ERROR_N);
 }
 
 /* From a tunnel: the source must be one that the tunnel's far end answers for (strict reverse path, RFC 3704 s. 2.2). */
@@ -103,12 +117,32 @@ static bool tunnel_may_carry(struct slow_ctx *ctx)
 	return r->kind == ROUTE_TUNNEL && ip_eq(&tunnel_at(r->tunnel_idx)->remote, &t->remote);
 }
 
+/* Nobody on the bare wire has an address of ours, or one that is behind a tunnel. Errors may come from any router. */
+static bool uplink_may_carry(struct slow_ctx *ctx)
+{
+	if (endpoint_by_addr(ctx->zone, &ctx->pkt->src) != ENDPOINT_NONE)
+		return false;
+	if (ctx->is_related)
+		return true;
+	ctx->reverse_route = route_lookup(ctx->zone, &ctx->pkt->src);
+	return route_at(ctx->reverse_route)->kind != ROUTE_TUNNEL;
+}
+
+/* Not forwarded (RFC 1812 s. 5.2.7.2): who is told another way is a neighbour of who tells it. ICMPv6's comes as ND. */
+static bool is_redirect(const struct slow_ctx *ctx)
+{
+	return ctx->is_related && ctx->pkt->l3 == PARSED_IP4 &&
+		ctx->pkt->icmp_type == ICMP_REDIRECT;
+}
+
 void layer_admit(struct slow_ctx *ctx)
 {
 	enum drop_reason reason = slow_is_to_gateway(ctx) ? DROP_NONE : dst_refused(&ctx->pkt->dst);
 
 	if (src_is_martian(&ctx->pkt->src))
 		reason = DROP_IP_MARTIAN;
+	else if (is_redirect(ctx))
+		reason = DROP_ICMP_UNMATCHED;
 	if (reason != DROP_NONE) {
 		slow_drop(ctx, reason, ICMP_ERROR_N);
 		return;
@@ -126,8 +160,7 @@ void layer_admit(struct slow_ctx *ctx)
 		admit_pod(ctx);
 		break;
 	case PORT_ROLE_UPLINK:
-		/* Nobody out there has an address of ours. */
-		if (endpoint_by_addr(ctx->zone, &ctx->pkt->src) != ENDPOINT_NONE)
+		if (!uplink_may_carry(ctx))
 			slow_drop(ctx, DROP_IP_SRC_SPOOFED, ICMP_ERROR_N);
 		break;
 	default:

@@ -49,21 +49,24 @@ static bool is_backend_of(
 			hit->target_port == final->dport);
 }
 
-/* The service's backend that the connection goes to: by its port, one that keeps the port that the client asked for, or any of that
- * address when the frontend chose the port. */
+/* The service's backend that the connection goes to, if it serves: by its port, one that keeps the port that the client asked for, or
+ * any of that address when the frontend chose the port. */
 static uint32_t backend_again(const struct service_hit *hit, const struct translation *client,
 	const struct translation *final)
 {
-	uint32_t backend;
+	uint32_t service = hit->service, same[3] = { BACKEND_NONE, BACKEND_NONE, BACKEND_NONE };
 
-	if (hit->service == SERVICE_NONE)
+	if (service == SERVICE_NONE)
 		return BACKEND_NONE;
-	backend = service_backend_find(hit->service, &final->dst, final->dport);
-	if (backend == BACKEND_NONE && client->dport == final->dport)
-		backend = service_backend_find(hit->service, &final->dst, 0);
-	if (backend == BACKEND_NONE && hit->target_port == final->dport)
-		backend = service_backend_of_addr(hit->service, &final->dst);
-	return backend;
+	same[0] = service_backend_find(service, &final->dst, final->dport);
+	if (client->dport == final->dport)
+		same[1] = service_backend_find(service, &final->dst, 0);
+	if (hit->target_port == final->dport)
+		same[2] = service_backend_of_addr(service, &final->dst);
+	for (unsigned int i = 0; i < RTE_DIM(same); i++)
+		if (same[i] != BACKEND_NONE && service_binding_holds(service, same[i]))
+			return same[i];
+	return BACKEND_NONE;
 }
 
 static void binding_check(struct slow_ctx *ctx)
@@ -95,7 +98,7 @@ static void binding_check(struct slow_ctx *ctx)
 		return;
 	/* Bound by an earlier process, or configured anew meanwhile, perhaps. */
 	backend = backend_again(&hit, &client, &final);
-	if (backend != BACKEND_NONE && service_binding_holds(hit.service, backend)) {
+	if (backend != BACKEND_NONE) {
 		ctx->service = hit.service;
 		ctx->backend = backend;
 		return;

@@ -87,6 +87,12 @@ static inline bool conn_is_half_open(enum conn_state state)
 	return state == CONN_NEW || state == CONN_SYN_SENT || state == CONN_SYN_RECV;
 }
 
+/* What makes room first in a table that is nearly full: what a flood leaves behind, answered or refused. */
+static inline bool conn_is_expendable(enum conn_state state)
+{
+	return conn_is_half_open(state) || state == CONN_CLOSED || state == CONN_TIME_WAIT;
+}
+
 /* Whether every packet goes through conn_track() in this state: no reply yet, the handshake is not over, or a RST may have been
  * forged. */
 static inline bool conn_is_tracked(enum conn_state state)

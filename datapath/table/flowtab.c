@@ -462,7 +462,7 @@ static uint32_t timeout_under(uint32_t pressure, uint8_t proto, enum conn_state 
 {
 	uint32_t s = conn_timeout_s(proto, state);
 
-	if (likely(pressure == 0) || !conn_is_half_open(state))
+	if (likely(pressure == 0) || !conn_is_expendable(state))
 		return s;
 	s = (uint32_t)((uint64_t)s * (1024 - pressure) / 1024);
 	return s > 0 ? s : 1;

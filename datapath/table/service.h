@@ -207,7 +207,7 @@ bool service_binding_holds(uint32_t service, uint32_t backend);
  * Any thread. */
 uint32_t service_backend_find(uint32_t service, const struct ip_addr *addr, rte_be16_t port);
 
-/* The service's backend with this address and the least port, for those whose port the frontend chose; BACKEND_NONE. Any thread. */
+/* The same by the address alone, for connections whose port the frontend chose: the first that serves. Any thread. */
 uint32_t service_backend_of_addr(uint32_t service, const struct ip_addr *addr);
 
 /* The keyed hash of a new connection: the same on every node for the same seed. docs/services.md has the algorithm, so that an

@@ -34,25 +34,19 @@ static uint32_t block_position(
 	return low;
 }
 
-/* First backend with the address and no lesser port, or BACKEND_NONE. */
-static uint32_t block_at(
-	const struct service_block *block, const struct ip_addr *addr, uint16_t port)
+static bool is_at(const struct service_block *block, uint32_t position, const struct ip_addr *addr)
 {
-	uint32_t at = block_position(block, addr, port);
-
-	return block != NULL && at < block->n_backends &&
-			ip_eq(&backend_at(block->ids[at])->addr, addr)
-		? block->ids[at]
-		: BACKEND_NONE;
+	return block != NULL && position < block->n_backends &&
+		ip_eq(&backend_at(block->ids[position])->addr, addr);
 }
 
 uint32_t service_block_find(
 	const struct service_block *block, const struct ip_addr *addr, uint16_t port)
 {
-	uint32_t idx = block_at(block, addr, port);
+	uint32_t at = block_position(block, addr, port);
 
-	return idx != BACKEND_NONE && rte_be_to_cpu_16(backend_at(idx)->port) == port
-		? idx
+	return is_at(block, at, addr) && rte_be_to_cpu_16(backend_at(block->ids[at])->port) == port
+		? block->ids[at]
 		: BACKEND_NONE;
 }
 
@@ -86,7 +80,12 @@ uint32_t service_backend_find(uint32_t service, const struct ip_addr *addr, rte_
 
 uint32_t service_backend_of_addr(uint32_t service, const struct ip_addr *addr)
 {
-	return block_at(rcu_deref(service_at(service)->block), addr, 0);
+	const struct service_block *block = rcu_deref(service_at(service)->block);
+
+	for (uint32_t at = block_position(block, addr, 0); is_at(block, at, addr); at++)
+		if (service_binding_holds(service, block->ids[at]))
+			return block->ids[at];
+	return BACKEND_NONE;
 }
 
 /* --- control thread --- */

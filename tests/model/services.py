@@ -50,9 +50,12 @@ class Service:
                       if b.weight > 0 and family(b.ip) == fam and (b.is_local or not is_local_only)]
         return [b for b in candidates if b.is_ready] or [b for b in candidates if b.is_serving and b.is_terminating]
 
-    def holds(self, backend_key, client, dnat):
-        """Whether a connection may stay where it is: on its backend, or on one that was configured anew and is the same to it."""
+    def holds(self, backend_key, client, dnat, frontend):
+        """Whether a connection may stay where it is: on its backend, or on one that was configured anew and is the same to it: when the
+        frontend chooses the port, any with the address. frontend: the service's, that its client asked for; None: another's, or none."""
         keys = [backend_key, (dnat.dst, dnat.dport)] + ([(dnat.dst, 0)] if client.dport == dnat.dport else [])
+        if frontend is not None and frontend.target_port == dnat.dport:
+            keys += [key for key in self.backends if key[0] == dnat.dst]
         return any(self.backends[key].is_serving for key in keys if key in self.backends)
 
     def is_local_only(self, frontend, is_from_outside):

@@ -84,10 +84,10 @@ class Walk:
         elif self.port.role == "uplink":
             if owner is not None:
                 raise Drop("ip_src_spoofed")
-            if self.frame.tunnel and self.frame.quote is None:
+            if self.frame.quote is None:
                 route = self.node.route_of(self.zone, self.packet.src)
-                tunnel = self.node.tunnels[self.frame.tunnel]
-                if route[0] != "tunnel" or self.node.tunnels[route[1]].remote != tunnel.remote:
+                tunnel = self.node.tunnels[self.frame.tunnel] if self.frame.tunnel else None
+                if (self.node.tunnels[route[1]].remote if route[0] == "tunnel" else None) != (tunnel and tunnel.remote):
                     raise Drop("ip_src_spoofed")
         else:
             self.source = next(e for e in self.node.endpoints.values() if e.kind == "host" and e.port == self.port.name)
@@ -159,7 +159,7 @@ class Walk:
             is_late = c.client.dst == c.final.dst and self.frontend_of(c.client) is not None
             return self.is_reply or not is_late or self.packet.proto == wire.TCP
         found = self.frontend_of(c.client)
-        return any(service.holds(c.backend, c.client, c.dnat) for service in (
+        return any(service.holds(c.backend, c.client, c.dnat, found[1] if found and found[0] is service else None) for service in (
             self.node.services.get(c.service), found and found[0]) if service is not None)
 
     def does_reset(self, c):
@@ -331,6 +331,8 @@ class Walk:
         self.admit()
         if connection is None:
             raise Drop("icmp_unmatched")
+        if self.port.role == "pod" and self.node.endpoint_of(self.zone, q.dst) is not self.source:
+            raise Drop("icmp_unmatched")  # about what others say to each other
         # the quoted packet went the other way; so it came in as:
         sent = connection.client if is_reply else connection.final.reverse()
         src = sent.dst if p.src == q.dst else p.src

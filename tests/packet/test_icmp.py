@@ -185,6 +185,29 @@ def test_errors_about_a_live_connection_pass(net, family):
     assert len(net.conns()) == 1
 
 
+def complaint(family, src, about, is_redirect=False):
+    icmp = ICMP(type=5, code=1) if is_redirect else ICMP(type=3, code=3) if family == 4 else ICMPv6DestUnreach(code=4)
+    return ip(src, about.src, ttl=64) / icmp / Raw(bytes(about))
+
+
+@both
+def test_pod_complains_only_of_what_was_sent_to_it(net, family):
+    """What two others say to each other is not for a third to end, by whatever address it knows of it."""
+    net.cmd("snat.add", name="all")
+    about = ip(A.ip(family), EXTERNAL[family], ttl=64) / udp()
+    net.send("a", to_gw(A) / about)
+    left = Ether(net.drain("up")[0])[IP if family == 4 else IPv6]
+    for quote in (about, left):
+        net.send_dropped("b", to_gw(B) / complaint(family, B.ip(family), quote), "icmp_unmatched")
+    mine = ip(A.ip(family), B.ip(family), ttl=64) / udp()
+    net.send("a", to_gw(A) / mine)
+    net.drain("b")
+    net.send("b", to_gw(B) / complaint(family, B.ip(family), mine))
+    assert len(net.drain("a")) == 1
+    if family == 4:
+        net.send_dropped("b", to_gw(B) / complaint(4, B.ip4, mine, is_redirect=True), "icmp_unmatched")
+
+
 @both
 def test_errors_about_nothing_are_dropped(net, family):
     quote = ip(A.ip(family), EXTERNAL[family], ttl=64) / udp(sport=7)

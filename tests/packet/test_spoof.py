@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What a port may not send: each with its named drop (PAINS 21)."""
 import pytest
-from conftest import (A, B, EXTERNAL, GW, HOST, N2, N2_VTEP, ROUTER, UP, VNI2, both, echo, ip, tcp, to_gw,
+from conftest import (A, B, EXTERNAL, GW, HOST, N2, N2_VTEP, REMOTE2, REMOTE3, ROUTER, UP, VNI2, both, echo, from_gw, ip, tcp, to_gw,
                       udp)
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
@@ -48,6 +48,19 @@ def test_outside_with_a_pods_address_is_dropped(net, family):
     net.send_dropped("up", ether / ip(A.ip(family), B.ip(family)) / udp(), "ip_src_spoofed")
     net.send_dropped("up", ether / ip(UP.ip(family), B.ip(family)) / udp(), "ip_src_spoofed")
     net.send_dropped("up", ether / ip(HOST.ip(family), B.ip(family)) / udp(), "ip_src_spoofed")
+
+
+@pytest.mark.parametrize("family, far", [(4, REMOTE2[4]), (6, REMOTE3[6])])
+def test_outside_with_an_address_behind_a_tunnel_is_dropped(net, family, far):
+    """Also when the pod has a connection there, and as soon as the route is."""
+    ether = Ether(src=ROUTER.mac, dst=UP.mac)
+    net.send_dropped("up", ether / ip(far, B.ip(family)) / udp(), "ip_src_spoofed")
+    other = {4: "10.244.9.5", 6: "fd00:9::5"}[family]
+    packet = ether / ip(other, B.ip(family), ttl=64) / udp()
+    net.send("up", packet)
+    net.expect("b", from_gw(B) / ip(other, B.ip(family), ttl=63) / udp())
+    net.cmd("route.add", prefix={4: "10.244.9.0/24", 6: "fd00:9::/64"}[family], tunnel="n2")
+    net.send_dropped("up", packet, "ip_src_spoofed")
 
 
 @both

@@ -137,6 +137,8 @@ static void conn_init(struct worker *w, bool is_v6, uint32_t conn, const struct 
 	c->proto = ctx->pkt->proto;
 	c->zone = ctx->zone;
 	c->created_s = w->now_s;
+	if (ctx->service != SERVICE_NONE && service_does_reset(ctx->service))
+		atomic_store_explicit(&c->flags, CONN_F_RESET, memory_order_relaxed);
 	atomic_store_explicit(&c->opener, ctx->src_ep, memory_order_relaxed);
 	atomic_store_explicit(&c->route[CONN_REPLY], SLOT_NONE, memory_order_relaxed);
 	verdict_store(w, is_v6, 2 * conn, ctx, 0);

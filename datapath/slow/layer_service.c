@@ -25,15 +25,16 @@ static void frontend_find(
 		is_node_addr(ctx->zone, &client->dst), out);
 }
 
-/* What happens to a connection whose backend is gone: TCP drains or is reset as the service wants, others begin anew, so that a
+/* What happens to a connection whose backend is gone: TCP drains or is reset as the service wants (or wanted, when it is gone, too), others begin anew, so that a
  * sender that never pauses does not speak to nobody for ever (kubernetes#139628); and a client that opens a finished one again. */
 static void binding_broken(struct slow_ctx *ctx, uint32_t service)
 {
+	uint8_t flags = atomic_load_explicit(&slow_conn(ctx)->flags, memory_order_relaxed);
+
 	if (ctx->pkt->proto != IPPROTO_TCP || slow_is_reopening(ctx))
 		ctx->action = SLOW_REBIND;
-	else if (service != SERVICE_NONE &&
-		(atomic_load_explicit(&service_at(service)->flags, memory_order_relaxed) &
-			SERVICE_F_RESET) != 0)
+	else if (service != SERVICE_NONE ? service_does_reset(service)
+					 : (flags & CONN_F_RESET) != 0)
 		ctx->action = SLOW_RESET;
 }
 

@@ -93,7 +93,7 @@ static bool conn_restore(struct flowtab *t, uint32_t i, uint32_t saved_now_s, ui
 	c->next = FLOW_NONE;
 	c->opener = SLOT_NONE;
 	c->service = c->backend = c->rule[0] = c->rule[1] = SLOT_NONE;
-	c->flags &= CONN_F_FINS;
+	c->flags &= CONN_F_FINS | CONN_F_RESET;
 	for (unsigned int d = 0; d < CONN_DIR_N; d++) {
 		struct flow_prog *p = flowtab_prog(t, 2 * i + d);
 		uint32_t idle_s = saved_now_s - p->last_seen_s;

@@ -203,6 +203,9 @@ uint32_t service_pick(uint32_t service, const struct service_pick *pick);
  * connection's, which the caller must compare (with equal ones the connection is where it belongs). Any thread. */
 bool service_binding_holds(uint32_t service, uint32_t backend);
 
+/* Whether TCP connections of removed backends are reset. Any thread. */
+bool service_does_reset(uint32_t service);
+
 /* Backend of the service with this address and port (network order), for connections adopted from an earlier process; BACKEND_NONE.
  * Any thread. */
 uint32_t service_backend_find(uint32_t service, const struct ip_addr *addr, rte_be16_t port);

@@ -72,6 +72,12 @@ bool service_binding_holds(uint32_t service, uint32_t backend)
 		b->service == service;
 }
 
+bool service_does_reset(uint32_t service)
+{
+	return (atomic_load_explicit(&service_at(service)->flags, memory_order_relaxed) &
+		       SERVICE_F_RESET) != 0;
+}
+
 uint32_t service_backend_find(uint32_t service, const struct ip_addr *addr, rte_be16_t port)
 {
 	return service_block_find(

@@ -97,6 +97,7 @@ class Connection:
     service: str = None
     backend: tuple = None
     is_hairpin: bool = False
+    does_reset: bool = False  # its service did, when it began
     state: str = "new"
     labels: tuple = ()
 

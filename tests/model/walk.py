@@ -115,7 +115,8 @@ class Walk:
         if final == client:
             self.label("plain")
         connection = Connection(self.zone, p.proto, self.kind(), client, dnat, final, rule_tuple, self.service, self.backend,
-                                self.intent == "hairpin", self.first_state(), self.result.labels)
+                                self.intent == "hairpin", self.service is not None and self.node.services[self.service].does_reset,
+                                self.first_state(), self.result.labels)
 
         def make():
             for is_reply, key in enumerate(connection.keys()):
@@ -163,9 +164,9 @@ class Walk:
             self.node.services.get(c.service), found and found[0]) if service is not None)
 
     def does_reset(self, c):
-        """The service that has the frontend now says it; without one, connections drain."""
+        """The service that has the frontend now says it; without one, what the connection's own said in the beginning."""
         found = self.frontend_of(c.client)
-        return found is not None and found[0].does_reset
+        return found[0].does_reset if found else c.does_reset
 
     # -- services
 

@@ -294,10 +294,14 @@ def test_tcp_finds_its_backend_again_in_a_service_that_was_made_anew(net, family
 
 @both
 @pytest.mark.parametrize("side", ["client", "server"])
-def test_tcp_is_reset_on_both_sides_when_the_service_wants_it(net, family, side):
+@pytest.mark.parametrize("how", ["backend", "service"])
+def test_tcp_is_reset_on_both_sides_when_the_service_wants_it(net, family, side, how):
     service(net, family, [B], front={"target_port": 8080}, reset=True)
     established(net, family)
-    service(net, family, [HOST], front={"target_port": 8080}, reset=True)
+    if how == "service":
+        net.cmd("service.del", name="s")
+    else:
+        service(net, family, [HOST], front={"target_port": 8080}, reset=True)
     if side == "client":
         segment = tcp(50000, 80, "PA", b"hello", seq=1000, ack=9000)
         net.send_dropped("a", to_gw(A) / ip(A.ip(family), VIP[family], ttl=64) / segment, "service_backend_gone")

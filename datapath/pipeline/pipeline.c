@@ -178,7 +178,8 @@ static bool mailbox_serve(struct worker *w)
 static unsigned int sweep_slice(const struct flowtab *t, uint64_t since_ns)
 {
 	uint64_t round_s = flowtab_pressure(t) > 0 ? SWEEP_ROUND_PRESSED_S : SWEEP_ROUND_S;
-	uint64_t n = (uint64_t)flowtab_n_touched(t) * since_ns / (round_s * CLOCK_NS_PER_S) / t->n_workers +
+	uint64_t n = (uint64_t)flowtab_n_touched(t) * since_ns / (round_s * CLOCK_NS_PER_S) /
+			t->n_workers +
 		16;
 
 	return n < SWEEP_SLICE_MAX ? (unsigned int)n : SWEEP_SLICE_MAX;

@@ -61,6 +61,16 @@ bool api_check_host_ip(struct call *call, const char *field, const struct schema
 	return what == NULL;
 }
 
+void api_add_translation(cJSON *object, const char *name, const struct translation *t)
+{
+	cJSON *out = cJSON_AddObjectToObject(object, name);
+
+	api_add_ip(out, "src", &t->src);
+	api_add_ip(out, "dst", &t->dst);
+	cJSON_AddNumberToObject(out, "sport", rte_be_to_cpu_16(t->sport));
+	cJSON_AddNumberToObject(out, "dport", rte_be_to_cpu_16(t->dport));
+}
+
 int api_mode(const char *text, unsigned int def, uint32_t *out_mode)
 {
 	char *end;

@@ -6,6 +6,7 @@
 #include "control/call.h"
 #include "control/client/req.h"
 #include "datapath/base/addr.h"
+#include "datapath/packet/translate.h"
 
 extern const struct api_handler api_sys[], api_config[], api_port[], api_endpoint[], api_attach[],
 	api_zone[], api_route[], api_neigh[], api_tunnel[], api_conntrack[], api_flow[], api_show[],
@@ -40,6 +41,7 @@ static inline struct rte_ether_addr api_mac(const struct schema_mac *mac)
 void api_add_ip(cJSON *object, const char *name, const struct ip_addr *ip);
 void api_add_prefix(cJSON *object, const char *name, const struct ip_prefix *prefix);
 void api_add_mac(cJSON *object, const char *name, const struct rte_ether_addr *mac);
+void api_add_translation(cJSON *object, const char *name, const struct translation *t);
 
 /* Whether a host can have the address; if not, the call has been failed. */
 bool api_check_host_ip(struct call *call, const char *field, const struct schema_ip *ip);

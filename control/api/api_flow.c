@@ -9,9 +9,12 @@
 #include "control/observer_text.h"
 #include "control/tables.h"
 #include "datapath/base/clock.h"
+#include "datapath/base/gen.h"
+#include "datapath/slow/tuple.h"
 #include "datapath/table/endpoint.h"
 #include "datapath/table/path.h"
 #include "datapath/table/route.h"
+#include "datapath/table/service.h"
 #include "pmd/portmgr.h"
 
 #define SCAN_MAX 100000u /* connections looked at in one call: about 2 ms */
@@ -101,6 +104,14 @@ static void add_tuple(cJSON *item, const struct flowtab *t, uint32_t flow)
 	}
 }
 
+/* Whether the path is still the one that the flow was judged by: its slot may be another's meanwhile. */
+static bool path_is_own(const struct flow_prog *p, uint32_t path)
+{
+	return path != PATH_NONE &&
+		!gen_is_newer(
+			&path_at(path)->gen, atomic_load_explicit(&p->epoch, memory_order_relaxed));
+}
+
 static cJSON *flow_json(const struct flowtab *t, uint32_t flow)
 {
 	const struct flow_prog *p = flowtab_prog(t, flow);
@@ -116,7 +127,7 @@ static cJSON *flow_json(const struct flowtab *t, uint32_t flow)
 		observer_in_text(
 			atomic_load_explicit(&p->in_port, memory_order_relaxed), in, sizeof(in));
 		cJSON_AddStringToObject(item, "in", in);
-		if (path != PATH_NONE && port_by_id(path_at(path)->port_id) != NULL)
+		if (path_is_own(p, path) && port_by_id(path_at(path)->port_id) != NULL)
 			cJSON_AddStringToObject(
 				item, "out", port_by_id(path_at(path)->port_id)->name);
 	}
@@ -130,6 +141,25 @@ static cJSON *flow_json(const struct flowtab *t, uint32_t flow)
 	return item;
 }
 
+/* As the server sees it, and where a service sent it unless that has changed since. */
+static void add_destination(cJSON *item, const struct flowtab *t, uint32_t conn)
+{
+	const struct conn *c = &t->conns[conn];
+	uint32_t service = atomic_load_explicit(&c->service, memory_order_relaxed);
+	uint32_t backend = atomic_load_explicit(&c->backend, memory_order_relaxed);
+	uint32_t epoch = atomic_load_explicit(
+		&flowtab_prog(t, 2 * conn)->epoch, memory_order_relaxed);
+	struct translation client, final;
+
+	slow_conn_tuples(t, conn, &client, &final);
+	api_add_translation(item, "leaves", &final);
+	if (service == SERVICE_NONE || gen_is_newer(&service_at(service)->gen, epoch))
+		return;
+	cJSON_AddStringToObject(item, "service", service_name(service));
+	if (backend != BACKEND_NONE && !gen_is_newer(&backend_at(backend)->gen, epoch))
+		api_add_ip(item, "backend", &backend_at(backend)->addr);
+}
+
 static cJSON *conn_json(const struct flowtab *t, uint32_t conn)
 {
 	const struct conn *c = &t->conns[conn];
@@ -139,6 +169,7 @@ static cJSON *conn_json(const struct flowtab *t, uint32_t conn)
 	cJSON *item = cJSON_CreateObject();
 
 	add_tuple(item, t, 2 * conn);
+	add_destination(item, t, conn);
 	cJSON_AddStringToObject(item, "state", conn_state_name(state));
 	cJSON_AddNumberToObject(item, "age_s", clock_s() - c->created_s);
 	cJSON_AddNumberToObject(item, "timeout_s", conn_timeout_s(c->proto, state));

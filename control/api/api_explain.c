@@ -15,7 +15,9 @@
 #include "control/tables.h"
 #include "datapath/packet/csum.h"
 #include "datapath/pipeline/explain.h"
+#include "datapath/slow/tuple.h"
 #include "datapath/table/endpoint.h"
+#include "datapath/table/failsafe.h"
 #include "datapath/table/route.h"
 #include "datapath/table/service.h"
 #include "datapath/table/snat.h"
@@ -44,7 +46,7 @@ static uint8_t flags_of(const char *text)
 static uint32_t put_l4(uint8_t *l4, const struct req_explain *req, uint8_t proto)
 {
 	rte_be16_t sport = rte_cpu_to_be_16((uint16_t)req->sport),
-		   dport = rte_cpu_to_be_16((uint16_t)req->dport);
+		   dport = rte_cpu_to_be_16((uint16_t)RTE_MAX(req->dport, 0));
 	uint32_t payload = (uint32_t)req->payload_bytes;
 
 	switch (proto) {
@@ -201,6 +203,11 @@ static uint32_t make_frame(struct call *call, const struct port *p, bool is_tunn
 			"must be tcp, udp, sctp, icmp, icmpv6 or a number");
 		return 0;
 	}
+	if (req->dport < 0 &&
+		(proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_SCTP)) {
+		call_fail(call, LEAT_ERR_PARAMS, "dport", "is required with tcp, udp and sctp");
+		return 0;
+	}
 	memset(frame, 0, FRAME_MAX);
 	put_eth(frame, req, p, is_tunnel);
 	return L3_OFF + put_ip(frame + L3_OFF, req, proto);
@@ -241,8 +248,11 @@ static void step_service(cJSON *steps, const struct slow_ctx *ctx)
 		return;
 	}
 	if (ctx->backend == BACKEND_NONE) {
-		item = step(
-			steps, LAYER_service, "service %s, no backend", service_name(ctx->service));
+		item = step(steps, LAYER_service,
+			ctx->reason == DROP_SERVICE_SOURCE_REFUSED
+				? "service %s, source outside its source ranges"
+				: "service %s, no backend",
+			service_name(ctx->service));
 	} else {
 		item = step(steps, LAYER_service, "service %s, backend %s port %u",
 			service_name(ctx->service),
@@ -275,8 +285,38 @@ static void step_route(cJSON *steps, const struct slow_ctx *ctx)
 		"route", text);
 }
 
-static void step_policy(cJSON *steps, const struct slow_ctx *ctx)
+/* Why the packet passes though no policy was asked. */
+static const char *unpoliced_text(const struct explain_result *res)
 {
+	struct slow_ctx ctx = res->ctx;
+	bool is_reply = slow_is_reply(&ctx);
+	const uint32_t sides[POLICY_DIR_N] = {
+		[POLICY_EGRESS] = is_reply ? ctx.dst_ep : ctx.src_ep,
+		[POLICY_INGRESS] = is_reply ? ctx.src_ep : ctx.dst_ep,
+	};
+	bool has_pod = false, has_host = false, is_failsafe = false;
+	struct rule_packet pkt;
+
+	ctx.pkt = &res->pkt;
+	slow_rule_packet(&ctx, &pkt);
+	for (unsigned int d = 0; d < POLICY_DIR_N; d++) {
+		if (sides[d] == ENDPOINT_NONE)
+			continue;
+		has_pod |= endpoint_at(sides[d])->kind == ENDPOINT_POD;
+		if (endpoint_at(sides[d])->kind != ENDPOINT_HOST)
+			continue;
+		has_host = true;
+		is_failsafe |= policy_applies(sides[d], d) && pkt.has_ports &&
+			failsafe_has(d, pkt.proto, pkt.dport);
+	}
+	if (has_host && has_pod)
+		return "not asked: the node and its own pod";
+	return is_failsafe ? "not asked: a failsafe port" : "no policy";
+}
+
+static void step_policy(cJSON *steps, const struct explain_result *res)
+{
+	const struct slow_ctx *ctx = &res->ctx;
 	static const char *const sides[POLICY_DIR_N] = { "egress", "ingress" };
 	char text[256];
 	bool is_any = false;
@@ -297,8 +337,11 @@ static void step_policy(cJSON *steps, const struct slow_ctx *ctx)
 	}
 	if (is_any)
 		return;
-	step(steps, LAYER_policy, !ctx->is_policed ? "no policy" : "default of %s",
-		ctx->policy != POLICY_NONE ? policy_at(ctx->policy)->name : "the endpoint");
+	if (!ctx->is_policed)
+		step(steps, LAYER_policy, "%s", unpoliced_text(res));
+	else
+		step(steps, LAYER_policy, "default of %s",
+			ctx->policy != POLICY_NONE ? policy_at(ctx->policy)->name : "the endpoint");
 }
 
 static void step_snat(cJSON *steps, const struct slow_ctx *ctx)
@@ -313,8 +356,9 @@ static void step_snat(cJSON *steps, const struct slow_ctx *ctx)
 		step(steps, LAYER_snat, "%s", kinds[ctx->snat]);
 }
 
-static void add_steps(cJSON *result, const struct slow_ctx *ctx)
+static void add_steps(cJSON *result, const struct explain_result *res)
 {
+	const struct slow_ctx *ctx = &res->ctx;
 	cJSON *steps = cJSON_AddArrayToObject(result, "layers");
 
 	for (unsigned int l = 0; l <= ctx->layer; l++) {
@@ -332,7 +376,7 @@ static void add_steps(cJSON *result, const struct slow_ctx *ctx)
 			step_route(steps, ctx);
 			break;
 		case LAYER_policy:
-			step_policy(steps, ctx);
+			step_policy(steps, res);
 			break;
 		case LAYER_snat:
 			step_snat(steps, ctx);
@@ -345,16 +389,6 @@ static void add_steps(cJSON *result, const struct slow_ctx *ctx)
 		}
 	}
 	cJSON_AddStringToObject(result, "decided_by", layer_name((enum layer_id)ctx->layer));
-}
-
-static void add_tuple(cJSON *result, const struct translation *t)
-{
-	cJSON *out = cJSON_AddObjectToObject(result, "leaves");
-
-	api_add_ip(out, "src", &t->src);
-	api_add_ip(out, "dst", &t->dst);
-	cJSON_AddNumberToObject(out, "sport", rte_be_to_cpu_16(t->sport));
-	cJSON_AddNumberToObject(out, "dport", rte_be_to_cpu_16(t->dport));
 }
 
 static void add_frame(cJSON *result, const struct rte_mbuf *m)
@@ -388,11 +422,11 @@ static cJSON *explain_json(const struct explain_result *res)
 	if (res->ctx.zone != 0)
 		cJSON_AddNumberToObject(result, "zone", res->ctx.zone);
 	if (res->verdict != EXPLAIN_FRAGMENT && res->ctx.action != SLOW_CONTINUE)
-		add_steps(result, &res->ctx);
+		add_steps(result, res);
 	if (res->verdict == EXPLAIN_FORWARD) {
 		if (out != NULL)
 			cJSON_AddStringToObject(result, "port", out->name);
-		add_tuple(result, &res->final);
+		api_add_translation(result, "leaves", &res->final);
 		if (res->out != NULL)
 			add_frame(result, res->out);
 	}

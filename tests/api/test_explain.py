@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What would happen to a packet: which layer, which object, which bytes."""
+import os
+
 import pytest
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
@@ -87,7 +89,38 @@ def test_explain_says_what_is_wrong_with_the_question(node):
     assert node.fails(-32602, "packet.explain", port="a", src="10.0.0.1").field == "dst"
     assert node.fails(-32602, "packet.explain", port="a", src="10.0.0.1", dst="fd00::1").field == "dst"
     assert node.fails(-32602, "packet.explain", port="a", frame="xyz").field == "frame"
-    assert ask(node, src="10.0.0.9", dst="10.0.0.2")["reason"] == "ip_src_spoofed"
+    assert ask(node, src="10.0.0.9", dst="10.0.0.2", dport=80)["reason"] == "ip_src_spoofed"
+    for proto in ("tcp", "udp", "sctp"):
+        assert node.fails(-32602, "packet.explain", port="a", src="10.0.0.1", dst="10.0.0.2", proto=proto).field == "dport"
+    assert ask(node, dst="10.0.0.2", proto="icmp")["verdict"] == "forward"
+    assert ask(node, dst="10.0.0.2", proto="47")["verdict"] == "forward"
+
+
+def test_refused_source_is_said_to_be_one(node):
+    node.call("service.add", name="web", source_ranges=["198.51.100.0/24"], backends=[{"ip": "10.0.0.2", "port": 8080}],
+              frontends=[{"kind": "external", "ip": "192.0.2.80", "port": 80}])
+    answer = ask(node, port="up", src="203.0.113.9", dst="192.0.2.80", dport=80)
+    assert answer["reason"] == "service_source_refused"
+    assert layer(answer, "service")[0]["says"] == "service web, source outside its source ranges"
+
+
+def test_failsafe_port_is_said_to_be_one(client):
+    client.call("port.add", name="up", kind="ring", role="uplink")
+    client.call("port.add", name="pod", kind="ring")
+    client.call("endpoint.add", id="pod", port="pod", addresses=["10.244.1.1"])
+    client.call("port.add", name="host", kind="tap", role="host", ifname=f"lt{os.getpid() % 100000}",
+                addresses=["10.98.0.1/32"])
+    client.call("policy.add", name="shut", ingress="deny")
+    client.call("policy.bind", policy="shut", endpoint="host")
+    client.call("policy.mode", failsafe_in=["tcp:22"])
+
+    def says(port, src, dst, dport):
+        return layer(ask(client, port=port, src=src, dst=dst, dport=dport), "policy")[0]["says"]
+
+    assert says("up", "203.0.113.9", "10.98.0.1", 22) == "not asked: a failsafe port"
+    assert says("up", "203.0.113.9", "10.98.0.1", 23) == "default of shut"
+    assert says("up", "203.0.113.9", "10.244.1.1", 80) == "no policy"
+    assert says("pod", "10.244.1.1", "10.98.0.1", 23) == "not asked: the node and its own pod"
 
 
 def test_rule_that_a_failed_transaction_removed_comes_back_in_its_place(node):

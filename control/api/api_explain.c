@@ -198,7 +198,7 @@ static uint32_t make_frame(struct call *call, const struct port *p, bool is_tunn
 			call, LEAT_ERR_PARAMS, "dst", "src and dst must be of one address family");
 		return 0;
 	}
-	if (!api_proto(req->proto != NULL ? req->proto : "tcp", &proto)) {
+	if (schema_proto_parse(req->proto != NULL ? req->proto : "tcp", &proto) < 0) {
 		call_fail(call, LEAT_ERR_PARAMS, "proto",
 			"must be tcp, udp, sctp, icmp, icmpv6 or a number");
 		return 0;

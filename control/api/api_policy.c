@@ -197,7 +197,7 @@ static bool parse_failsafe(const char *text, uint8_t *proto, uint16_t *port)
 	number = strtoul(colon + 1, &end, 10);
 	*port = (uint16_t)number;
 	return colon[1] >= '0' && colon[1] <= '9' && *end == '\0' && number <= 65535 &&
-		api_proto(name, proto) &&
+		schema_proto_parse(name, proto) == 0 &&
 		(*proto == IPPROTO_TCP || *proto == IPPROTO_UDP || *proto == IPPROTO_SCTP);
 }
 

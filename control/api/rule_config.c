@@ -8,26 +8,6 @@
 
 #include "datapath/table/ipset.h"
 
-bool api_proto(const char *text, uint8_t *out)
-{
-	static const struct {
-		const char *name;
-		uint8_t proto;
-	} known[] = { { "tcp", IPPROTO_TCP }, { "udp", IPPROTO_UDP }, { "sctp", IPPROTO_SCTP },
-		{ "icmp", IPPROTO_ICMP }, { "icmpv6", IPPROTO_ICMPV6 } };
-	char *end;
-	unsigned long number;
-
-	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-		if (strcmp(text, known[i].name) == 0) {
-			*out = known[i].proto;
-			return true;
-		}
-	number = strtoul(text, &end, 10);
-	*out = (uint8_t)number;
-	return *text >= '0' && *text <= '9' && *end == '\0' && number <= 255;
-}
-
 /* "A" or "A<separator>B", each up to max. */
 static bool parse_pair(
 	const char *text, char separator, unsigned long max, unsigned long out[2], bool *has_second)
@@ -105,7 +85,7 @@ static bool fill_proto(struct call *call, const struct req_rule *req, struct rul
 {
 	if (req->proto != NULL) {
 		cfg->has_proto = true;
-		if (!api_proto(req->proto, &cfg->proto)) {
+		if (schema_proto_parse(req->proto, &cfg->proto) < 0) {
 			call_fail(call, LEAT_ERR_PARAMS, "proto",
 				"must be tcp, udp, sctp, icmp, icmpv6 or a number");
 			return false;

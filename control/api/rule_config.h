@@ -15,7 +15,4 @@ void rule_config_fini(const struct rule_config *cfg);
 /* Counts the rule at the groups that it names. */
 void rule_groups_count(const struct rule_name *name, int step);
 
-/* "tcp" … or a number → protocol; false: nonsense. */
-bool api_proto(const char *text, uint8_t *out);
-
 #endif

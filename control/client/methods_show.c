@@ -10,7 +10,7 @@ static const struct field no_fields[] = { F_END };
 #define FILTER_FIELDS(S)                                                                           \
 	F_TEXT(S, src, FIELD_PREFIX, 0, "source inside this prefix"),                              \
 		F_TEXT(S, dst, FIELD_PREFIX, 0, "destination inside this prefix"),                 \
-		F_INT(S, proto, 0, NULL, -1, 255, -1, "IP protocol; -1: any"),                     \
+		F_PROTO(S, proto, "tcp, udp, sctp, icmp, icmpv6 or a number; -1: any"),            \
 		F_INT(S, sport, 0, NULL, -1, 65535, -1, "source port; -1: any"),                   \
 		F_INT(S, dport, 0, NULL, -1, 65535, -1, "destination port; -1: any"),              \
 		F_TEXT(S, port, FIELD_NAME, 0, "port that it comes in by")

@@ -45,6 +45,7 @@ static const char *const type_names[FIELD_TYPE_N] = {
 	[FIELD_ENUM] = "choice",
 	[FIELD_OBJECT] = "object",
 	[FIELD_JSON] = "JSON",
+	[FIELD_PROTO] = "protocol",
 };
 
 const char *schema_class_name(enum object_class class)

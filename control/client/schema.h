@@ -32,6 +32,7 @@ enum field_type {
 	FIELD_ENUM,   /* int, index into values; -1 if absent and without default */
 	FIELD_OBJECT, /* struct described by fields; absent: its own defaults */
 	FIELD_JSON,   /* const cJSON *, any object */
+	FIELD_PROTO,  /* int64_t, IP protocol by name or number; -1: any */
 	FIELD_TYPE_N
 };
 
@@ -162,6 +163,8 @@ cJSON *schema_value_from_text(const struct field *field, const char *text, struc
 int schema_ip_parse(const char *text, struct schema_ip *out);
 int schema_prefix_parse(const char *text, bool keep_host_bits, struct schema_prefix *out);
 int schema_mac_parse(const char *text, struct schema_mac *out);
+/* tcp, udp, sctp, icmp, icmpv6 or a number. */
+int schema_proto_parse(const char *text, uint8_t *out);
 #define SCHEMA_TEXT_MAX 64
 char *schema_ip_format(const struct schema_ip *ip, char buf[SCHEMA_TEXT_MAX]);
 char *schema_prefix_format(const struct schema_prefix *prefix, char buf[SCHEMA_TEXT_MAX]);
@@ -189,6 +192,11 @@ __attribute__((format(printf, 4, 5))) int schema_error(
 #define F_TEXT(S, member, tp, fl, hp)                                                              \
 	{                                                                                          \
 		F_BASE(S, member, #member, tp, fl, NULL, hp)                                       \
+	}
+#define F_PROTO(S, member, hp)                                                                     \
+	{                                                                                          \
+		F_BASE(S, member, #member, FIELD_PROTO, 0, NULL, hp), .min = -1, .max = 255,       \
+								      .def = -1                    \
 	}
 #define F_ENUM(S, member, fl, vals, df, hp)                                                        \
 	{                                                                                          \

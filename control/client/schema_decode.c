@@ -99,6 +99,24 @@ static int decode_int(
 	return 0;
 }
 
+static int decode_proto(
+	struct decoder *dec, const struct field *field, const cJSON *item, int64_t *out)
+{
+	const char *text = cJSON_GetStringValue(item);
+	uint8_t proto;
+
+	if (text == NULL)
+		return decode_int(dec, field, item, out);
+	if (strcmp(text, "-1") == 0) {
+		*out = -1;
+		return 0;
+	}
+	if (schema_proto_parse(text, &proto) < 0)
+		return REFUSE(dec, field, "must be tcp, udp, sctp, icmp, icmpv6 or a number");
+	*out = proto;
+	return 0;
+}
+
 static int decode_enum(struct decoder *dec, const struct field *field, const char *text, int *out)
 {
 	char all[160] = "";
@@ -146,6 +164,8 @@ static int decode_value(
 		return 0;
 	case FIELD_INT:
 		return decode_int(dec, field, item, (int64_t *)(void *)member);
+	case FIELD_PROTO:
+		return decode_proto(dec, field, item, (int64_t *)(void *)member);
 	case FIELD_OBJECT:
 		return decode_nested(dec, field, item, member);
 	case FIELD_JSON:
@@ -190,7 +210,7 @@ static void set_default(const struct field *field, char *member)
 {
 	if (field->flags & FIELD_LIST)
 		return;
-	if (field->type == FIELD_INT)
+	if (field->type == FIELD_INT || field->type == FIELD_PROTO)
 		*(int64_t *)(void *)member = field->def;
 	else if (field->type == FIELD_BOOL)
 		*(bool *)(void *)member = field->def != 0;

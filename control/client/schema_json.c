@@ -32,6 +32,12 @@ static void add_type(cJSON *out, const struct field *field)
 		if (!(field->flags & FIELD_REQUIRED))
 			cJSON_AddNumberToObject(out, "default", (double)field->def);
 		return;
+	case FIELD_PROTO:
+		values = cJSON_AddArrayToObject(out, "type");
+		cJSON_AddItemToArray(values, cJSON_CreateString("integer"));
+		cJSON_AddItemToArray(values, cJSON_CreateString("string"));
+		cJSON_AddNumberToObject(out, "default", (double)field->def);
+		return;
 	case FIELD_OBJECT:
 	case FIELD_JSON:
 		cJSON_AddStringToObject(out, "type", "object");

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Addresses as text. */
+/* Addresses and protocols as text. */
 #include <arpa/inet.h>
 #include <ctype.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,6 +77,26 @@ int schema_mac_parse(const char *text, struct schema_mac *out)
 		out->b[i] = (uint8_t)strtoul(&text[i * 3], NULL, 16);
 	out->is_set = true;
 	return 0;
+}
+
+int schema_proto_parse(const char *text, uint8_t *out)
+{
+	static const struct {
+		const char *name;
+		uint8_t proto;
+	} known[] = { { "tcp", IPPROTO_TCP }, { "udp", IPPROTO_UDP }, { "sctp", IPPROTO_SCTP },
+		{ "icmp", IPPROTO_ICMP }, { "icmpv6", IPPROTO_ICMPV6 } };
+	char *end;
+	unsigned long number;
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (strcmp(text, known[i].name) == 0) {
+			*out = known[i].proto;
+			return 0;
+		}
+	number = strtoul(text, &end, 10);
+	*out = (uint8_t)number;
+	return *text >= '0' && *text <= '9' && *end == '\0' && number <= 255 ? 0 : -1;
 }
 
 char *schema_ip_format(const struct schema_ip *ip, char buf[SCHEMA_TEXT_MAX])

@@ -61,3 +61,11 @@ def test_lists_and_flush_take_the_same_filters(client):
         assert client.fails(-32602, method, state="dead").field == "state"
         client.call(method, state="established", proto=6, src="10.0.0.0/8", dport=80, zone=0)
     assert client.call("flow.flush") == {"flushed": 0}
+
+
+def test_protocol_of_a_filter_is_a_name_or_a_number(client):
+    for method in ("flow.list", "conn.list", "flow.flush", "trace.start"):
+        for proto in ("tcp", "icmpv6", "17", 17, -1, "-1"):
+            client.call(method, proto=proto)
+        for proto in ("quic", "256", "", 256, -2, 1.5, True):
+            assert client.fails(-32602, method, proto=proto).field == "proto"

@@ -33,7 +33,8 @@ enum conn_dir { CONN_ORIG, CONN_REPLY, CONN_DIR_N };
 #define CONN_F_FINS (CONN_F_FIN_ORIG | CONN_F_FIN_REPLY)
 #define CONN_F_OPENED_BY_REPLY (1u << 3) /* the last SYN came from the reply direction */
 
-#define CONN_F_RESET (1u << 4) /* TCP is to be reset when its service is deleted: as that was configured at its first packet */
+#define CONN_F_RESET                                                                               \
+	(1u << 4) /* TCP is to be reset when its service is deleted: as that was configured at its first packet */
 
 #define CONN_OPENER_GONE (UINT32_MAX - 1)
 

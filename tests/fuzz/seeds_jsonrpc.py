@@ -15,6 +15,8 @@ TEXTS = {"name": "p1", "id": "pod-1", "path": "/run/x", "ip": "10.0.0.1", "prefi
 
 def value(field):
     kind = field["type"]
+    if isinstance(kind, list):
+        return "tcp"  # a protocol, by name or number
     if kind == "array":
         items = [value(field["items"])]
         if field["items"].get("format") in ("ip", "ifaddr"):

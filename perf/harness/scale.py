@@ -15,7 +15,8 @@ from .peer_scale import LeatRules, LeatServices
 FLOWS = 1000        # established
 TURNS = 7           # of all counts, within a round
 FIRST_CONNS = 2000  # to each of the three services
-FIRST_PPS, WATCH_PPS, EST_PPS, BUSY_PPS = 1000, 20000, 2000, 50000
+# WATCH_PPS: the worker sleeps between two probes, so that the control thread has a core, which on two cores it shares with the generator else
+FIRST_PPS, WATCH_PPS, EST_PPS, BUSY_PPS = 1000, 4000, 2000, 50000
 NEW_CONNS, NEW_PPS = 250_000, 1e7  # as many as come, of so many
 RULE_PORTS = 40000  # not opened by any other rule
 CHANGES_SECONDS = 40  # for one kind of change at one count; what was not reached is not made up

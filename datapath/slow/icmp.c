@@ -17,18 +17,6 @@
 #include "datapath/fast/poison.h"
 
 #define L3_OFF 14u
-#define ERROR_INTERVAL_NS 1000000u /* 1000 a second and worker (RFC 4443 s. 2.4 (f)), 50 at once */
-#define ERROR_BURST_NS (50u * ERROR_INTERVAL_NS)
-
-static bool error_limit_pass(struct worker *w)
-{
-	uint64_t next = RTE_MAX(w->icmp_tat_ns, w->now_ns) + ERROR_INTERVAL_NS;
-
-	if (next > w->now_ns + ERROR_BURST_NS)
-		return false;
-	w->icmp_tat_ns = next;
-	return true;
-}
 
 /* The node's own address; without one, the gateway's that pods know. */
 static struct ip_addr error_source(bool is_v6)
@@ -64,7 +52,7 @@ void slow_answer_error(struct worker *w, struct batch *b, uint64_t i, const stru
 	struct rte_mbuf *error;
 	uint32_t path;
 
-	if (kind != ICMP_ERROR_N && error_limit_pass(w)) {
+	if (kind != ICMP_ERROR_N && slow_rate_pass(w, &w->icmp_tat_ns)) {
 		path = way_back(b, i, pkt, &src);
 		error = path != PATH_NONE
 			? icmp_error_create(b->m[i], L3_OFF, kind, param, &src, w->pool)
@@ -78,7 +66,8 @@ void slow_answer_error(struct worker *w, struct batch *b, uint64_t i, const stru
 void slow_answer_reset(struct worker *w, struct batch *b, uint64_t i, const struct parsed *pkt,
 	enum drop_reason reason)
 {
-	uint32_t path = error_limit_pass(w) ? way_back(b, i, pkt, &pkt->dst) : PATH_NONE;
+	uint32_t path = slow_rate_pass(w, &w->icmp_tat_ns) ? way_back(b, i, pkt, &pkt->dst)
+							   : PATH_NONE;
 	struct rte_mbuf *reset = path != PATH_NONE ? tcp_reset_create(b->m[i], L3_OFF, w->pool)
 						   : NULL;
 

@@ -6,19 +6,6 @@
 
 #include "datapath/fast/poison.h"
 
-#define LOG_INTERVAL_NS 1000000u /* 1000 a second and worker, 50 at once, as ICMP errors */
-#define LOG_BURST_NS (50u * LOG_INTERVAL_NS)
-
-static bool limit_pass(struct worker *w)
-{
-	uint64_t next = RTE_MAX(w->log_tat_ns, w->now_ns) + LOG_INTERVAL_NS;
-
-	if (next > w->now_ns + LOG_BURST_NS)
-		return false;
-	w->log_tat_ns = next;
-	return true;
-}
-
 static enum rule_action verdict(const struct slow_ctx *ctx)
 {
 	if (ctx->action != SLOW_DROP)
@@ -52,7 +39,8 @@ void slow_policy_log(struct worker *w, const struct batch *b, const struct slow_
 			.verdict = (uint8_t)action,
 			.dir = (uint8_t)dir };
 
-		if (msg.idx != RULE_NONE && (!limit_pass(w) || !punt_send(&msg)))
+		if (msg.idx != RULE_NONE &&
+			(!slow_rate_pass(w, &w->log_tat_ns) || !punt_send(&msg)))
 			w->stats.n_logs_lost++;
 	}
 }

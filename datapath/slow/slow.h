@@ -224,4 +224,19 @@ enum drop_reason slow_packet_check(const struct batch *b, uint64_t i, struct par
  * end, and the answer is for the packet without it. Changes nothing but ctx. */
 void slow_judge(struct slow_ctx *ctx, bool *out_is_rebound);
 
+/* What a worker says unasked: 1000 a second, 50 at once, of ICMP errors (RFC 4443 s. 2.4 (f)) and of policy log messages each. */
+#define SLOW_RATE_INTERVAL_NS 1000000u
+#define SLOW_RATE_BURST_NS (50u * SLOW_RATE_INTERVAL_NS)
+
+/* Whether one more may be sent now; *tat_ns is one of the worker's. */
+static inline bool slow_rate_pass(const struct worker *w, uint64_t *tat_ns)
+{
+	uint64_t next = RTE_MAX(*tat_ns, w->now_ns) + SLOW_RATE_INTERVAL_NS;
+
+	if (next > w->now_ns + SLOW_RATE_BURST_NS)
+		return false;
+	*tat_ns = next;
+	return true;
+}
+
 #endif

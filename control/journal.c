@@ -16,18 +16,21 @@
 #define BAD_NAME "state.journal.bad"
 #define CRC_LEN 9 /* eight digits and a blank */
 #define COMPACT_MIN (256u << 10)
+#define BUF_SIZE (256u << 10) /* what compaction writes or copies at a time */
 
 struct journal {
 	int dir_fd, fd, event_fd;
-	size_t size, compacted_size;
+	size_t size;
+	size_t failed_size; /* of the file when a compaction failed: no other one until it has doubled */
 
 	/* compaction, control thread */
 	int new_fd; /* -1: none under way */
 	size_t new_size;
-	char *tail; /* lines appended since begin, before end */
-	size_t tail_len, tail_size;
-	bool is_tail_open;
-	int compact_rc;
+	bool is_gathering; /* between begin and the last call of end */
+	size_t copy_from;  /* what stands in the old file from here on was appended meanwhile */
+	char *buf; /* of BUF_SIZE, from begin to end: the first buf_len bytes are not written yet */
+	size_t buf_len;
+	int compact_rc; /* the first error; it stays */
 
 	/* shared with the helper */
 	pthread_mutex_t lock;
@@ -82,16 +85,22 @@ static int write_all(int fd, const char *data, size_t len, off_t offset)
 	return 0;
 }
 
+/* Writes CRC_LEN + len + 1 bytes, and a NUL that does not count. */
+static void format_line(char *line, const char *json, size_t len)
+{
+	snprintf(line, CRC_LEN + 1, "%08x ", journal_crc(json, len));
+	memcpy(line + CRC_LEN, json, len);
+	line[CRC_LEN + len] = '\n';
+}
+
 static int write_line(int fd, const char *json, size_t len, size_t *io_size)
 {
-	char *line = malloc(CRC_LEN + len + 2);
+	char *line = malloc(CRC_LEN + len + 1);
 	int rc;
 
 	if (line == NULL)
 		return -ENOMEM;
-	snprintf(line, CRC_LEN + 1, "%08x ", journal_crc(json, len));
-	memcpy(line + CRC_LEN, json, len);
-	line[CRC_LEN + len] = '\n';
+	format_line(line, json, len);
 	rc = write_all(fd, line, CRC_LEN + len + 1, (off_t)*io_size);
 	free(line);
 	if (rc == 0)
@@ -250,7 +259,6 @@ int journal_open(const char *dir, journal_line_fn *fn, void *arg, struct journal
 	rc = load(journal, fn, arg, out_report);
 	if (rc < 0)
 		goto err_close;
-	journal->compacted_size = journal->size;
 	pthread_mutex_init(&journal->lock, NULL);
 	pthread_cond_init(&journal->wake, NULL);
 	rc = -pthread_create(&journal->helper, NULL, helper_main, journal);
@@ -288,25 +296,8 @@ void journal_close(struct journal *journal)
 	close(journal->event_fd);
 	close(journal->fd);
 	close(journal->dir_fd);
-	free(journal->tail);
+	free(journal->buf);
 	free(journal);
-}
-
-static int tail_append(struct journal *journal, const char *json, size_t len)
-{
-	if (journal->tail_len + len + 1 > journal->tail_size) {
-		size_t size = (journal->tail_len + len + 1) * 2;
-		char *tail = realloc(journal->tail, size);
-
-		if (tail == NULL)
-			return -ENOMEM;
-		journal->tail = tail;
-		journal->tail_size = size;
-	}
-	memcpy(journal->tail + journal->tail_len, json, len);
-	journal->tail[journal->tail_len + len] = '\n';
-	journal->tail_len += len + 1;
-	return 0;
 }
 
 int journal_append(struct journal *journal, const char *json, size_t len, uint64_t *out_ticket)
@@ -316,9 +307,7 @@ int journal_append(struct journal *journal, const char *json, size_t len, uint64
 
 	if (rc < 0)
 		return rc;
-	if (journal->is_tail_open) {
-		journal->compact_rc = tail_append(journal, json, len);
-	} else if (journal->new_fd >= 0) {
+	if (journal->new_fd >= 0 && !journal->is_gathering) {
 		rc = write_line(journal->new_fd, json, len, &journal->new_size);
 		if (rc < 0) { /* the new file may be the one that counts already */
 			journal->size = size;
@@ -332,10 +321,10 @@ int journal_append(struct journal *journal, const char *json, size_t len, uint64
 	return 0;
 }
 
-static void compact_abandon(struct journal *journal)
+static void compact_forget(struct journal *journal)
 {
 	unlinkat(journal->dir_fd, NEW_NAME, 0);
-	journal->compacted_size = journal->size; /* not again at once */
+	journal->failed_size = journal->size;
 }
 
 uint64_t journal_synced(struct journal *journal, int *out_rc)
@@ -357,9 +346,10 @@ uint64_t journal_synced(struct journal *journal, int *out_rc)
 		journal->sync_new_fd = -1;
 		if (is_done) {
 			journal->fd = journal->new_fd;
-			journal->size = journal->compacted_size = journal->new_size;
+			journal->size = journal->new_size;
+			journal->failed_size = 0;
 		} else {
-			compact_abandon(journal);
+			compact_forget(journal);
 		}
 		journal->new_fd = -1;
 	}
@@ -372,51 +362,115 @@ int journal_fd(const struct journal *journal)
 	return journal->event_fd;
 }
 
-bool journal_wants_compaction(const struct journal *journal)
+size_t journal_line_size(size_t len)
+{
+	return CRC_LEN + len + 1;
+}
+
+bool journal_wants_compaction(const struct journal *journal, size_t live_bytes)
 {
 	return journal->new_fd < 0 && journal->size > COMPACT_MIN &&
-		journal->size > 2 * journal->compacted_size;
+		journal->size / 2 > live_bytes && journal->size / 2 > journal->failed_size;
 }
 
 int journal_compact_begin(struct journal *journal)
 {
+	int rc;
+
 	if (journal->new_fd >= 0)
 		return -EALREADY;
+	journal->buf = malloc(BUF_SIZE);
+	if (journal->buf == NULL)
+		return -ENOMEM;
 	journal->new_fd = openat(journal->dir_fd, NEW_NAME,
 		O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (journal->new_fd < 0)
-		return -errno;
-	journal->new_size = journal->tail_len = 0;
-	journal->is_tail_open = true;
+	if (journal->new_fd < 0) {
+		rc = -errno;
+		free(journal->buf);
+		journal->buf = NULL;
+		return rc;
+	}
+	journal->new_size = journal->buf_len = 0;
+	journal->copy_from = journal->size;
+	journal->is_gathering = true;
 	journal->compact_rc = 0;
 	return 0;
 }
 
+/* Writes what is in the buffer, and lets the disk begin at once: the sync at the end, which answers wait for, finds little to do. */
+static void buf_flush(struct journal *journal)
+{
+	if (journal->compact_rc < 0 || journal->buf_len == 0)
+		return;
+	journal->compact_rc = write_all(
+		journal->new_fd, journal->buf, journal->buf_len, (off_t)journal->new_size);
+	if (journal->compact_rc < 0)
+		return;
+	(void)sync_file_range(journal->new_fd, (off_t)journal->new_size, (off_t)journal->buf_len,
+		SYNC_FILE_RANGE_WRITE);
+	journal->new_size += journal->buf_len;
+	journal->buf_len = 0;
+}
+
 int journal_compact_add(struct journal *journal, const char *json, size_t len)
 {
-	if (journal->compact_rc == 0)
+	size_t size = journal_line_size(len);
+
+	if (size > BUF_SIZE - journal->buf_len)
+		buf_flush(journal);
+	if (journal->compact_rc < 0)
+		return journal->compact_rc;
+	if (size > BUF_SIZE) {
 		journal->compact_rc = write_line(journal->new_fd, json, len, &journal->new_size);
+	} else {
+		format_line(journal->buf + journal->buf_len, json, len);
+		journal->buf_len += size;
+	}
 	return journal->compact_rc;
+}
+
+void journal_compact_abandon(struct journal *journal)
+{
+	if (!journal->is_gathering)
+		return;
+	journal->is_gathering = false;
+	compact_forget(journal);
+	close(journal->new_fd);
+	journal->new_fd = -1;
+	free(journal->buf);
+	journal->buf = NULL;
+}
+
+/* The next piece of what was appended to the old file meanwhile. */
+static void tail_copy(struct journal *journal)
+{
+	size_t left = journal->size - journal->copy_from;
+	ssize_t n = pread(journal->fd, journal->buf, left < BUF_SIZE ? left : BUF_SIZE,
+		(off_t)journal->copy_from);
+
+	if (n <= 0) {
+		journal->compact_rc = n < 0 ? -errno : -EIO;
+		return;
+	}
+	journal->buf_len = (size_t)n;
+	journal->copy_from += (size_t)n;
+	buf_flush(journal);
 }
 
 int journal_compact_end(struct journal *journal)
 {
-	size_t used = 0;
-
-	while (used < journal->tail_len && journal->compact_rc == 0) {
-		char *line = journal->tail + used,
-		     *end = memchr(line, '\n', journal->tail_len - used);
-
-		journal_compact_add(journal, line, (size_t)(end - line));
-		used += (size_t)(end - line) + 1;
-	}
-	journal->is_tail_open = false;
+	buf_flush(journal);
+	if (journal->compact_rc == 0 && journal->copy_from < journal->size)
+		tail_copy(journal);
 	if (journal->compact_rc < 0) {
-		compact_abandon(journal);
-		close(journal->new_fd);
-		journal->new_fd = -1;
+		journal_compact_abandon(journal);
 		return journal->compact_rc;
 	}
+	if (journal->copy_from < journal->size)
+		return -EAGAIN;
+	journal->is_gathering = false;
+	free(journal->buf);
+	journal->buf = NULL;
 	pthread_mutex_lock(&journal->lock);
 	journal->sync_new_fd = journal->new_fd;
 	journal->must_rename = true;

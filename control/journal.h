@@ -40,12 +40,20 @@ uint64_t journal_synced(struct journal *journal, int *out_rc);
 /* Readable after the helper finished a sync; journal_synced() clears it. */
 int journal_fd(const struct journal *journal);
 
-/* Compaction: begin, add every object's line (in any number of slices), end. Between begin and end the journal also
- * collects appended lines for the new file. 0 or -errno; after an error the old file goes on. */
-bool journal_wants_compaction(const struct journal *journal);
+/* Compaction: begin, add every object's line (in any number of slices), end until it is not -EAGAIN. Lines appended meanwhile are
+ * copied from the old file by end, a piece a call. 0 or -errno; the first error stays, end or abandon then clears up, and the old
+ * file goes on. */
 int journal_compact_begin(struct journal *journal);
 int journal_compact_add(struct journal *journal, const char *json, size_t len);
 int journal_compact_end(struct journal *journal);
+void journal_compact_abandon(struct journal *journal);
+
+/* Returns true if at least half of a large file is of no use. live_bytes: what all objects' lines take (journal_line_size()). After a
+ * compaction that failed, not before the file has doubled. */
+bool journal_wants_compaction(const struct journal *journal, size_t live_bytes);
+
+/* Bytes in the file of a line with len bytes of JSON. */
+size_t journal_line_size(size_t len);
 
 size_t journal_size(const struct journal *journal);
 

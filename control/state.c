@@ -12,6 +12,13 @@
 #include "control/loop.h"
 #include "datapath/base/log.h"
 
+/* Compaction makes way for everything else: beside polling workers, a thread that runs for longer at a stretch takes a core away
+ * from one of them for milliseconds. */
+#define COMPACT_SLICE_NS 200000ull
+#define COMPACT_PAUSE_US 2000
+
+#define ITEM_FORMAT "{\"calls\":[{\"method\":\"%s\",\"params\":%s}]}"
+
 static struct store *store;
 static struct journal *journal;
 static struct state_counts counts;
@@ -83,39 +90,74 @@ static void load_line(void *arg, char *text, size_t len)
 	cJSON_Delete(line);
 }
 
+static char *item_line(const struct store_item *item, size_t *out_len)
+{
+	char *line = NULL;
+	int len = asprintf(&line, ITEM_FORMAT, item->method->name, item->params);
+
+	if (len < 0)
+		return NULL;
+	*out_len = (size_t)len;
+	return line;
+}
+
+static void compact_pause(void)
+{
+	const struct timeval pause = { .tv_usec = COMPACT_PAUSE_US };
+
+	if (event_add(compaction.work, &pause) < 0)
+		journal_compact_abandon(journal);
+}
+
 static void compact_work(evutil_socket_t fd, short what, void *arg)
 {
-	uint64_t end_ns = loop_now_ns() + LOOP_SLICE_NS;
+	uint64_t end_ns = loop_now_ns() + COMPACT_SLICE_NS;
 	struct store_item *item;
+	int rc = 0;
 
 	(void)fd;
 	(void)what;
 	(void)arg;
-	while ((item = store_next(store, compaction.class, compaction.seq)) != NULL) {
-		char *line = NULL;
-		int len = asprintf(&line, "{\"calls\":[{\"method\":\"%s\",\"params\":%s}]}",
-			item->method->name, item->params);
+	while (rc == 0 && (item = store_next(store, compaction.class, compaction.seq)) != NULL) {
+		size_t len;
+		char *line = item_line(item, &len);
 
 		compaction.class = item->method->class;
 		compaction.seq = item->seq;
-		if (len > 0)
-			journal_compact_add(journal, line, (size_t)len);
+		rc = line != NULL ? journal_compact_add(journal, line, len) : -ENOMEM;
 		free(line);
-		if (loop_now_ns() > end_ns) {
-			event_active(compaction.work, EV_TIMEOUT, 0);
+		if (rc == 0 && loop_now_ns() > end_ns) {
+			compact_pause();
 			return;
 		}
 	}
-	if (journal_compact_end(journal) < 0)
-		log_warn("state", "cannot compact the state file");
+	if (rc == 0)
+		rc = journal_compact_end(journal);
+	else
+		journal_compact_abandon(journal);
+	if (rc == -EAGAIN)
+		compact_pause();
+	else if (rc < 0)
+		log_warn("state", "cannot compact the state file: %s", strerror(-rc));
 }
 
 static void compact_start(void)
 {
+	int rc = journal_compact_begin(journal);
+
 	compaction.class = OBJECT_NONE;
 	compaction.seq = 0;
-	if (journal_compact_begin(journal) == 0)
-		event_active(compaction.work, EV_TIMEOUT, 0);
+	if (rc == 0)
+		compact_pause();
+	else
+		log_warn("state", "cannot compact the state file: %s", strerror(-rc));
+}
+
+/* What the file would take if it were compacted now. */
+static size_t live_bytes(void)
+{
+	return store_size(store) +
+		store_n_items(store) * journal_line_size(sizeof(ITEM_FORMAT) - 1);
 }
 
 static void on_sync(evutil_socket_t fd, short what, void *arg)
@@ -177,11 +219,11 @@ int state_open(const char *dir)
 		log_info("state", "the last line was cut off and had not been acknowledged");
 	synced = 0;
 	sync_event = loop_watch(journal_fd(journal), on_sync, NULL);
-	compaction.work = event_new(loop_base, -1, 0, compact_work, NULL);
+	compaction.work = evtimer_new(loop_base, compact_work, NULL);
 	if (sync_event == NULL || compaction.work == NULL)
 		return -ENOMEM;
 	event_priority_set(compaction.work, LOOP_PRIO_HEAVY);
-	if (report.n_lines > 0)
+	if (counts.n_bad > 0 || journal_wants_compaction(journal, live_bytes()))
 		compact_start();
 	return 0;
 }
@@ -209,7 +251,7 @@ int state_append(const char *line, size_t len, uint64_t *out_ticket)
 	if (journal == NULL)
 		return 0;
 	rc = journal_append(journal, line, len, out_ticket);
-	if (rc == 0 && journal_wants_compaction(journal))
+	if (rc == 0 && journal_wants_compaction(journal, live_bytes()))
 		compact_start();
 	return rc;
 }

@@ -12,6 +12,7 @@ struct store {
 	struct order_tree order;
 	uint64_t next_seq;
 	size_t counts[OBJECT_N];
+	size_t size; /* bytes of all methods' names and parameters */
 };
 
 static int compare_key(struct store_item *a, struct store_item *b)
@@ -41,11 +42,17 @@ struct store *store_create(void)
 	return store;
 }
 
+static size_t item_size(const struct store_item *item)
+{
+	return strlen(item->method->name) + strlen(item->params);
+}
+
 static void item_free(struct store *store, struct store_item *item)
 {
 	RB_REMOVE(key_tree, &store->keys, item);
 	RB_REMOVE(order_tree, &store->order, item);
 	store->counts[item->method->class]--;
+	store->size -= item_size(item);
 	free(item->params);
 	free(item);
 }
@@ -96,10 +103,13 @@ struct store_item *store_restore(struct store *store, const char *key, const str
 		RB_INSERT(key_tree, &store->keys, item);
 		RB_INSERT(order_tree, &store->order, item);
 		store->counts[method->class]++;
+	} else {
+		store->size -= item_size(item);
 	}
 	free(item->params);
 	item->params = copy;
 	item->method = method; /* same class: the key begins with it */
+	store->size += item_size(item);
 	item->is_failed = false;
 	return item;
 }
@@ -123,6 +133,20 @@ bool store_del(struct store *store, const char *key)
 size_t store_count(const struct store *store, enum object_class class)
 {
 	return store->counts[class];
+}
+
+size_t store_n_items(const struct store *store)
+{
+	size_t n = 0;
+
+	for (unsigned int class = 0; class < OBJECT_N; class ++)
+		n += store->counts[class];
+	return n;
+}
+
+size_t store_size(const struct store *store)
+{
+	return store->size;
 }
 
 struct store_item *store_next(struct store *store, enum object_class class, uint64_t seq)

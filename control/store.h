@@ -44,6 +44,10 @@ bool store_del(struct store *store, const char *key);
 struct store_item *store_find(struct store *store, const char *key);
 size_t store_count(const struct store *store, enum object_class class);
 
+/* Items of all classes, and the bytes of their methods' names and parameters. */
+size_t store_n_items(const struct store *store);
+size_t store_size(const struct store *store);
+
 /* Next item in order of class and creation after (class, seq); NULL at the end. { 0, 0 } is the start. */
 struct store_item *store_next(struct store *store, enum object_class class, uint64_t seq);
 

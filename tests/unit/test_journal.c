@@ -4,12 +4,14 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -351,21 +353,110 @@ static void test_compaction_is_wanted_when_it_pays(void **state)
 	(void)state;
 	memset(line, 'x', sizeof(line) - 1);
 	line[sizeof(line) - 1] = '\0';
-	assert_false(journal_wants_compaction(journal));
-	while (!journal_wants_compaction(journal)) {
+	assert_false(journal_wants_compaction(journal, 0));
+	while (!journal_wants_compaction(journal, 0)) {
 		assert_true(journal_size(journal) < (1u << 20));
 		ticket = append(journal, line);
 	}
+	/* with half of it or more in use it does not pay */
+	assert_true(journal_wants_compaction(journal, journal_size(journal) / 2 - 1));
+	assert_false(journal_wants_compaction(journal, journal_size(journal) / 2));
 	assert_int_equal(journal_compact_begin(journal), 0);
-	assert_false(journal_wants_compaction(journal));
+	assert_false(journal_wants_compaction(journal, 0));
 	assert_int_equal(journal_compact_add(journal, "{}", 2), 0);
 	assert_int_equal(journal_compact_end(journal), 0);
 	wait_synced(journal, ticket);
 	wait_synced(journal, append(journal, "{\"next\":1}"));
-	assert_false(journal_wants_compaction(journal));
+	assert_false(journal_wants_compaction(journal, 0));
 	journal_close(journal);
 	journal = open_journal(&lines, &report);
 	assert_string_equal(lines.text, "{}\n{\"next\":1}\n");
+	journal_close(journal);
+}
+
+static void count(void *arg, char *json, size_t len)
+{
+	size_t *n = arg;
+
+	(void)len;
+	/* in order, and none twice */
+	if (strstr(json, "late") != NULL)
+		assert_int_equal(strtoul(strchr(json, ' '), NULL, 10), *n);
+	++*n;
+}
+
+/* Objects of more than one buffer, a line longer than a buffer, and more lines meanwhile than one step copies. */
+static void test_compaction_of_much(void **state)
+{
+	enum { N_OBJECTS = 700, N_LATE = 700, LINE_SIZE = 1000, LONG_SIZE = 300000 };
+	struct journal_report report;
+	struct lines lines;
+	struct journal *journal = open_journal(&lines, &report);
+	char *line = malloc(LONG_SIZE), text[LINE_SIZE];
+	unsigned int n_steps = 0;
+	uint64_t ticket = 0;
+	size_t n = 0;
+	int rc;
+
+	(void)state;
+	assert_non_null(line);
+	memset(line, 'x', LONG_SIZE);
+	assert_int_equal(journal_compact_begin(journal), 0);
+	for (int i = 0; i < N_OBJECTS; i++)
+		assert_int_equal(
+			journal_compact_add(journal, line, i == 100 ? LONG_SIZE : LINE_SIZE), 0);
+	for (int i = 0; i < N_LATE; i++) {
+		snprintf(text, sizeof(text), "late %d %900d", N_OBJECTS + i, 0);
+		ticket = append(journal, text);
+	}
+	while ((rc = journal_compact_end(journal)) == -EAGAIN)
+		n_steps++;
+	assert_int_equal(rc, 0);
+	assert_true(n_steps > 0);
+	wait_synced(journal, ticket);
+	wait_synced(journal, append(journal, "last"));
+	journal_close(journal);
+	assert_int_equal(journal_open(dir, count, &n, &report, &journal), 0);
+	assert_int_equal(n, N_OBJECTS + N_LATE + 1);
+	assert_int_equal(report.n_bad, 0);
+	journal_close(journal);
+	free(line);
+}
+
+/* The file that a compaction writes to refuses: what was appended before, meanwhile and later is in the old one. */
+static void test_failed_compaction_loses_nothing(void **state)
+{
+	struct rlimit limit, low;
+	struct journal_report report;
+	struct lines lines;
+	struct journal *journal = open_journal(&lines, &report);
+	static char big[600000];
+	int rc;
+
+	(void)state;
+	memset(big, 'x', sizeof(big));
+	append(journal, "{\"old\":1}");
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	signal(SIGXFSZ, SIG_IGN);
+	low = limit;
+	low.rlim_cur = 500000;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
+	assert_int_equal(journal_compact_begin(journal), 0);
+	assert_int_equal(journal_compact_add(journal, big, sizeof(big)), -EFBIG);
+	/* what would fit does not make it good again */
+	append(journal, "{\"meanwhile\":1}");
+	assert_int_equal(journal_compact_add(journal, "{}", 2), -EFBIG);
+	rc = journal_compact_end(journal);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	assert_int_equal(rc, -EFBIG);
+	assert_int_equal(access(path_of("state.journal.new"), F_OK), -1);
+	wait_synced(journal, append(journal, "{\"last\":1}"));
+	/* the next one may go well */
+	assert_int_equal(journal_compact_begin(journal), 0);
+	journal_compact_abandon(journal);
+	journal_close(journal);
+	journal = open_journal(&lines, &report);
+	assert_string_equal(lines.text, "{\"old\":1}\n{\"meanwhile\":1}\n{\"last\":1}\n");
 	journal_close(journal);
 }
 
@@ -396,6 +487,8 @@ int main(void)
 		IN_DIR(test_kill_during_compaction),
 		IN_DIR(test_nothing_acknowledged_is_lost),
 		IN_DIR(test_compaction_is_wanted_when_it_pays),
+		IN_DIR(test_compaction_of_much),
+		IN_DIR(test_failed_compaction_loses_nothing),
 		IN_DIR(test_open_failures),
 	};
 

@@ -53,8 +53,7 @@ def measured(row):
     """What a row of the scale-* scenarios says: one measured thing."""
     text = f"{count(row)} {row.get('shape', '')}  {row['measure']:14} {row.get('position', ''):7} {row['value']:10.3f} {row['unit']}"
     more = ("p99", "lowest", "highest", "pps", "changes", "connections", "lost", "loss_share", "cycles_per_packet", "rate_ratio",
-            "cycles_ratio", "flood_pps",
-            "drops")
+            "cycles_ratio", "p50_ratio", "p99_ratio", "flood_pps", "drops")
     text += "".join(f"  {k} {row[k]}" for k in more if row.get(k) is not None)
     return text + ("  GENERATOR WAS THE LIMIT" if row.get("generator_limited") else "")
 
@@ -89,6 +88,8 @@ def summary(rows):
             text += f"  {median(cycles):7.1f} cycles/packet"
         if "rate_ratio" in used[0]:
             text += f"  {median([r['rate_ratio'] for r in used]):.3f} of the least count's rate, {median([r['cycles_ratio'] for r in used]):.3f} of its cycles"
+        if "p99_ratio" in used[0]:
+            text += f"  {median([r['p50_ratio'] for r in used]):.3f} of the least count's median, {median([r['p99_ratio'] for r in used]):.3f} of its p99"
         if "p99_ns" in used[0]:
             text += f"  p99 {median([r['p99_ns'] for r in used]) / 1e3:.1f} us"
         limited = sum(1 for r in used if r.get("generator_limited"))

@@ -69,16 +69,26 @@ def bearable_pps(peer, address, most):
     return max(10, min(most, int(0.1e9 / t["p50_ns"])))
 
 
+def first_answer(peer, positions, n, pps, beside):
+    """The probe's answer for n first packets to each position. beside: packets a second of established flows, so that nobody has gone to
+    sleep between two connections."""
+    addresses = list(positions.values())
+    return peer.probe.ask("first", vips=",".join(addresses), port=VIP_PORT, n=n, pps=pps, deadline_s=300,
+                          **({"est_vip": addresses[0], "est_pps": beside} if beside else {}))
+
+
+def first_name(beside):
+    return "busy-first-packet" if beside else "first-packet"
+
+
 def first_packets(peer, positions, rows, beside=0):
-    """beside: packets a second of established flows, so that nobody has gone to sleep between two connections."""
     pps = bearable_pps(peer, list(positions.values())[-1], FIRST_PPS)
     n = FIRST_CONNS if pps == FIRST_PPS else 300
     window = rows.window()
-    answer = peer.probe.ask("first", vips=",".join(positions.values()), port=VIP_PORT, n=n, pps=pps, deadline_s=300,
-                            **({"est_vip": list(positions.values())[0], "est_pps": beside} if beside else {}))
+    answer = first_answer(peer, positions, n, pps, beside)
     reasons = window.stop(n * len(positions) / pps)
     for position, t in zip(positions, answer["targets"]):
-        rows.add("busy-first-packet" if beside else "first-packet", t["p50_ns"] / 1e3, "us", reasons, position=position, p99=round(t["p99_ns"] / 1e3, 2),
+        rows.add(first_name(beside), t["p50_ns"] / 1e3, "us", reasons, position=position, p99=round(t["p99_ns"] / 1e3, 2),
                  highest=round(t["max_ns"] / 1e3, 2), connections=t["sent"], lost=t["sent"] - t["arrived"], pps=pps)
 
 
@@ -93,29 +103,46 @@ def watched(peer, address, until, pps, est_vip, change, seconds):
     return ack, (seen["at_ns"] - peer.rules.started_ns) / 1e9, seen["est_sent"] - seen["est_arrived"]
 
 
+class Changes:
+    """Adds services behind the last one and changes the middle one, one at a time: add() and change() as watched()."""
+
+    def __init__(self, peer, n):
+        self.peer, self.n, self.turn = peer, n, 0
+        self.pps = bearable_pps(peer, vip(n - 1), WATCH_PPS)
+        self.seen = {"add": [], "change": []}
+
+    def add(self):
+        rules = self.peer.rules
+        self.seen["add"].append(watched(self.peer, vip(rules.n), TARGET_PORT, self.pps, vip(0), lambda: rules.add(CHANGES_SECONDS),
+                                        CHANGES_SECONDS))
+
+    def change(self):
+        self.turn += 1
+        port = CHANGED_PORT if self.turn % 2 else TARGET_PORT
+        self.seen["change"].append(
+            watched(self.peer, vip(self.n // 2), port, self.pps, vip(0),
+                    lambda: self.peer.rules.change(self.n // 2, port, CHANGES_SECONDS), CHANGES_SECONDS))
+
+    def emit(self, name, rows, reasons, least=None):
+        """least: the changes at the least count, made in turn with these."""
+        for i, what in enumerate(("ack", "effect")):
+            ms = [s[i] * 1e3 for s in self.seen[name]]
+            more = {}
+            if least:
+                of_least = [s[i] * 1e3 for s in least.seen[name]]
+                more = {"p50_ratio": round(quantile(ms, 0.5) / quantile(of_least, 0.5), 3),
+                        "p99_ratio": round(quantile(ms, 0.99) / quantile(of_least, 0.99), 3)}
+            rows.add(f"{name}-{what}", quantile(ms, 0.5), "ms", reasons, p99=round(quantile(ms, 0.99), 3), changes=len(ms),
+                     pps=self.pps, lost=sum(s[2] for s in self.seen[name]), established_pps=EST_PPS, **more)
+
+
 def changes(peer, n, rows, opts):
-    """Adding services behind the last one, and changing the middle one."""
-    pps = bearable_pps(peer, vip(n - 1), WATCH_PPS)
-    turn = [0]
-
-    def add():
-        return watched(peer, vip(peer.rules.n), TARGET_PORT, pps, vip(0), lambda: peer.rules.add(CHANGES_SECONDS),
-                       CHANGES_SECONDS)
-
-    def change():
-        turn[0] += 1
-        port = CHANGED_PORT if turn[0] % 2 else TARGET_PORT
-        return watched(peer, vip(n // 2), port, pps, vip(0), lambda: peer.rules.change(n // 2, port, CHANGES_SECONDS),
-                       CHANGES_SECONDS)
-
-    for name, one in (("add", add), ("change", change)):
-        seen, begun, window = [], os.times().elapsed, rows.window()
-        while len(seen) < opts.changes and os.times().elapsed - begun < CHANGES_SECONDS:
-            seen.append(one())
-        reasons = window.stop(os.times().elapsed - begun)
-        for what, values in (("ack", [s[0] for s in seen]), ("effect", [s[1] for s in seen])):
-            rows.add(f"{name}-{what}", quantile(values, 0.5) * 1e3, "ms", reasons, p99=round(quantile(values, 0.99) * 1e3, 3),
-                     changes=len(seen), pps=pps, lost=sum(s[2] for s in seen), established_pps=EST_PPS)
+    made = Changes(peer, n)
+    for name, one in (("add", made.add), ("change", made.change)):
+        begun, window = os.times().elapsed, rows.window()
+        while len(made.seen[name]) < opts.changes and os.times().elapsed - begun < CHANGES_SECONDS:
+            one()
+        made.emit(name, rows, window.stop(os.times().elapsed - begun))
 
 
 def kernel_services(name, n, rnd, opts, emit):
@@ -187,6 +214,35 @@ class AllCounts:
                      rate_ratio=ratio(seen[n], first, field), cycles_ratio=ratio(seen[n], first, "cycles_per_packet"),
                      generator_limited=sum(a.get("generator_limited", False) for a in seen[n]) > turns / 2, **more)
 
+    def first_in_turn(self, positions_of, beside=0):
+        """First packets at all counts in turn. p50_ratio, p99_ratio: to the same position of the least count in the same turn, medians."""
+        seen, window, begun = {n: [] for n in self.rows}, self.window(), os.times().elapsed
+        for _ in range(TURNS):
+            for n, rows in self.rows.items():
+                seen[n].append(first_answer(rows.peer, positions_of(n), FIRST_CONNS // TURNS, FIRST_PPS, beside)["targets"])
+        reasons, first = window.stop(os.times().elapsed - begun), seen[min(seen)]
+        for n, rows in self.rows.items():
+            for i, position in enumerate(positions_of(n)):
+                turns, least = [a[i] for a in seen[n]], [a[i] for a in first]
+                rows.add(first_name(beside), median_of(turns, "p50_ns") / 1e3, "us", reasons, position=position,
+                         p99=round(median_of(turns, "p99_ns") / 1e3, 2), highest=round(max(t["max_ns"] for t in turns) / 1e3, 2),
+                         connections=sum(t["sent"] for t in turns), lost=sum(t["sent"] - t["arrived"] for t in turns),
+                         pps=FIRST_PPS, p50_ratio=ratio(turns, least, "p50_ns"), p99_ratio=ratio(turns, least, "p99_ns"))
+
+    def changes_in_turn(self, opts):
+        made = {n: Changes(rows.peer, n) for n, rows in self.rows.items()}
+        pps = min(m.pps for m in made.values())
+        for m in made.values():
+            m.pps = pps
+        for name in ("add", "change"):
+            window, begun = self.window(), os.times().elapsed
+            for _ in range(opts.changes):
+                for n in self.rows:
+                    getattr(made[n], name)()
+            reasons = window.stop(os.times().elapsed - begun)
+            for n, rows in self.rows.items():
+                made[n].emit(name, rows, reasons, made[min(made)])
+
     def stop(self):
         for rows in self.rows.values():
             rows.peer.stop()
@@ -194,14 +250,12 @@ class AllCounts:
             work.remove()
 
 
-def leat_round(start, fixed, unit, counts, beside, each, emit):
-    """One round of leat at all counts of `unit`. beside(counted): what is measured in turn; each(n, rows): what is of one."""
+def leat_round(start, fixed, unit, counts, measure, emit):
+    """One round of leat at all counts of `unit`."""
     counted = None
     try:
         counted = AllCounts(start, fixed, unit, counts, emit)
-        beside(counted)
-        for n, rows in counted.rows.items():
-            each(n, rows)
+        measure(counted)
     except procs.PerfError as e:
         emit({**fixed, "error": str(e)})
     finally:
@@ -245,28 +299,29 @@ def added_rules(peer, rows, opts):
 
 
 def leat_services(rnd, opts, emit):
-    def beside(counted):
+    def measure(counted):
         counted.in_turn("established", TURNS, lambda peer: peer.established(FLOWS, opts.seconds), "mpps", "Mpps", flows=FLOWS)
         counted.in_turn("established-one", TURNS, lambda peer: peer.established(FLOWS, opts.seconds, most=1), "mpps", "Mpps", flows=FLOWS)
+        counted.first_in_turn(service_positions)
+        counted.first_in_turn(service_positions, BUSY_PPS)
+        counted.changes_in_turn(opts)
 
     leat_round(lambda work, n: LeatServices(work, n, opts.load_seconds),
                {"scenario": "scale-services", "peer": "leat", "backends": netfilter.N_BACKENDS, "round": rnd},
-               "services", opts.services, beside,
-               lambda n, rows: service_rows(rows.peer, n, service_positions(n), rows, opts), emit)
+               "services", opts.services, measure, emit)
 
 
 def leat_rules(shape, rnd, opts, emit):
-    def beside(counted):
+    def measure(counted):
         counted.in_turn("established", TURNS, lambda peer: peer.established(FLOWS, opts.seconds), "mpps", "Mpps", flows=FLOWS)
         counted.in_turn("new-connections", TURNS, new_connections, "mcps", "M/s")
-
-    def each(_, rows):
-        first_packets(rows.peer, {"only": B_IP}, rows)
-        first_packets(rows.peer, {"only": B_IP}, rows, BUSY_PPS)
-        added_rules(rows.peer, rows, opts)
+        counted.first_in_turn(lambda n: {"only": B_IP})
+        counted.first_in_turn(lambda n: {"only": B_IP}, BUSY_PPS)
+        for rows in counted.rows.values():
+            added_rules(rows.peer, rows, opts)
 
     leat_round(lambda work, n: LeatRules(work, n, shape, opts.load_seconds),
-               {"scenario": "scale-rules", "peer": "leat", "shape": shape, "round": rnd}, "rules", opts.rules, beside, each, emit)
+               {"scenario": "scale-rules", "peer": "leat", "shape": shape, "round": rnd}, "rules", opts.rules, measure, emit)
 
 
 def run(scenario, peers, opts, emit):

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <rte_hash_crc.h>
 #include <rte_icmp.h>
 #include <rte_ip.h>
 #include <rte_mbuf.h>
@@ -27,20 +28,38 @@
 
 #define FRAME_MAX 9216u
 #define L3_OFF 14u
+#define SCTP_HEADER_LEN 12u
 
 /* --- the packet asked about --------------------------------------------------------------------------------------- */
 
-static uint8_t flags_of(const char *text)
+/* NULL: a SYN. False: a letter that is no flag. */
+static bool parse_flags(const char *text, uint8_t *out)
 {
-	static const char letters[] = "FSRPAU";
-	uint8_t flags = 0;
+	static const char letters[] = "FSRPAUEC";
 
-	for (; text != NULL && *text != '\0'; text++) {
+	*out = 0;
+	for (text = text != NULL ? text : "S"; *text != '\0'; text++) {
 		const char *at = strchr(letters, *text);
 
-		flags |= at != NULL ? (uint8_t)(1u << (at - letters)) : 0;
+		if (at == NULL)
+			return false;
+		*out |= (uint8_t)(1u << (at - letters));
 	}
-	return flags;
+	return true;
+}
+
+/* An INIT chunk (RFC 9260 3.3.2), unless the payload is given. */
+static uint32_t put_sctp(uint8_t *l4, rte_be16_t sport, rte_be16_t dport, uint32_t payload)
+{
+	static const uint8_t init[20] = { 1, 0, 0, 20, [7] = 1, [10] = 0xff, [13] = 1, [15] = 1 };
+	uint32_t len = SCTP_HEADER_LEN + payload;
+
+	memcpy(l4, &sport, 2);
+	memcpy(l4 + 2, &dport, 2);
+	if (payload != 0)
+		return len;
+	memcpy(l4 + len, init, sizeof(init));
+	return len + (uint32_t)sizeof(init);
 }
 
 static uint32_t put_l4(uint8_t *l4, const struct req_explain *req, uint8_t proto)
@@ -48,13 +67,15 @@ static uint32_t put_l4(uint8_t *l4, const struct req_explain *req, uint8_t proto
 	rte_be16_t sport = rte_cpu_to_be_16((uint16_t)req->sport),
 		   dport = rte_cpu_to_be_16((uint16_t)RTE_MAX(req->dport, 0));
 	uint32_t payload = (uint32_t)req->payload_bytes;
+	uint8_t flags;
 
+	(void)parse_flags(req->tcp_flags, &flags); /* checked before */
 	switch (proto) {
 	case IPPROTO_TCP:
 		*(struct rte_tcp_hdr *)l4 = (struct rte_tcp_hdr){ .src_port = sport,
 			.dst_port = dport,
 			.data_off = 5 << 4,
-			.tcp_flags = flags_of(req->tcp_flags != NULL ? req->tcp_flags : "S"),
+			.tcp_flags = flags,
 			.rx_win = 0xffff };
 		return (uint32_t)sizeof(struct rte_tcp_hdr) + payload;
 	case IPPROTO_UDP:
@@ -72,6 +93,8 @@ static uint32_t put_l4(uint8_t *l4, const struct req_explain *req, uint8_t proto
 			.icmp_ident = rte_cpu_to_be_16((uint16_t)req->icmp_id)
 		};
 		return (uint32_t)sizeof(struct rte_icmp_hdr) + payload;
+	case IPPROTO_SCTP:
+		return put_sctp(l4, sport, dport, payload);
 	default:
 		memcpy(l4, &sport, 2);
 		memcpy(l4 + 2, &dport, 2);
@@ -83,8 +106,13 @@ static uint32_t put_l4(uint8_t *l4, const struct req_explain *req, uint8_t proto
 static void finish_l4(uint8_t *l4, uint32_t len, uint8_t proto, uint64_t pseudo)
 {
 	unsigned int at = proto == IPPROTO_TCP ? 16 : proto == IPPROTO_UDP ? 6 : 2;
+	uint32_t crc;
 	uint16_t csum;
 
+	if (proto == IPPROTO_SCTP) { /* CRC32c, RFC 9260 6.8 */
+		crc = ~rte_hash_crc(l4, len, UINT32_MAX);
+		memcpy(l4 + 8, &crc, sizeof(crc));
+	}
 	if (proto != IPPROTO_TCP && proto != IPPROTO_UDP && proto != IPPROTO_ICMP &&
 		proto != IPPROTO_ICMPV6)
 		return;
@@ -178,7 +206,7 @@ static uint32_t make_frame(struct call *call, const struct port *p, bool is_tunn
 {
 	const struct req_explain *req = call_req(call);
 	const struct ip_addr src = api_ip(&req->src), dst = api_ip(&req->dst);
-	uint8_t proto = IPPROTO_TCP;
+	uint8_t proto = IPPROTO_TCP, flags;
 	uint32_t len;
 
 	if (req->frame != NULL) {
@@ -206,6 +234,10 @@ static uint32_t make_frame(struct call *call, const struct port *p, bool is_tunn
 	if (req->dport < 0 &&
 		(proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_SCTP)) {
 		call_fail(call, LEAT_ERR_PARAMS, "dport", "is required with tcp, udp and sctp");
+		return 0;
+	}
+	if (proto == IPPROTO_TCP && !parse_flags(req->tcp_flags, &flags)) {
+		call_fail(call, LEAT_ERR_PARAMS, "tcp_flags", "must be letters of FSRPAUEC");
 		return 0;
 	}
 	memset(frame, 0, FRAME_MAX);

@@ -202,7 +202,7 @@ static const struct field explain_fields[] = {
 		.type = FIELD_STRING,
 		.offset = offsetof(struct req_explain, tcp_flags),
 		.size = sizeof(const char *),
-		.help = "letters of FSRPAU; default: S" },
+		.help = "letters of FSRPAUEC; default: S" },
 	F_INT(req_explain, ttl, 0, NULL, 0, 255, 64, "TTL or hop limit"),
 	F_INT(req_explain, payload_bytes, 0, "bytes", 0, 8900, 0,
 		"zeros behind the transport header"),

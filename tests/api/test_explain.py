@@ -5,6 +5,7 @@ import os
 import pytest
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
+from scapy.layers.sctp import SCTP, SCTPChunkInit
 
 
 @pytest.fixture
@@ -135,3 +136,32 @@ def test_rule_that_a_failed_transaction_removed_comes_back_in_its_place(node):
         node.txn(calls)
     assert node.call("config.dump") == before
     assert layer(ask(node, dst="10.0.0.2", dport=80), "policy")[0]["rule"] == "p/old"
+
+
+@pytest.mark.parametrize("src,dst", [("10.0.0.1", "10.0.0.2"), ("fd00::1", "fd00::2")])
+def test_sctp_is_asked_about_as_it_would_be_sent(node, src, dst):
+    """An INIT chunk with the right checksum; with a payload the header and that."""
+    for pod, address in (("v6a", "fd00::1"), ("v6b", "fd00::2")):
+        node.call("port.add", name=pod, kind="ring")
+        node.call("endpoint.add", id=pod, port=pod, addresses=[address])
+    port, to = ("a", "b") if "." in src else ("v6a", "v6b")
+    node.call("service.add", name="s", frontends=[{"ip": "10.96.0.9" if "." in src else "fd96::9", "port": 80, "proto": "sctp"}],
+              backends=[{"ip": dst, "port": 8080}])
+    for target, dport in ((dst, 80), ("10.96.0.9" if "." in src else "fd96::9", 80)):
+        for payload in (0, 16):
+            answer = ask(node, port=port, src=src, dst=target, proto="sctp", dport=dport, payload_bytes=payload)
+            assert (answer["verdict"], answer["port"]) == ("forward", to), answer
+            sctp = leaves(answer)[SCTP]
+            assert (sctp.sport, sctp.dport) == (40000, dport if target == dst else 8080)
+            again = sctp.copy()
+            del again.chksum
+            assert SCTP(bytes(again)).chksum == sctp.chksum
+            assert payload or SCTPChunkInit in sctp
+
+
+def test_flags_are_read_letter_by_letter(node):
+    for flags in ("X", "SX", "s", "S "):
+        assert node.fails(-32602, "packet.explain", port="a", src="10.0.0.1", dst="10.0.0.2", dport=80, tcp_flags=flags
+                          ).field == "tcp_flags"
+    for flags in ("S", "SEC"):
+        assert leaves(ask(node, dst="10.0.0.2", dport=80, tcp_flags=flags))[TCP].flags == flags

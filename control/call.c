@@ -157,15 +157,43 @@ void call_unchanged(struct call *call, cJSON *result)
 	call_ok(call, result);
 }
 
+/* Whether the word stands in the sentence, not as a part of another. */
+static bool has_word(const char *text, const char *word)
+{
+	static const char inner[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
+	size_t len = strlen(word);
+
+	for (const char *at = text; (at = strstr(at, word)) != NULL; at++)
+		if ((at == text || strchr(inner, at[-1]) == NULL) &&
+			(at[len] == '\0' || strchr(inner, at[len]) == NULL))
+			return true;
+	return false;
+}
+
+/* Whether the sentence tells the field by its name, or by the value that the call gave it ("there is no port p9"). */
+static bool tells_field(const struct call *call, int code, const char *field, const char *reason)
+{
+	const char *dot = strrchr(field, '.'), *value;
+
+	if (has_word(reason, dot != NULL ? dot + 1 : field))
+		return true;
+	value = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(call->rpc.params, field));
+	return code != LEAT_ERR_PARAMS && value != NULL && strstr(reason, value) != NULL;
+}
+
 void call_fail(struct call *call, int code, const char *field, const char *fmt, ...)
 {
 	char reason[sizeof(call->err.reason)];
+	bool is_told;
 	va_list args;
 
 	va_start(args, fmt);
 	vsnprintf(reason, sizeof(reason), fmt, args);
 	va_end(args);
-	schema_error(&call->err, code, field, "%s", reason);
+	is_told = field == NULL || field[0] == '\0' || tells_field(call, code, field, reason);
+	schema_error(&call->err, code, field, "%s%s%s", is_told ? "" : field, is_told ? "" : ": ",
+		reason);
 	finish(call);
 }
 

@@ -62,6 +62,8 @@ static inline const void *call_req(const struct call *call)
 void call_ok(struct call *call, cJSON *result);
 /* Nothing had to be done (exist_ok, missing_ok): nothing is saved, no event. */
 void call_unchanged(struct call *call, cJSON *result);
+/* field: the one that is wrong, "vhost.mode" or "sources[2]", NULL if it is none. A sentence that does not tell the field
+ * gets its name in front. */
 __attribute__((format(printf, 4, 5))) void call_fail(
 	struct call *call, int code, const char *field, const char *fmt, ...);
 

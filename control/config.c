@@ -73,15 +73,6 @@ cJSON *config_read(const char *path, struct leat_error *err)
 	return calls;
 }
 
-static void name_call(struct leat_error *err, size_t idx)
-{
-	char field[sizeof(err->field)];
-
-	snprintf(field, sizeof(field), "calls[%zu]%s%.90s", idx, err->field[0] != '\0' ? "." : "",
-		err->field);
-	memcpy(err->field, field, sizeof(field));
-}
-
 /* Whether an object that a call refers to by name is made by an earlier call. */
 static int check_reference(struct store *store, const cJSON *params, const char *name,
 	const char *class, struct leat_error *err)
@@ -115,7 +106,7 @@ static int check_references(
 	return rc;
 }
 
-static int check_one(struct store *store, const cJSON *call, struct leat_error *err)
+static int check_one(struct store *store, const cJSON *call, size_t idx, struct leat_error *err)
 {
 	cJSON *copy = cJSON_Duplicate(call, true);
 	struct rpc_request rpc;
@@ -137,6 +128,8 @@ static int check_one(struct store *store, const cJSON *call, struct leat_error *
 	} else if (rc == 0) {
 		store_del(store, key);
 	}
+	if (rc != 0)
+		schema_error_in_call(err, idx, rpc.method, rpc.params);
 	rpc_request_fini(&rpc);
 	return rc;
 }
@@ -148,12 +141,8 @@ int config_check(const cJSON *calls, struct leat_error *err)
 	size_t idx = 0;
 	int rc = store != NULL ? 0 : schema_error(err, LEAT_ERR_RESOURCES, NULL, "out of memory");
 
-	for (call = calls->child; rc == 0 && call != NULL; call = call->next) {
-		rc = check_one(store, call, err);
-		if (rc != 0)
-			name_call(err, idx);
-		idx++;
-	}
+	for (call = calls->child; rc == 0 && call != NULL; call = call->next)
+		rc = check_one(store, call, idx++, err);
 	store_destroy(store);
 	return rc;
 }
@@ -173,9 +162,10 @@ static void on_done(struct call *call, void *arg)
 	struct leat_error err = call->err;
 
 	(void)arg;
+	if (err.code != LEAT_OK)
+		schema_error_in_call(&err, apply.idx, call->rpc.method, call->rpc.params);
 	call_destroy(call);
 	if (err.code != LEAT_OK) {
-		name_call(&err, apply.idx);
 		finish(&err);
 		return;
 	}
@@ -219,8 +209,8 @@ static void on_work(evutil_socket_t fd, short what, void *arg)
 	if (call == NULL) {
 		if (err.code == LEAT_OK)
 			schema_error(&err, LEAT_ERR_RESOURCES, NULL, "out of memory");
+		schema_error_in_call(&err, apply.idx, rpc.method, rpc.params);
 		rpc_request_fini(&rpc);
-		name_call(&err, apply.idx);
 		finish(&err);
 		return;
 	}

@@ -81,23 +81,13 @@ static int txn_add_one(struct txn *txn, cJSON *json, struct leat_error *err)
 	if (rc == 0 && method->flags & METHOD_SLOW)
 		rc = schema_error(err, LEAT_ERR_PARAMS, NULL, "%s cannot be part of a transaction",
 			method->name);
-	if (rc != 0)
+	if (rc != 0) {
+		schema_error_in_call(err, txn->len, method, txn->calls[txn->len].params);
 		rpc_request_fini(&txn->calls[txn->len]);
-	else
+	} else {
 		txn->len++;
+	}
 	return rc;
-}
-
-/* Names the call in the error: "calls[12].prefix". */
-static void name_call(struct leat_error *err, size_t idx)
-{
-	char field[sizeof(err->field)], reason[sizeof(err->reason)];
-
-	snprintf(field, sizeof(field), "calls[%zu]%s%.90s", idx, err->field[0] != '\0' ? "." : "",
-		err->field);
-	snprintf(reason, sizeof(reason), "call %zu: %.480s", idx, err->reason);
-	memcpy(err->field, field, sizeof(field));
-	memcpy(err->reason, reason, sizeof(reason));
 }
 
 static void txn_finish(struct txn *txn, const struct leat_error *err)
@@ -156,7 +146,7 @@ static void on_work(evutil_socket_t fd, short what, void *arg)
 		call_start(call);
 		err = call->err;
 		if (err.code != LEAT_OK)
-			name_call(&err, txn->next);
+			schema_error_in_call(&err, txn->next, call->rpc.method, call->rpc.params);
 		call_destroy(call);
 		txn->next++;
 	}
@@ -257,7 +247,6 @@ static void handle_add(struct call *call)
 			continue;
 		while (txn->len > before)
 			rpc_request_fini(&txn->calls[--txn->len]);
-		name_call(&err, i);
 		call_fail(call, err.code, err.field, "%s", err.reason);
 		return;
 	}

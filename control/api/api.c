@@ -86,11 +86,17 @@ int api_mode(const char *text, unsigned int def, uint32_t *out_mode)
 	return 0;
 }
 
-void api_page_begin(struct api_page *page, int64_t limit)
+bool api_page_begin(struct call *call, struct api_page *page, int64_t limit, uint64_t cursor)
 {
+	if (cursor == UINT64_MAX) {
+		call_fail(call, LEAT_ERR_PARAMS, "cursor",
+			"cursor must be the \"next\" of the answer before");
+		return false;
+	}
 	page->result = cJSON_CreateObject();
 	page->items = cJSON_AddArrayToObject(page->result, "items");
 	page->left = limit;
+	return true;
 }
 
 bool api_page_add(struct api_page *page, cJSON *item)

@@ -54,7 +54,8 @@ struct api_page {
 	cJSON *result, *items;
 	int64_t left;
 };
-void api_page_begin(struct api_page *page, int64_t limit);
+/* cursor: as api_cursor_number() read it. False: it is none, the call has been failed. */
+bool api_page_begin(struct call *call, struct api_page *page, int64_t limit, uint64_t cursor);
 /* Whether it found room; if not, the caller sets the cursor and ends. item is taken in both cases. */
 bool api_page_add(struct api_page *page, cJSON *item);
 /* Ends the call; cursor NULL: this was the last page. */

@@ -171,7 +171,8 @@ static void handle_list(struct call *call)
 	char cursor[24];
 	uint32_t idx = from < ENDPOINT_TABLE_MAX ? endpoint_next((uint32_t)from) : ENDPOINT_NONE;
 
-	api_page_begin(&page, req->limit);
+	if (!api_page_begin(call, &page, req->limit, from))
+		return;
 	for (; idx != ENDPOINT_NONE; idx = endpoint_next(idx + 1)) {
 		snprintf(cursor, sizeof(cursor), "%u", idx);
 		if (page.left == 0)

@@ -252,7 +252,8 @@ static void list(struct call *call, bool is_flows)
 		call_fail(call, LEAT_ERR_PARAMS, "cursor", "not a cursor of this list");
 		return;
 	}
-	api_page_begin(&page, req->limit);
+	if (!api_page_begin(call, &page, req->limit, cursor))
+		return;
 	for (bool is_v6 = cursor >= CURSOR_V6;; is_v6 = true, next = 0) {
 		bool is_whole;
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "control/api/api.h"
+#include "control/api/api_users.h"
 #include "control/names.h"
 #include "datapath/table/ipset.h"
 
@@ -25,6 +26,7 @@ static void handle_group_del(struct call *call)
 {
 	const struct req_id_name *req = call_req(call);
 	uint32_t idx = group_by_name(req->name);
+	struct api_users users = { 0 };
 
 	if (idx == SLOT_NONE) {
 		if (api_del_missing(call, req->missing_ok, "group", req->name))
@@ -32,8 +34,9 @@ static void handle_group_del(struct call *call)
 		return;
 	}
 	if (group_at(idx)->n_refs > 0 || ipset_n_members(group_at(idx)->set) > 0) {
-		call_fail(call, LEAT_ERR_BUSY, "name", "group %s has %u members and %u rules",
-			req->name, ipset_n_members(group_at(idx)->set), group_at(idx)->n_refs);
+		api_users_of_group(&users, idx);
+		call_fail(call, LEAT_ERR_BUSY, "name", "group %s is used by %s", req->name,
+			api_users_text(&users));
 		return;
 	}
 	group_destroy(idx);
@@ -48,7 +51,8 @@ static void handle_group_list(struct call *call)
 	struct api_page page;
 	char cursor[24];
 
-	api_page_begin(&page, req->limit);
+	if (!api_page_begin(call, &page, req->limit, from))
+		return;
 	for (; idx != SLOT_NONE && page.left > 0; idx = group_next(idx + 1)) {
 		cJSON *item = cJSON_CreateObject();
 
@@ -140,7 +144,8 @@ static void handle_member_list(struct call *call)
 
 	if (group == SLOT_NONE)
 		return;
-	api_page_begin(&page, req->limit);
+	if (!api_page_begin(call, &page, req->limit, cursor))
+		return;
 	while (page.left > 0) {
 		cJSON *item;
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "control/api/api.h"
+#include "control/api/api_users.h"
 #include "datapath/table/endpoint.h"
 #include "datapath/table/snat.h"
 
@@ -62,19 +63,22 @@ static void handle_pool_del(struct call *call)
 {
 	const struct req_id_name *req = call_req(call);
 	uint32_t idx = snat_pool_by_name(req->name);
+	struct api_users users = { 0 };
 
 	if (idx == SNAT_POOL_NONE) {
 		if (api_del_missing(call, req->missing_ok, "pool", req->name))
 			call_ok(call, NULL);
 		return;
 	}
-	if (snat_pool_del(idx) < 0)
-		call_fail(call, LEAT_ERR_BUSY, "name",
-			idx == SNAT_POOL_NODE ? "pool %s is always there"
-					      : "pool %s is named by rules",
-			req->name);
-	else
+	if (snat_pool_del(idx) == 0) {
 		call_ok(call, NULL);
+	} else if (idx == SNAT_POOL_NODE) {
+		call_fail(call, LEAT_ERR_BUSY, "name", "pool %s is always there", req->name);
+	} else {
+		api_users_of_pool(&users, idx);
+		call_fail(call, LEAT_ERR_BUSY, "name", "pool %s is used by %s", req->name,
+			api_users_text(&users));
+	}
 }
 
 static cJSON *pool_json(uint32_t idx)
@@ -108,7 +112,8 @@ static void handle_pool_list(struct call *call)
 	struct api_page page;
 	char cursor[24];
 
-	api_page_begin(&page, req->limit);
+	if (!api_page_begin(call, &page, req->limit, from))
+		return;
 	for (; idx != SNAT_POOL_NONE && page.left > 0; idx = snat_pool_next(idx + 1))
 		api_page_add(&page, pool_json(idx));
 	snprintf(cursor, sizeof(cursor), "%u", idx);
@@ -180,7 +185,8 @@ static void handle_pair_list(struct call *call)
 	struct api_page page;
 	char cursor[24];
 
-	api_page_begin(&page, req->limit);
+	if (!api_page_begin(call, &page, req->limit, from))
+		return;
 	for (; idx != SLOT_NONE && page.left > 0; idx = snat_pair_next(idx + 1)) {
 		const struct snat_pair *pair = snat_pair_at(idx);
 		cJSON *item = cJSON_CreateObject();

@@ -86,7 +86,8 @@ static void handle_list(struct call *call)
 	struct api_page page;
 	char cursor[24];
 
-	api_page_begin(&page, req->limit);
+	if (!api_page_begin(call, &page, req->limit, from))
+		return;
 	for (; idx != NEIGH_NONE && page.left > 0; idx = neigh_next(idx + 1))
 		api_page_add(&page, neigh_json(neigh_at(idx)));
 	snprintf(cursor, sizeof(cursor), "%u", idx);

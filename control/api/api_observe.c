@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* trace.*, capture.*, mirror.* */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "control/api/api.h"
@@ -115,10 +116,14 @@ static void handle_capture_stop(struct call *call)
 
 static void handle_capture_list(struct call *call)
 {
-	cJSON *item = observer_capture_describe();
+	const struct req_page *req = call_req(call);
+	uint64_t from = api_cursor_number(req->cursor);
 	struct api_page page;
+	cJSON *item;
 
-	api_page_begin(&page, INT64_MAX);
+	if (!api_page_begin(call, &page, req->limit, from))
+		return;
+	item = from == 0 ? observer_capture_describe() : NULL;
 	if (item != NULL)
 		api_page_add(&page, item);
 	api_page_end(call, &page, NULL);
@@ -177,11 +182,16 @@ static void handle_mirror_del(struct call *call)
 
 static void handle_mirror_list(struct call *call)
 {
+	const struct req_page *req = call_req(call);
+	uint64_t from = api_cursor_number(req->cursor);
 	const struct observer_mirror *m;
 	struct api_page page;
+	char cursor[24];
+	unsigned int i = (unsigned int)RTE_MIN(from, (uint64_t)OBSERVE_MIRRORS_MAX);
 
-	api_page_begin(&page, INT64_MAX);
-	for (unsigned int i = 0; (m = observer_mirror_at(i)) != NULL; i++) {
+	if (!api_page_begin(call, &page, req->limit, from))
+		return;
+	for (; (m = observer_mirror_at(i)) != NULL && page.left > 0; i++) {
 		cJSON *item = cJSON_CreateObject();
 
 		cJSON_AddStringToObject(item, "name", m->name);
@@ -195,7 +205,8 @@ static void handle_mirror_list(struct call *call)
 			port_by_name(m->from) != NULL && port_by_name(m->to) != NULL);
 		api_page_add(&page, item);
 	}
-	api_page_end(call, &page, NULL);
+	snprintf(cursor, sizeof(cursor), "%u", i);
+	api_page_end(call, &page, m != NULL ? cursor : NULL);
 }
 
 const struct api_handler api_observe[] = {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/api/api_users.h"
 #include "control/api/rule_config.h"
 #include "datapath/base/gen.h"
 #include "datapath/slow/slow.h"
@@ -54,6 +55,7 @@ static void handle_del(struct call *call)
 {
 	const struct req_id_name *req = call_req(call);
 	uint32_t idx = policy_by_name(req->name);
+	struct api_users users = { 0 };
 
 	if (idx == POLICY_NONE) {
 		if (api_del_missing(call, req->missing_ok, "policy", req->name))
@@ -61,8 +63,9 @@ static void handle_del(struct call *call)
 		return;
 	}
 	if (n_rules(idx) > 0 || binding_count(idx) > 0) {
-		call_fail(call, LEAT_ERR_BUSY, "name", "policy %s has %u rules and %u bindings",
-			req->name, n_rules(idx), binding_count(idx));
+		api_users_of_policy(&users, idx);
+		call_fail(call, LEAT_ERR_BUSY, "name", "policy %s is used by %s", req->name,
+			api_users_text(&users));
 		return;
 	}
 	policy_del(idx);
@@ -93,7 +96,8 @@ static void handle_list(struct call *call)
 	struct api_page page;
 	char cursor[24];
 
-	api_page_begin(&page, req->limit);
+	if (!api_page_begin(call, &page, req->limit, from))
+		return;
 	for (; idx != POLICY_NONE && page.left > 0; idx = policy_next(idx + 1))
 		api_page_add(&page, policy_json(idx));
 	snprintf(cursor, sizeof(cursor), "%u", idx);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "control/api/api.h"
+#include "control/api/api_users.h"
 #include "control/instance.h"
 #include "control/objects.h"
 #include "control/observer.h"
@@ -171,6 +172,7 @@ static void handle_del(struct call *call)
 {
 	const struct req_name *req = call_req(call);
 	struct port *port = port_by_name(req->name);
+	struct api_users users = { 0 };
 
 	if (port == NULL) {
 		if (api_del_missing(call, req->missing_ok, "port", req->name))
@@ -178,9 +180,9 @@ static void handle_del(struct call *call)
 		return;
 	}
 	if (object_port_refs[port->id] > 0) {
-		call_fail(call, LEAT_ERR_BUSY, "name",
-			"port %s is used by %u other objects: endpoints, routes or neighbours",
-			req->name, object_port_refs[port->id]);
+		api_users_of_port(&users, port);
+		call_fail(call, LEAT_ERR_BUSY, "name", "port %s is used by %s", req->name,
+			api_users_text(&users));
 		return;
 	}
 	object_port_down(port);
@@ -246,7 +248,8 @@ static void handle_list(struct call *call)
 	struct api_page page;
 	char cursor[24];
 
-	api_page_begin(&page, req->limit);
+	if (!api_page_begin(call, &page, req->limit, from))
+		return;
 	for (port = port_next(NULL); port != NULL; port = port_next(port)) {
 		if (port->id < from)
 			continue;

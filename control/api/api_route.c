@@ -248,7 +248,7 @@ static void handle_list(struct call *call)
 			"cursor must be the \"next\" of the answer before");
 		return;
 	}
-	api_page_begin(&page, req->limit);
+	(void)api_page_begin(call, &page, req->limit, 0);
 	while (page.left > 0 && n_looked_at++ < LOOKED_AT_MAX &&
 		(idx = route_next(&cursor)) != ROUTE_IDX_NONE)
 		if (is_inside(req, route_at(idx)))

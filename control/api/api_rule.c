@@ -207,7 +207,8 @@ static void list(struct call *call, uint32_t owner, uint32_t mask)
 	struct api_page page;
 	char cursor[24];
 
-	api_page_begin(&page, req->limit);
+	if (!api_page_begin(call, &page, req->limit, from))
+		return;
 	for (; idx != SLOT_NONE && page.left > 0; idx = rule_name_next(idx + 1))
 		if ((rule_name_at(idx)->key.owner & mask) == owner)
 			api_page_add(&page, rule_json(rule_name_at(idx)));

@@ -368,7 +368,8 @@ static void handle_list(struct call *call)
 	struct api_page page;
 	char cursor[24];
 
-	api_page_begin(&page, req->limit);
+	if (!api_page_begin(call, &page, req->limit, from))
+		return;
 	for (; idx != SERVICE_NONE && page.left > 0; idx = service_next(idx + 1))
 		api_page_add(&page, service_json(idx, false));
 	snprintf(cursor, sizeof(cursor), "%u", idx);

@@ -39,7 +39,7 @@ static void handle_drop_show(struct call *call)
 		call_fail(call, LEAT_ERR_NOT_FOUND, "port", "there is no port %s", req->port);
 		return;
 	}
-	api_page_begin(&page, INT64_MAX);
+	(void)api_page_begin(call, &page, INT64_MAX, 0);
 	if (p != NULL)
 		drops_of(&page, p);
 	else
@@ -74,7 +74,7 @@ static void handle_worker_show(struct call *call)
 {
 	struct api_page page;
 
-	api_page_begin(&page, INT64_MAX);
+	(void)api_page_begin(call, &page, INT64_MAX, 0);
 	for (unsigned int i = 0; i < worker_count; i++) {
 		struct worker_load load;
 		cJSON *item = cJSON_CreateObject();
@@ -124,7 +124,7 @@ static void handle_stage_show(struct call *call)
 
 	/* Measured from the first question on: before that the loop carries no clocks. */
 	observer_measure_stages(true);
-	api_page_begin(&page, INT64_MAX);
+	(void)api_page_begin(call, &page, INT64_MAX, 0);
 	for (unsigned int s = 0; s < STAGE_N; s++) {
 		struct stage_count sum = { 0 };
 		cJSON *item = cJSON_CreateObject();

@@ -7,6 +7,7 @@
 #include <bsd/string.h>
 
 #include "control/api/api.h"
+#include "control/api/api_users.h"
 #include "control/neighd.h"
 #include "control/objects.h"
 #include "datapath/table/path.h"
@@ -87,6 +88,7 @@ static void handle_del(struct call *call)
 {
 	const struct req_name *req = call_req(call);
 	uint32_t idx = tunnel_by_name(req->name);
+	struct api_users users = { 0 };
 
 	if (idx == TUNNEL_NONE) {
 		if (api_del_missing(call, req->missing_ok, "tunnel", req->name))
@@ -94,8 +96,9 @@ static void handle_del(struct call *call)
 		return;
 	}
 	if (object_tunnel_refs[idx] > 0) {
-		call_fail(call, LEAT_ERR_BUSY, "name", "tunnel %s has %u routes", req->name,
-			object_tunnel_refs[idx]);
+		api_users_of_tunnel(&users, idx);
+		call_fail(call, LEAT_ERR_BUSY, "name", "tunnel %s is used by %s", req->name,
+			api_users_text(&users));
 		return;
 	}
 	neighd_tunnel_removed(idx);
@@ -133,7 +136,8 @@ static void handle_list(struct call *call)
 	struct api_page page;
 	char cursor[24];
 
-	api_page_begin(&page, req->limit);
+	if (!api_page_begin(call, &page, req->limit, from))
+		return;
 	for (; idx != TUNNEL_NONE && page.left > 0; idx = tunnel_next(idx + 1))
 		api_page_add(&page, tunnel_json(idx));
 	snprintf(cursor, sizeof(cursor), "%u", idx);

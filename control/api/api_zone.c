@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "control/api/api.h"
+#include "control/api/api_users.h"
 #include "control/state.h"
 #include "control/tables.h"
 #include "datapath/table/endpoint.h"
@@ -43,6 +44,7 @@ static unsigned int n_ports_in(int64_t zone)
 static void handle_del(struct call *call)
 {
 	const struct req_zone *req = call_req(call);
+	struct api_users users = { 0 };
 
 	if (zone_item(req->id) == NULL) {
 		if (req->missing_ok)
@@ -52,8 +54,9 @@ static void handle_del(struct call *call)
 				(long long)req->id);
 	} else if (req->id != 0 &&
 		(n_ports_in(req->id) > 0 || route_count((uint16_t)req->id) > 0)) {
-		call_fail(call, LEAT_ERR_BUSY, "id", "zone %lld has %u ports and %zu routes",
-			(long long)req->id, n_ports_in(req->id), route_count((uint16_t)req->id));
+		api_users_of_zone(&users, (uint16_t)req->id);
+		call_fail(call, LEAT_ERR_BUSY, "id", "zone %lld is used by %s", (long long)req->id,
+			api_users_text(&users));
 	} else {
 		atomic_store_explicit(&conn_zone_max[req->id], 0, memory_order_relaxed);
 		call_ok(call, NULL);
@@ -81,7 +84,8 @@ static void handle_list(struct call *call)
 	struct api_page page;
 	char cursor[24];
 
-	api_page_begin(&page, req->limit);
+	if (!api_page_begin(call, &page, req->limit, seq))
+		return;
 	for (;;) {
 		item = store_next(state_store(), OBJECT_ZONE, seq);
 		if (item == NULL || item->method->class != OBJECT_ZONE || page.left == 0)

@@ -127,6 +127,52 @@ int schema_key(const struct method *method, const void *req, char *buf, size_t s
 	return used < size ? 0 : -1;
 }
 
+/* A value as one would type it. */
+static void append_value(char *buf, size_t size, const cJSON *value)
+{
+	char *text;
+
+	if (cJSON_IsString(value)) {
+		strlcat(buf, value->valuestring, size);
+		return;
+	}
+	text = cJSON_PrintUnformatted(value);
+	strlcat(buf, text != NULL ? text : "?", size);
+	cJSON_free(text);
+}
+
+char *schema_call_text(const struct method *method, const cJSON *params, char *buf, size_t size)
+{
+	strlcpy(buf, method->name, size);
+	for (const struct field *field = method->fields; field->name != NULL; field++) {
+		const cJSON *value = cJSON_GetObjectItemCaseSensitive(params, field->name);
+
+		if (!(field->flags & FIELD_KEY) || value == NULL)
+			continue;
+		strlcat(buf, " ", size);
+		strlcat(buf, field->name, size);
+		strlcat(buf, "=", size);
+		append_value(buf, size, value);
+	}
+	return buf;
+}
+
+void schema_error_in_call(
+	struct leat_error *err, size_t idx, const struct method *method, const cJSON *params)
+{
+	char field[sizeof(err->field)], reason[sizeof(err->reason)], text[160] = "";
+
+	snprintf(field, sizeof(field), "calls[%zu]%s%.90s", idx, err->field[0] != '\0' ? "." : "",
+		err->field);
+	if (method != NULL)
+		schema_call_text(method, params, text, sizeof(text));
+	else
+		snprintf(text, sizeof(text), "calls[%zu]", idx);
+	snprintf(reason, sizeof(reason), "%s: %.340s", text, err->reason);
+	memcpy(err->field, field, sizeof(field));
+	memcpy(err->reason, reason, sizeof(reason));
+}
+
 static cJSON *copy_fields(
 	const struct method *method, const cJSON *params, unsigned int want, unsigned int unwanted)
 {

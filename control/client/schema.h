@@ -147,6 +147,15 @@ void schema_req_fini(struct schema_req *req);
 /* "route 0 10.0.0.0/8": class and key fields in canonical text; -1 if it does not fit. The params are valid. */
 int schema_key(const struct method *method, const void *req, char *buf, size_t size);
 
+/* "rule.add policy=web name=r": the method and what names its object, for a person. params (may be NULL) may be wrong.
+ * Returns buf, cut to size. */
+char *schema_call_text(const struct method *method, const cJSON *params, char *buf, size_t size);
+
+/* Makes the error of one call that of the list of calls which it stands in: the field begins with "calls[idx]", the
+ * sentence with the call's text. method NULL: not known. */
+void schema_error_in_call(
+	struct leat_error *err, size_t idx, const struct method *method, const cJSON *params);
+
 /* Params of the object itself: a copy without FIELD_FLAG fields. */
 cJSON *schema_object_params(const struct method *method, const cJSON *params);
 

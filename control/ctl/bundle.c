@@ -113,14 +113,11 @@ int ctl_bundle(struct ctl *ctl, int argc, char **argv)
 	const char *const remove[] = { "rm", "-rf", dir, NULL };
 	int rc;
 
-	if (argc != 1) {
-		fprintf(stderr, "usage: leatctl support-bundle FILE.tar.gz\n");
-		return CTL_EXIT_USAGE;
-	}
-	if (mkdtemp(dir) == NULL) {
-		fprintf(stderr, "leatctl: cannot make a temporary folder: %s\n", strerror(errno));
-		return CTL_EXIT_FAILED;
-	}
+	if (argc != 1)
+		return ctl_complain(CTL_EXIT_USAGE, "usage: leatctl support-bundle FILE.tar.gz");
+	if (mkdtemp(dir) == NULL)
+		return ctl_complain(
+			CTL_EXIT_FAILED, "cannot make a temporary folder: %s", strerror(errno));
 	if (ctl_connect(ctl) == CTL_EXIT_OK)
 		for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
 			add_method(ctl, dir, methods[i]);
@@ -136,10 +133,8 @@ int ctl_bundle(struct ctl *ctl, int argc, char **argv)
 		rc = run(tar, -1);
 	}
 	run(remove, -1);
-	if (rc != 0) {
-		fprintf(stderr, "leatctl: tar could not write %s\n", argv[0]);
-		return CTL_EXIT_FAILED;
-	}
+	if (rc != 0)
+		return ctl_complain(CTL_EXIT_FAILED, "tar could not write %s", argv[0]);
 	printf("%s\n", argv[0]);
 	return CTL_EXIT_OK;
 }

@@ -17,7 +17,7 @@ static cJSON *read_calls(const char *path)
 	cJSON *file, *calls;
 
 	if (in == NULL || getdelim(&text, &size, '\0', in) < 0) {
-		fprintf(stderr, "leatctl: cannot read %s: %s\n", path, strerror(errno));
+		ctl_complain(CTL_EXIT_USAGE, "cannot read %s: %s", path, strerror(errno));
 		if (in != NULL && in != stdin)
 			fclose(in);
 		free(text);
@@ -31,32 +31,34 @@ static cJSON *read_calls(const char *path)
 	if (calls != file)
 		cJSON_Delete(file);
 	if (!cJSON_IsArray(calls)) {
-		fprintf(stderr, "leatctl: %s is not a list of calls\n", path);
+		ctl_complain(CTL_EXIT_USAGE, "%s is not a list of calls", path);
 		cJSON_Delete(calls);
 		return NULL;
 	}
 	return calls;
 }
 
-/* Class and key of a call; NULL and a message if it is none. */
-static const struct method *key_of(const cJSON *call, char key[KEY_MAX])
+/* Class and key of call idx of a file; NULL and a message if it is none. */
+static const struct method *key_of(const cJSON *call, size_t idx, char key[KEY_MAX])
 {
+	const cJSON *params = cJSON_GetObjectItemCaseSensitive(call, "params");
 	const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(call, "method"));
 	const struct method *method = name != NULL ? schema_method(name) : NULL;
 	struct schema_req req = { 0 };
 	struct leat_error err = { 0 };
 
 	if (method == NULL || !(method->flags & METHOD_SETS))
-		fprintf(stderr, "leatctl: a configuration cannot have \"%s\"\n",
+		schema_error(&err, LEAT_ERR_PARAMS, "method",
+			"a configuration cannot have \"%.60s\"",
 			name != NULL ? name : "a call without method");
-	else if (schema_decode(
-			 method, cJSON_GetObjectItemCaseSensitive(call, "params"), &req, &err) != 0)
-		fprintf(stderr, "leatctl: %s: %s\n", name, err.reason);
-	else if (schema_key(method, req.data, key, KEY_MAX) == 0) {
-		schema_req_fini(&req);
-		return method;
-	}
+	else if (schema_decode(method, params, &req, &err) == 0 &&
+		schema_key(method, req.data, key, KEY_MAX) < 0)
+		schema_error(&err, LEAT_ERR_PARAMS, NULL, "its name is too long");
 	schema_req_fini(&req);
+	if (err.code == 0)
+		return method;
+	schema_error_in_call(&err, idx, method, params);
+	ctl_fail(CTL_EXIT_USAGE, NULL, NULL, &err);
 	return NULL;
 }
 
@@ -99,7 +101,7 @@ static int calls_init(struct calls *calls, const cJSON *list)
 		struct entry *entry = &calls->in_order[calls->len++];
 
 		entry->call = call;
-		if (key_of(call, key) == NULL)
+		if (key_of(call, calls->len - 1, key) == NULL)
 			continue;
 		entry->key = strdup(key);
 		if (entry->key == NULL)
@@ -271,10 +273,14 @@ static int run_plan(struct ctl *ctl, const cJSON *plan)
 	if (!has_slow_call(plan)) {
 		if (leat_txn(ctl->client, plan, &err) == 0)
 			return CTL_EXIT_OK;
-		if (!err.may_be_applied)
-			fputs("leatctl: nothing was changed\n", stderr);
-		fprintf(stderr, "leatctl: %s\n", err.reason);
-		return err.code == LEAT_ERR_TRANSPORT ? CTL_EXIT_NO_DAEMON : CTL_EXIT_FAILED;
+		if (!err.may_be_applied) {
+			struct leat_error whole = err;
+
+			snprintf(whole.reason, sizeof(whole.reason), "nothing was changed: %.480s",
+				err.reason);
+			return ctl_fail(ctl_exit_code(&err), NULL, NULL, &whole);
+		}
+		return ctl_fail(ctl_exit_code(&err), NULL, NULL, &err);
 	}
 	cJSON_ArrayForEach(call, plan) {
 		int rc = ctl_call(ctl,
@@ -339,7 +345,6 @@ int ctl_config(struct ctl *ctl, int argc, char **argv)
 		return diff_or_apply(ctl, argv[1], false, must_prune);
 	if (n == 2 && strcmp(argv[0], "apply") == 0)
 		return diff_or_apply(ctl, argv[1], true, must_prune);
-	fprintf(stderr,
-		"usage: leatctl config dump | diff FILE [--prune] | apply FILE [--prune]\n");
-	return CTL_EXIT_USAGE;
+	return ctl_complain(CTL_EXIT_USAGE,
+		"usage: leatctl config dump | diff FILE [--prune] | apply FILE [--prune]");
 }

@@ -15,6 +15,16 @@ struct ctl {
 	struct leat_client *client; /* NULL until ctl_connect() */
 };
 
+/* Why a command failed, on stderr, as a sentence or as {"error": {code, method, object, field, reason}}. method (may be
+ * NULL) and its params name the call. Both return exit_code. */
+void ctl_errors_as_json(bool is_on);
+int ctl_fail(int exit_code, const struct method *method, const cJSON *params,
+	const struct leat_error *err);
+__attribute__((format(printf, 2, 3))) int ctl_complain(int exit_code, const char *fmt, ...);
+
+/* Exit code for the error of a call. */
+int ctl_exit_code(const struct leat_error *err);
+
 /* Connects; on failure says why and returns an exit code, else 0. */
 int ctl_connect(struct ctl *ctl);
 

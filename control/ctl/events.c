@@ -12,10 +12,8 @@ int ctl_events(struct ctl *ctl, int argc, char **argv)
 	struct leat_error err;
 	int rc;
 
-	if (argc < 1 || (strcmp(argv[0], "watch") != 0 && strcmp(argv[0], "subscribe") != 0)) {
-		fprintf(stderr, "usage: leatctl event watch [KIND…]\n");
-		return CTL_EXIT_USAGE;
-	}
+	if (argc < 1 || (strcmp(argv[0], "watch") != 0 && strcmp(argv[0], "subscribe") != 0))
+		return ctl_complain(CTL_EXIT_USAGE, "usage: leatctl event watch [KIND…]");
 	params = cJSON_CreateObject();
 	kinds = cJSON_AddArrayToObject(params, "kinds");
 	for (int i = 1; i < argc; i++)
@@ -26,10 +24,8 @@ int ctl_events(struct ctl *ctl, int argc, char **argv)
 	while (rc == CTL_EXIT_OK) {
 		char *text;
 
-		if (leat_event_next(ctl->client, -1, &event, &err) != 0) {
-			fprintf(stderr, "leatctl: %s\n", err.reason);
-			return CTL_EXIT_NO_DAEMON;
-		}
+		if (leat_event_next(ctl->client, -1, &event, &err) != 0)
+			return ctl_fail(CTL_EXIT_NO_DAEMON, NULL, NULL, &err);
 		text = cJSON_PrintUnformatted(event);
 		puts(text != NULL ? text : "{}");
 		fflush(stdout);

@@ -14,8 +14,7 @@ int ctl_connect(struct ctl *ctl)
 		return CTL_EXIT_OK;
 	if (leat_open(ctl->instance, ctl->timeout_ms, &ctl->client, &err) == 0)
 		return CTL_EXIT_OK;
-	fprintf(stderr, "leatctl: %s\n", err.reason);
-	return CTL_EXIT_NO_DAEMON;
+	return ctl_fail(CTL_EXIT_NO_DAEMON, NULL, NULL, &err);
 }
 
 int ctl_call(struct ctl *ctl, const char *method, cJSON *params, cJSON **out_result)
@@ -25,10 +24,8 @@ int ctl_call(struct ctl *ctl, const char *method, cJSON *params, cJSON **out_res
 
 	if (rc == CTL_EXIT_OK) {
 		rc = leat_call(ctl->client, method, params, out_result, &err);
-		if (rc != 0) {
-			fprintf(stderr, "leatctl: %s: %s\n", method, err.reason);
-			rc = rc == LEAT_ERR_TRANSPORT ? CTL_EXIT_NO_DAEMON : CTL_EXIT_FAILED;
-		}
+		if (rc != 0)
+			rc = ctl_fail(ctl_exit_code(&err), schema_method(method), params, &err);
 	}
 	cJSON_Delete(params);
 	return rc;
@@ -161,7 +158,7 @@ static int run(struct ctl *ctl, int argc, char **argv)
 		else if (is_object(argv[0]))
 			ctl_help_object(argv[0]);
 		else
-			fprintf(stderr, "leatctl: there is no command \"%s\": see leatctl help\n",
+			ctl_complain(CTL_EXIT_USAGE, "there is no command \"%s\": see leatctl help",
 				argv[0]);
 		return method != NULL || is_object(argv[0]) ? CTL_EXIT_OK : CTL_EXIT_USAGE;
 	}
@@ -188,12 +185,11 @@ static int run(struct ctl *ctl, int argc, char **argv)
 		return run_method(ctl, method, argc, argv);
 	if (is_object(object)) {
 		if (argc > 1 && strcmp(argv[1], "help") != 0)
-			fprintf(stderr, "leatctl: %s has no command \"%s\"\n", object, argv[1]);
+			ctl_complain(CTL_EXIT_USAGE, "%s has no command \"%s\"", object, argv[1]);
 		ctl_help_object(object);
 		return argc > 1 && strcmp(argv[1], "help") == 0 ? CTL_EXIT_OK : CTL_EXIT_USAGE;
 	}
-	fprintf(stderr, "leatctl: there is no command \"%s\": see leatctl help\n", object);
-	return CTL_EXIT_USAGE;
+	return ctl_complain(CTL_EXIT_USAGE, "there is no command \"%s\": see leatctl help", object);
 }
 
 int main(int argc, char **argv)
@@ -220,6 +216,8 @@ int main(int argc, char **argv)
 			argv[n++] = argv[i];
 	}
 	argv[n] = NULL;
+	ctl_errors_as_json(ctl.is_json);
+	opterr = 0;
 	while ((opt = getopt_long(n, argv, "+i:s:t:jhV", options, NULL)) != -1) {
 		switch (opt) {
 		case 'i':
@@ -248,7 +246,10 @@ int main(int argc, char **argv)
 			puts("leatctl " LEAT_VERSION);
 			return CTL_EXIT_OK;
 		default:
-			return CTL_EXIT_USAGE;
+			return ctl_complain(CTL_EXIT_USAGE, "%s \"%s\": see leatctl help",
+				optopt != 0 && strchr("ist", optopt) != NULL ? "no value for"
+									     : "no option",
+				argv[optind - 1]);
 		}
 	}
 	if (optind == n) {

@@ -96,8 +96,7 @@ int ctl_trace(struct ctl *ctl, int argc, char **argv)
 		trace_print(result);
 	if (rc == CTL_EXIT_OK &&
 		cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(result, "packets")) == 0) {
-		fputs("leatctl: no packet matched in time\n", stderr);
-		rc = CTL_EXIT_FAILED;
+		rc = ctl_complain(CTL_EXIT_FAILED, "no packet matched in time");
 	}
 	cJSON_Delete(id);
 	cJSON_Delete(result);
@@ -117,8 +116,8 @@ int ctl_top(struct ctl *ctl, int argc, char **argv)
 		rounds = (long)strtonum(count, 1, LONG_MAX, &bad);
 	if (argc != 0 || bad != NULL ||
 		(interval != NULL && ctl_seconds("interval", interval, 0.1, &ms) < 0)) {
-		fputs("usage: leatctl top [interval=SECONDS, at least 0.1] [count=N]\n", stderr);
-		return CTL_EXIT_USAGE;
+		return ctl_complain(CTL_EXIT_USAGE,
+			"usage: leatctl top [interval=SECONDS, at least 0.1] [count=N]");
 	}
 	for (; rounds != 0 && rc == CTL_EXIT_OK; rounds -= rounds > 0) {
 		if (count == NULL)

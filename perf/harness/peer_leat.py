@@ -103,7 +103,6 @@ class LeatPvp:
 
     name = "leat"
     checks = "source MAC and address, IPv4 header checksum, connection tracking, TTL, MACs"
-    needs = ()
 
     def __init__(self, work, scenario="pvp-l3", leatd=None):
         self.leatd = leatd or Leatd(work)

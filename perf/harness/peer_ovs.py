@@ -7,10 +7,9 @@ import os
 import re
 import shutil
 
-from . import procs
+from . import needs, procs
 from .peer_leat import TARGET_PORT, VIP, VIP_PORT
 
-VSWITCHD = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 A_MAC, B_MAC, GW_MAC = "0a:58:0a:f4:01:02", "0a:58:0a:f4:01:03", "02:00:00:00:00:01"
 A_IP, B_IP = "10.244.1.2", "10.244.1.3"
@@ -19,7 +18,6 @@ A_IP, B_IP = "10.244.1.2", "10.244.1.3"
 class Ovs:
     name = "ovs"
     checks = "source MAC and address, IPv4 header checksum, ct() with TCP windows and L4 checksum, TTL, MACs"
-    needs = (VSWITCHD, "ovsdb-server", "ovsdb-tool", "ovs-vsctl", "ovs-ofctl", "ovs-appctl")
 
     def __init__(self, work, dpdk=True, netns=None, tag=""):
         self.dir = work.file(f"ovs{tag}")
@@ -50,7 +48,7 @@ class Ovs:
                        "other_config:dpdk-socket-mem=1024", "other_config:userspace-tso-enable=false",
                        f"other_config:dpdk-extra=--in-memory --no-pci --no-telemetry --file-prefix=leatovs{os.getpid()}{tag}")
         self.procs.append(procs.Proc("ovs-vswitchd", [
-            *self.own_netns, VSWITCHD, self.db, f"--unixctl={self.dir}/vswitchd.ctl", f"--log-file={self.dir}/vswitchd.log"],
+            *self.own_netns, needs.OVS[0], self.db, f"--unixctl={self.dir}/vswitchd.ctl", f"--log-file={self.dir}/vswitchd.log"],
             f"{self.dir}/vswitchd.out", self.env))
         procs.wait_for("ovs-vswitchd", lambda: os.path.exists(f"{self.dir}/vswitchd.ctl"))
 

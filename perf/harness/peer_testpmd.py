@@ -9,7 +9,6 @@ from . import procs
 class Testpmd:
     name = "testpmd"
     checks = "none: frames go from one port to the other unread"
-    needs = ("dpdk-testpmd",)
 
     def __init__(self, work, mode="io"):
         self.sockets = [work.file("ta.sock"), work.file("tb.sock")]

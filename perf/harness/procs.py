@@ -9,7 +9,7 @@ import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-BUILD = os.environ.get("LEAT_BUILD", os.path.join(ROOT, "build"))
+BUILD = os.path.abspath(os.environ.get("LEAT_BUILD") or os.path.join(ROOT, "build-perf"))
 SWITCH_CORE = int(os.environ.get("LEAT_PERF_SWITCH_CORE", "1"))
 GEN_CORE = int(os.environ.get("LEAT_PERF_GEN_CORE", "0"))
 RING = int(os.environ.get("LEAT_PERF_RING", "1024"))
@@ -64,9 +64,13 @@ class Proc:
         self.name = name
         self.log = log
         self._out = open(log, "a", encoding="utf-8", errors="replace")
-        self.child = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=stdout or self._out, stderr=self._out, text=True,
-            env={**os.environ, **(env or {})}, start_new_session=True)
+        try:
+            self.child = subprocess.Popen(
+                argv, stdin=subprocess.PIPE, stdout=stdout or self._out, stderr=self._out, text=True,
+                env={**os.environ, **(env or {})}, start_new_session=True)
+        except OSError as e:
+            self._out.close()
+            raise PerfError(f"{argv[0]}: {e.strerror}") from e
         atexit.register(self.stop)  # whatever ends the run, and wherever
 
     def prefer(self):
@@ -111,8 +115,12 @@ class Proc:
 def run(argv, env=None, seconds=30, check=True, preferred=False):
     """Runs a command to its end; its standard output. PerfError with its words if it fails. preferred: see
     Proc.prefer()."""
-    with subprocess.Popen(argv, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True, start_new_session=preferred) as child:
+    try:
+        child = subprocess.Popen(argv, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                 stderr=subprocess.PIPE, text=True, start_new_session=preferred)
+    except OSError as e:
+        raise PerfError(f"{argv[0]}: {e.strerror}") from e
+    with child:
         if preferred:
             prefer(child.pid)
         try:

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,14 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PVP_FIELDS = {"scenario", "peer", "frame_bytes", "flows", "round", "mpps", "refused_share", "cycles_per_packet"}
-OVS = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
-NEEDS = {"testpmd": "dpdk-testpmd", "ovs": OVS, "leat": None, "kernel": None, "nftables": "nft",
-         "iptables-legacy": "iptables-legacy-restore"}
-
-
-def free_hugepages():
-    with open("/proc/meminfo", encoding="ascii") as f:
-        return next(int(line.split()[1]) for line in f if line.startswith("HugePages_Free"))
+sys.path.insert(0, str(ROOT / "perf"))
+from harness import needs  # noqa: E402  pylint: disable=wrong-import-position
 
 
 @pytest.fixture(autouse=True)
@@ -27,8 +22,6 @@ def machine():
         pytest.skip("needs root")
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("needs two cores: a switch and a generator")
-    if free_hugepages() < 1100:
-        pytest.skip(f"needs 1100 free hugepages, there are {free_hugepages()}")
 
 
 def run(*argv, seconds=180):
@@ -42,16 +35,17 @@ def lines(path):
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def need(peer):
-    if NEEDS[peer] and not shutil.which(NEEDS[peer]):
-        pytest.skip(f"{NEEDS[peer]} is not installed")
+def need(scenario, peer):
+    why = needs.missing(scenario, peer)
+    if why:
+        pytest.skip(why)
 
 
 @pytest.mark.parametrize("scenario,peer", [("pvp-l3", "leat"), ("pvp-l3", "testpmd"), ("pvp-l3", "ovs"),
                                            ("pvp-vxlan", "leat"), ("pvp-vxlan", "testpmd"), ("pvp-vxlan", "ovs"),
                                            ("pvp-service", "leat"), ("pvp-service", "testpmd"), ("pvp-service", "ovs")])
 def test_pvp_peer_writes_a_line_a_row(tmp_path, scenario, peer):
-    need(peer)
+    need(scenario, peer)
     out = tmp_path / "rows"
     run("perf/run", scenario, "--peers", peer, "--rounds", 1, "--frames", "64,imix", "--flows", "1,100",
         "--seconds", 0.05, "--json", out)
@@ -78,9 +72,7 @@ def test_pvp_latency_lines_are_ordered(tmp_path):
 @pytest.mark.parametrize("scenario,peer", [("tcp-pod", "leat"), ("tcp-pod", "kernel"), ("tcp-pod", "ovs"),
                                            ("tcp-vxlan", "leat"), ("tcp-vxlan", "kernel"), ("tcp-vxlan", "ovs")])
 def test_tcp_peer_writes_a_line(tmp_path, scenario, peer):
-    need(peer)
-    if peer == "ovs" and scenario == "tcp-vxlan" and free_hugepages() < 1400:
-        pytest.skip("needs 1400 free hugepages for two switches")
+    need(scenario, peer)
     out = tmp_path / "rows"
     run("perf/run", scenario, "--peers", peer, "--rounds", 1, "--seconds", 1, "--mtu", 1500, "--json", out)
     rows = lines(out)
@@ -108,7 +100,7 @@ def test_bench_writes_lines_and_plots(tmp_path):
 
 @pytest.mark.parametrize("peer", ["leat", "nftables", "iptables-legacy"])
 def test_scale_services_writes_a_line_a_measure(tmp_path, peer):
-    need(peer)
+    need("scale-services", peer)
     out = tmp_path / "rows"
     run("perf/run", "scale-services", "--peers", peer, "--rounds", 1, "--services", 5, "--changes", 2, "--seconds", 0.05,
         "--json", out, "--plots", tmp_path)

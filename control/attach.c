@@ -206,7 +206,7 @@ static void open_device(void *arg)
 	attach->rc = pod_net_add_routes(attach->cfg.netns_fd, attach->port->ifname,
 		attach->routes.items, attach->routes.n, reason, sizeof(attach->err.reason));
 	if (attach->rc < 0)
-		attach->port->ops->close(attach->port, false);
+		attach->port->ops->close(attach->port, attach->port->is_adopted);
 }
 
 static void device_opened(void *arg)
@@ -224,7 +224,7 @@ static void device_opened(void *arg)
 			object_port_refs[attach->port->id]++;
 			observer_port_came();
 		} else {
-			port_destroy(attach->port, false);
+			port_abandon(attach->port);
 		}
 	}
 	finish(attach);

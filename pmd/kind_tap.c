@@ -58,7 +58,6 @@ struct tap_port {
 	struct rte_mempool *huge_pool;
 	uint32_t n_huges_reserved;
 	uint32_t features; /* TUN_F_* that the kernel took */
-	bool is_adopted;
 	struct tap_queue queues[PORT_QUEUES_MAX];
 };
 
@@ -208,6 +207,7 @@ static int attach(struct port *p, struct tap_port *t, const struct port_config *
 	int saved, ret;
 
 	snprintf(name, sizeof(name), "%s", ifname);
+	p->is_adopted = true; /* whatever fails from here on */
 	saved = netns_enter(cfg->netns_fd);
 	if (saved < 0)
 		return err_set(errbuf, errlen, saved, "the network namespace cannot be entered: %s",
@@ -220,7 +220,6 @@ static int attach(struct port *p, struct tap_port *t, const struct port_config *
 			ifname);
 	if (ret < 0)
 		return open_error(ret, ifname, errbuf, errlen);
-	t->is_adopted = true;
 	return queues_setup(t, errbuf, errlen);
 }
 
@@ -362,7 +361,7 @@ static int tap_open(struct port *p, const struct port_config *cfg, char *errbuf,
 	return 0;
 
 err_close:
-	tap_close(p, t->is_adopted); /* an adopted device was not ours to delete */
+	tap_close(p, p->is_adopted);
 	return ret;
 }
 
@@ -494,7 +493,7 @@ static size_t tap_describe(const struct port *p, char *buf, size_t size)
 	int n = snprintf(buf, size, "ifname=%s queues=%u csum=%s tso=%s uso=%s adopted=%s link=%s",
 		p->ifname, t->n_queues, (t->features & TUN_F_CSUM) != 0 ? "on" : "off",
 		(t->features & TUN_F_TSO4) != 0 ? "on" : "off",
-		(t->features & TUN_F_USO4) != 0 ? "on" : "off", t->is_adopted ? "yes" : "no",
+		(t->features & TUN_F_USO4) != 0 ? "on" : "off", p->is_adopted ? "yes" : "no",
 		tap_is_up(p) ? "up" : "gone");
 
 	return n < 0 ? 0 : RTE_MIN((size_t)n, size > 0 ? size - 1 : 0);

@@ -285,7 +285,7 @@ err_unpublish:
 	n_ports--;
 	rcu_assign(port_table[p->id], NULL);
 	rcu_synchronize();
-	p->ops->close(p, false);
+	p->ops->close(p, p->is_adopted);
 err_release:
 	slot_release(s);
 	return ret;
@@ -333,6 +333,11 @@ static void port_close_cb(void *arg)
 void port_destroy(struct port *p, bool keep)
 {
 	port_destroy_then(p, keep, NULL, NULL);
+}
+
+void port_abandon(struct port *p)
+{
+	port_destroy(p, p->is_adopted);
 }
 
 void port_destroy_then(struct port *p, bool keep, void (*closed)(void *arg), void *arg)

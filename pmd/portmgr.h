@@ -57,7 +57,11 @@ int port_create_end(struct port *p, int ret, char *errbuf, size_t errlen);
  * restart in place. The caller holds no pointer any more. */
 void port_destroy(struct port *p, bool keep);
 
-/* The same; closed(arg) is called on the control thread when the device has been closed. */
+/* As port_destroy(), for a port whose set-up failed at a later step: a device that was adopted is left for another try,
+ * one that was made goes. */
+void port_abandon(struct port *p);
+
+/* As port_destroy(); closed(arg) is called on the control thread when the device has been closed. */
 void port_destroy_then(struct port *p, bool keep, void (*closed)(void *arg), void *arg);
 
 /* Control thread; NULL if there is none. */

@@ -147,7 +147,7 @@ static void handle_add(struct call *call)
 		rc = object_port_up(port, errbuf, sizeof(errbuf));
 		if (rc < 0) {
 			field = "addresses";
-			port_destroy(port, false);
+			port_abandon(port);
 		}
 	}
 	if (rc < 0) {

@@ -86,7 +86,8 @@ struct port_ops {
 	const char *kind;
 
 	/* Creates the device and fills p->priv, n_rxq, tx_offloads, mac, mtu. Control thread; may take long.
-	 * 0 or -errno, with a sentence for a person in errbuf. Undoes what it did on error. */
+	 * 0 or -errno, with a sentence for a person in errbuf. Undoes what it did on error, but leaves a device that was
+	 * there before (p->is_adopted). */
 	int (*open)(struct port *p, const struct port_config *cfg, char *errbuf, size_t errlen);
 
 	/* Frees all of p->priv. Control thread, after a grace period. keep: leave what outlives a restart
@@ -141,6 +142,7 @@ struct port {
 	struct ip_prefix_host addrs[PORT_ADDRS_MAX];
 	struct rte_mempool *pool; /* where rx takes its buffers; set before open */
 	char *ifname;
+	bool is_adopted; /* by open(): the device was there before, and is not ours to remove when set-up fails */
 };
 
 #endif

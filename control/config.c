@@ -106,17 +106,25 @@ static int check_references(
 	return rc;
 }
 
-static int check_one(struct store *store, const cJSON *call, size_t idx, struct leat_error *err)
+/* The method and the fields; *out_rpc is to be freed in any case. */
+static int check_alone(const cJSON *call, struct rpc_request *out_rpc, struct leat_error *err)
 {
 	cJSON *copy = cJSON_Duplicate(call, true);
-	struct rpc_request rpc;
-	char key[STORE_KEY_MAX];
-	int rc = rpc_parse_call(copy, &rpc, err);
+	int rc = rpc_parse_call(copy, out_rpc, err);
 
 	cJSON_Delete(copy);
-	if (rc == 0 && !(rpc.method->flags & (METHOD_SETS | METHOD_REMOVES)))
+	if (rc == 0 && !(out_rpc->method->flags & (METHOD_SETS | METHOD_REMOVES)))
 		rc = schema_error(
-			err, LEAT_ERR_PARAMS, NULL, "%s changes nothing", rpc.method->name);
+			err, LEAT_ERR_PARAMS, NULL, "%s changes nothing", out_rpc->method->name);
+	return rc;
+}
+
+static int check_one(struct store *store, const cJSON *call, size_t idx, struct leat_error *err)
+{
+	struct rpc_request rpc;
+	char key[STORE_KEY_MAX];
+	int rc = check_alone(call, &rpc, err);
+
 	if (rc == 0 && schema_key(rpc.method, rpc.req.data, key, sizeof(key)) < 0)
 		rc = schema_error(err, LEAT_ERR_PARAMS, NULL, "name too long");
 	if (rc == 0 && rpc.method->flags & METHOD_SETS) {
@@ -144,6 +152,24 @@ int config_check(const cJSON *calls, struct leat_error *err)
 	for (call = calls->child; rc == 0 && call != NULL; call = call->next)
 		rc = check_one(store, call, idx++, err);
 	store_destroy(store);
+	return rc;
+}
+
+int config_check_calls(const cJSON *calls, struct leat_error *err)
+{
+	const cJSON *call;
+	size_t idx = 0;
+	int rc = 0;
+
+	for (call = calls->child; rc == 0 && call != NULL; call = call->next) {
+		struct rpc_request rpc;
+
+		rc = check_alone(call, &rpc, err);
+		if (rc != 0)
+			schema_error_in_call(err, idx, rpc.method, rpc.params);
+		rpc_request_fini(&rpc);
+		idx++;
+	}
 	return rc;
 }
 

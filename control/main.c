@@ -31,6 +31,8 @@
 
 static struct options opts;
 static int exit_code;
+static cJSON *config_calls; /* of --config, until they are applied */
+static int metrics_fd = -1; /* of --metrics, until it is served */
 static struct event *signal_events[2];
 
 static void fatal(const char *fmt, const char *detail)
@@ -73,10 +75,19 @@ static void serve(void)
 	flowtab_count_adopted(&tables_flow4);
 	flowtab_count_adopted(&tables_flow6);
 	rc = server_start(instance.control_path);
-	if (rc == 0)
-		rc = metrics_start(instance.metrics_path, opts.metrics_listen);
 	if (rc < 0) {
-		fatal("cannot listen on its sockets: %s", strerror(-rc));
+		log_err("leatd", "cannot listen on %s: %s", instance.control_path, strerror(-rc));
+	} else {
+		rc = metrics_start(instance.metrics_path, metrics_fd);
+		metrics_fd = -1;
+		if (rc < 0)
+			log_err("leatd", "cannot listen on %s%s%s: %s", instance.metrics_path,
+				opts.metrics_listen != NULL ? " or " : "",
+				opts.metrics_listen != NULL ? opts.metrics_listen : "",
+				strerror(-rc));
+	}
+	if (rc < 0) {
+		exit_code = EXIT_FAILURE;
 		loop_stop();
 		return;
 	}
@@ -99,19 +110,38 @@ static void on_config_done(const struct leat_error *err)
 
 static void on_replayed(void)
 {
-	struct leat_error err;
-	cJSON *calls;
+	cJSON *calls = config_calls;
 
 	cni_pending_detach(instance.state_dir);
-	if (opts.config_file == NULL) {
-		serve();
-		return;
-	}
-	calls = config_read(opts.config_file, &err);
+	config_calls = NULL;
 	if (calls == NULL)
-		on_config_done(&err);
+		serve();
 	else
 		config_apply(calls, on_config_done);
+}
+
+/* What the options name, before anything is started for it. 0 or -1 (logged). */
+static int check_options(void)
+{
+	struct leat_error err;
+
+	if (opts.config_file != NULL) {
+		config_calls = config_read(opts.config_file, &err);
+		if (config_calls == NULL || config_check_calls(config_calls, &err) != 0) {
+			log_err("config", "%s: %s%s%s", opts.config_file, err.field,
+				err.field[0] != '\0' ? ": " : "", err.reason);
+			return -1;
+		}
+	}
+	if (opts.metrics_listen != NULL) {
+		metrics_fd = metrics_bind(opts.metrics_listen);
+		if (metrics_fd < 0) {
+			log_err("metrics", "cannot listen on %s: %s", opts.metrics_listen,
+				strerror(-metrics_fd));
+			return -1;
+		}
+	}
+	return 0;
 }
 
 static int check(void)
@@ -221,6 +251,8 @@ int main(int argc, char **argv)
 	}
 	if (opts.mode == OPTIONS_CHECK)
 		return check();
+	if (opts.mode == OPTIONS_RUN && check_options() < 0)
+		return EXIT_FAILURE;
 	if (lock() < 0)
 		return EXIT_FAILURE;
 	if (opts.mode == OPTIONS_PURGE)

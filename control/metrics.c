@@ -2,9 +2,11 @@
 #include "control/metrics.h"
 
 #include <errno.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <event2/http.h>
@@ -45,29 +47,76 @@ static void on_health(struct evhttp_request *request, void *arg)
 		evbuffer_free(body);
 }
 
-static int listen_tcp(const char *text)
+/* Host and port of "ADDRESS:PORT"; false: it is none. */
+static bool split_address(const char *text, char host[64], char port[8])
 {
 	const char *colon = strrchr(text, ':');
-	char host[64], *end;
-	unsigned long port;
-	size_t len;
+	size_t len = colon != NULL ? (size_t)(colon - text) : 0;
+	char *end;
+	unsigned long number;
 
-	if (colon == NULL || colon == text)
-		return -EINVAL;
-	port = strtoul(colon + 1, &end, 10);
-	len = (size_t)(colon - text);
-	if (*end != '\0' || port == 0 || port > 65535 || len >= sizeof(host))
-		return -EINVAL;
-	if (text[0] == '[' && text[len - 1] == ']')
-		snprintf(host, sizeof(host), "%.*s", (int)len - 2, text + 1);
-	else
-		snprintf(host, sizeof(host), "%.*s", (int)len, text);
-	return evhttp_bind_socket(http, host, (uint16_t)port) < 0 ? -EADDRNOTAVAIL : 0;
+	if (len == 0 || colon[1] < '0' || colon[1] > '9')
+		return false;
+	number = strtoul(colon + 1, &end, 10);
+	if (*end != '\0' || number == 0 || number > 65535)
+		return false;
+	if (text[0] == '[' && text[len - 1] == ']') {
+		text++;
+		len -= 2;
+	}
+	if (len == 0 || len >= 64)
+		return false;
+	snprintf(host, 64, "%.*s", (int)len, text);
+	snprintf(port, 8, "%lu", number);
+	return true;
 }
 
-int metrics_start(const char *path, const char *tcp)
+bool metrics_address_is_valid(const char *text)
 {
-	int fd, rc;
+	char host[64], port[8];
+
+	return split_address(text, host, port);
+}
+
+int metrics_bind(const char *text)
+{
+	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
+		.ai_flags = AI_PASSIVE | AI_NUMERICSERV };
+	struct addrinfo *found;
+	char host[64], port[8];
+	int fd, rc = 0, one = 1;
+
+	if (!split_address(text, host, port))
+		return -EINVAL;
+	rc = getaddrinfo(host, port, &hints, &found);
+	if (rc != 0)
+		return rc == EAI_SYSTEM ? -errno : rc == EAI_MEMORY ? -ENOMEM : -EADDRNOTAVAIL;
+	fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		rc = -errno;
+	else if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
+		bind(fd, found->ai_addr, found->ai_addrlen) < 0)
+		rc = -errno;
+	freeaddrinfo(found);
+	if (rc < 0 && fd >= 0)
+		close(fd);
+	return rc < 0 ? rc : fd;
+}
+
+static int accept_tcp(int fd)
+{
+	int rc = listen(fd, SOMAXCONN) < 0 ? -errno : 0;
+
+	if (rc == 0 && evhttp_accept_socket(http, fd) < 0)
+		rc = -ENOMEM;
+	if (rc < 0)
+		close(fd);
+	return rc;
+}
+
+int metrics_start(const char *path, int tcp_fd)
+{
+	int fd;
 
 	http = evhttp_new(loop_base);
 	if (http == NULL)
@@ -86,8 +135,7 @@ int metrics_start(const char *path, const char *tcp)
 		close(fd);
 		return -ENOMEM;
 	}
-	rc = tcp != NULL ? listen_tcp(tcp) : 0;
-	return rc;
+	return tcp_fd >= 0 ? accept_tcp(tcp_fd) : 0;
 }
 
 void metrics_stop(void)

@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "control/client/leat_client.h"
+#include "control/metrics.h"
+#include "control/pci.h"
 #include "datapath/base/log.h"
 
 const char *argp_program_version = "leatd " LEAT_VERSION;
@@ -51,14 +53,15 @@ static const struct argp_option options[] = {
 	{ 0 },
 };
 
-static unsigned long number(
-	struct argp_state *state, const char *option, const char *text, unsigned long max)
+static unsigned long number(struct argp_state *state, const char *option, const char *text,
+	unsigned long min, unsigned long max)
 {
 	char *end;
 	unsigned long value = strtoul(text, &end, 10);
 
-	if (text[0] < '0' || text[0] > '9' || *end != '\0' || value > max)
-		argp_error(state, "--%s must be a number up to %lu, not \"%s\"", option, max, text);
+	if (text[0] < '0' || text[0] > '9' || *end != '\0' || value < min || value > max)
+		argp_error(state, "--%s must be a number from %lu to %lu, not \"%s\"", option, min,
+			max, text);
 	return value;
 }
 
@@ -129,18 +132,23 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		out->mode = OPTIONS_PURGE;
 		return 0;
 	case OPT_MEM:
-		out->mem_mb = (uint32_t)number(state, "mem", arg, 1u << 24);
+		out->mem_mb = (uint32_t)number(state, "mem", arg, 0, 1u << 24);
 		return 0;
 	case OPT_NO_HUGE:
 		out->no_huge = true;
 		return 0;
 	case OPT_FLOWS:
-		out->n_flows = (uint32_t)number(state, "flows", arg, 100000000);
+		out->n_flows = (uint32_t)number(state, "flows", arg, 0, 100000000);
 		return 0;
 	case OPT_MBUFS:
-		out->n_mbufs = (uint32_t)number(state, "mbufs", arg, 1u << 24);
+		out->n_mbufs = (uint32_t)number(state, "mbufs", arg, OPTIONS_MBUFS_MIN, 1u << 24);
 		return 0;
 	case OPT_METRICS:
+		if (!metrics_address_is_valid(arg))
+			argp_error(state,
+				"--metrics must be ADDRESS:PORT with a port from 1 to 65535, not "
+				"\"%s\"",
+				arg);
 		out->metrics_listen = arg;
 		return 0;
 	case OPT_LOG_LEVEL:
@@ -152,6 +160,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		log_set_json(strcmp(arg, "json") == 0);
 		return 0;
 	case OPT_PCI:
+		if (!pci_address_is_valid(arg))
+			argp_error(state, "--pci must be an address like 0000:03:00.0, not \"%s\"",
+				arg);
 		append(state, "pci", out->pci_devices, &out->n_pci_devices, arg);
 		return 0;
 	case OPT_EAL_ARG:

@@ -9,6 +9,7 @@
 #include "pmd/eal.h"
 
 #define OPTIONS_EXTRA_MAX 64
+#define OPTIONS_MBUFS_MIN 1024 /* with fewer no port can be had */
 
 enum options_mode { OPTIONS_RUN, OPTIONS_CHECK, OPTIONS_PURGE };
 

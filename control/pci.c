@@ -11,7 +11,7 @@
 
 #define ADDRESS_LEN 12 /* 0000:03:00.0 */
 
-static bool is_address(const char *text)
+bool pci_address_is_valid(const char *text)
 {
 	static const char form[] = "xxxx:xx:xx.x";
 
@@ -27,7 +27,7 @@ static void add(struct options *opts, const cJSON *params)
 		cJSON_GetObjectItemCaseSensitive(params, "device"));
 	char *address;
 
-	if (device == NULL || strlen(device) < ADDRESS_LEN || !is_address(device))
+	if (device == NULL || strlen(device) < ADDRESS_LEN || !pci_address_is_valid(device))
 		return;
 	for (unsigned int i = 0; i < opts->n_pci_devices; i++)
 		if (strncmp(opts->pci_devices[i], device, ADDRESS_LEN) == 0)

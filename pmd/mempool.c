@@ -30,7 +30,8 @@ struct pool {
 
 static struct pool pools[MEMPOOL_NODES_MAX][POOL_N];
 static struct mempool_config config;
-static const char *const kind_names[POOL_N] = { "mbuf", "jumbo", "huge" };
+static const char *const kind_names[POOL_N] = { "ordinary", "jumbo", "huge" };
+static const char *const room_names[POOL_N] = { "2 KiB", "10 KiB", "64 KiB" };
 
 static uint32_t kind_room(enum pool_kind kind)
 {
@@ -174,6 +175,11 @@ static struct pool *pool_of(const struct rte_mempool *mp)
 	return NULL;
 }
 
+static enum pool_kind kind_of(const struct pool *pool)
+{
+	return (enum pool_kind)((size_t)(pool - &pools[0][0]) % POOL_N);
+}
+
 /* An eighth stays for what belongs to no port: packets in flight, hold queues, caches of the cores. */
 static uint32_t unreserved(const struct pool *pool)
 {
@@ -199,10 +205,10 @@ int mempool_reserve(struct rte_mempool *mp, uint32_t n, char *errbuf, size_t err
 	pthread_mutex_unlock(&accounts_lock);
 	if (n > n_left)
 		return err_set(errbuf, errlen, -ENOBUFS,
-			"%u packet buffers are needed and %u of %u are not promised to other "
-			"ports: remove ports, "
-			"use smaller rings, or raise the number of buffers",
-			n, n_left, mp->size);
+			"%u packet buffers of %s are needed, and ports can still have %u of %u "
+			"(status: mbufs.%s.reservable): remove ports, ask for fewer queues or "
+			"smaller rings, or start leatd with more --mbufs",
+			n, room_names[kind_of(pool)], n_left, mp->size, kind_names[kind_of(pool)]);
 	return 0;
 }
 
@@ -219,21 +225,30 @@ void mempool_release(struct rte_mempool *mp, uint32_t n)
 
 void mempool_usage_read(struct mempool_usage *out)
 {
-	*out = (struct mempool_usage){ .reservable = UINT32_MAX };
-	for (unsigned int node = 0; node < MEMPOOL_NODES_MAX; node++) {
-		for (int kind = 0; kind < POOL_N; kind++) {
+	*out = (struct mempool_usage){ 0 };
+	for (int kind = 0; kind < POOL_N; kind++) {
+		struct mempool_kind_usage *sum = &out->kinds[kind];
+
+		sum->name = kind_names[kind];
+		sum->reservable = UINT32_MAX;
+		for (unsigned int node = 0; node < MEMPOOL_NODES_MAX; node++) {
 			struct pool *pool = &pools[node][kind];
 			uint32_t n_free;
 
 			if (pool->mp == NULL)
 				continue;
 			n_free = rte_mempool_avail_count(pool->mp);
-			out->size += pool->mp->size;
+			sum->size += pool->mp->size;
+			sum->in_use += pool->mp->size - n_free;
+			sum->reserved += pool->n_reserved;
+			sum->reservable = RTE_MIN(sum->reservable, unreserved(pool));
 			out->free += n_free;
-			out->in_use += pool->mp->size - n_free;
-			out->reserved += pool->n_reserved;
-			if (kind == POOL_NORMAL && unreserved(pool) < out->reservable)
-				out->reservable = unreserved(pool);
 		}
+		if (sum->size == 0)
+			sum->reservable = 0;
+		out->size += sum->size;
+		out->in_use += sum->in_use;
+		out->reserved += sum->reserved;
 	}
+	out->reservable = out->kinds[POOL_NORMAL].reservable;
 }

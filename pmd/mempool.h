@@ -14,6 +14,7 @@
 #include <rte_mempool.h>
 
 #define MEMPOOL_NODES_MAX 8
+#define MEMPOOL_KINDS 3
 #define MEMPOOL_DATA_ROOM_BYTES 2048 /* behind the headroom */
 #define MEMPOOL_JUMBO_ROOM_BYTES 10240
 #define MEMPOOL_HUGE_ROOM_BYTES                                                                    \
@@ -49,6 +50,12 @@ void mempool_release(struct rte_mempool *pool, uint32_t n);
 struct mempool_usage {
 	uint32_t size, in_use, free, reserved;
 	uint32_t reservable; /* what one more port can still have of the fullest ordinary pool */
+	struct mempool_kind_usage {
+		const char *name; /* "ordinary", "jumbo", "huge" */
+		uint32_t size, in_use, reserved;
+		uint32_t
+			reservable; /* of the fullest pool of the kind; a kind without a pool has size 0 */
+	} kinds[MEMPOOL_KINDS];
 };
 void mempool_usage_read(struct mempool_usage *out);
 

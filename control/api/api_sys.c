@@ -50,6 +50,14 @@ static void add_memory(cJSON *result)
 	cJSON_AddNumberToObject(object, "free", usage.free);
 	cJSON_AddNumberToObject(object, "reserved", usage.reserved);
 	cJSON_AddNumberToObject(object, "reservable", usage.reservable);
+	for (unsigned int i = 0; i < MEMPOOL_KINDS; i++) {
+		cJSON *kind = cJSON_AddObjectToObject(object, usage.kinds[i].name);
+
+		cJSON_AddNumberToObject(kind, "size", usage.kinds[i].size);
+		cJSON_AddNumberToObject(kind, "in_use", usage.kinds[i].in_use);
+		cJSON_AddNumberToObject(kind, "reserved", usage.kinds[i].reserved);
+		cJSON_AddNumberToObject(kind, "reservable", usage.kinds[i].reservable);
+	}
 }
 
 static void add_conns(cJSON *conns, const char *family, const struct flowtab *t)

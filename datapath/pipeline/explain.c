@@ -10,6 +10,7 @@
 #include "datapath/slow/commit.h"
 #include "datapath/slow/nat.h"
 #include "datapath/slow/tuple.h"
+#include "datapath/table/endpoint.h"
 #include "datapath/table/tunnel.h"
 
 #define L3_OFF 14u
@@ -57,16 +58,21 @@ static void ttl_take(struct rte_mbuf *m, bool is_v6)
 		commit_ttl4(m);
 }
 
-/* The frame as it leaves, from a copy of the one that came. */
+/* The frame as it leaves, from a copy of the one that came; NULL: *out_reason, DROP_NONE when it goes out in pieces. */
 static struct rte_mbuf *rewritten(struct rte_mbuf *m, const struct slow_ctx *ctx,
-	const struct explain_result *res, uint64_t hash, struct rte_mempool *pool)
+	const struct explain_result *res, uint64_t hash, struct rte_mempool *pool,
+	enum drop_reason *out_reason)
 {
 	const struct path *path = path_at(ctx->path);
 	bool is_v6 = ctx->ft->is_v6, is_good = true;
 	struct rte_mbuf *copy;
 
-	if (ctx->pkt->l3_len > path->mtu)
+	*out_reason = DROP_NONE;
+	if (ctx->pkt->l3_len > path->mtu) {
+		if (!ctx->pkt->may_fragment)
+			*out_reason = DROP_MTU_EXCEEDED;
 		return NULL;
+	}
 	copy = rte_pktmbuf_copy(m, pool, 0, UINT32_MAX);
 	if (copy == NULL)
 		return NULL;
@@ -74,6 +80,8 @@ static struct rte_mbuf *rewritten(struct rte_mbuf *m, const struct slow_ctx *ctx
 		is_good = slow_related_translate(copy, ctx);
 	else if (res->is_translated)
 		is_good = translate_packet(copy, L3_OFF, ctx->pkt, &res->final);
+	if (!is_good)
+		*out_reason = DROP_NAT_UNTRANSLATABLE;
 	if (is_good && !ctx->keep_ttl)
 		ttl_take(copy, is_v6);
 	if (is_good && path_frame(copy, path, is_v6, hash))
@@ -89,44 +97,77 @@ static void drop(struct explain_result *out, enum drop_reason reason, bool is_an
 	out->is_answered = is_answered;
 }
 
-static void forward(struct rte_mbuf *m, const struct slow_ctx *ctx, const struct batch *b,
-	struct rte_mempool *pool, struct explain_result *out)
+/* Whether the packet may have a flow, in the order in which the slow path asks. */
+static enum drop_reason flow_refused(
+	const struct worker *w, const struct slow_ctx *ctx, uint32_t ended)
 {
+	enum drop_reason reason;
+
+	if (ctx->is_related)
+		return DROP_NONE;
+	if (ctx->pkt->proto == IPPROTO_TCP && ctx->pkt->has_l4 && !ctx->pkt->is_frag &&
+		conn_tcp_flags_bad(ctx->pkt->tcp_flags))
+		return DROP_TCP_INVALID;
+	if (ctx->flow != FLOW_NONE)
+		return DROP_NONE;
+	reason = commit_may_open(w, ctx);
+	if (reason == DROP_NONE && ended == FLOW_NONE &&
+		flowtab_n_used(ctx->ft) >= ctx->ft->n_conns)
+		return DROP_FLOW_TABLE_FULL;
+	return reason;
+}
+
+static void forward(struct rte_mbuf *m, const struct worker *w, const struct slow_ctx *ctx,
+	struct explain_result *out)
+{
+	const uint32_t ep[] = { [ENDPOINT_FROM] = ctx->src_ep, [ENDPOINT_TO] = ctx->dst_ep };
+	const struct batch *b = &w->batch;
+	enum drop_reason reason;
+
 	if (!ctx->keep_ttl && ctx->pkt->ttl <= 1) {
 		drop(out, DROP_TTL_EXCEEDED, true);
 		return;
 	}
-	if (!ctx->is_related && ctx->flow == FLOW_NONE && ctx->pkt->proto == IPPROTO_TCP &&
-		conn_tcp_flags_bad(ctx->pkt->tcp_flags)) {
-		drop(out, DROP_TCP_INVALID, false);
-		return;
-	}
-	if (!final_tuple(ctx, b, out->ended, &out->final)) {
-		drop(out, DROP_NAT_EXHAUSTED, false);
+	reason = flow_refused(w, ctx, out->ended);
+	if (reason == DROP_NONE && !final_tuple(ctx, b, out->ended, &out->final))
+		reason = DROP_NAT_EXHAUSTED;
+	if (reason == DROP_NONE && !endpoint_meters_would_pass(ep, ctx->pkt->l3_len, w->now_ns))
+		reason = DROP_RATE_LIMIT;
+	if (reason != DROP_NONE) {
+		drop(out, reason, false);
 		return;
 	}
 	out->verdict = EXPLAIN_FORWARD;
 	out->is_translated = nat_is_needed(ctx, &out->final);
 	out->out_port = path_at(ctx->path)->port_id;
-	out->out = rewritten(m, ctx, out, b->hash[0], pool);
-	if (out->out == NULL && ctx->pkt->l3_len > path_at(ctx->path)->mtu &&
-		!ctx->pkt->may_fragment)
-		drop(out, DROP_MTU_EXCEEDED, true);
+	out->out = rewritten(m, ctx, out, b->hash[0], w->pool, &reason);
+	if (reason != DROP_NONE)
+		drop(out, reason, reason == DROP_MTU_EXCEEDED);
 }
 
-static void conclude(struct rte_mbuf *m, const struct slow_ctx *ctx, const struct batch *b,
-	struct rte_mempool *pool, struct explain_result *out)
+/* What is for leatd itself gets an answer, or is dropped as a protocol that it does not speak. */
+static void self(const struct rte_mbuf *m, const struct slow_ctx *ctx, struct explain_result *out)
+{
+	if ((ctx->in & FLOW_IN_TUNNEL) == 0 && slow_self_is_answered(m, ctx->pkt))
+		out->verdict = EXPLAIN_SELF;
+	else
+		drop(out, DROP_LOCAL_PROTO,
+			(ctx->in & FLOW_IN_TUNNEL) == 0 && ctx->pkt->proto == IPPROTO_UDP);
+}
+
+static void conclude(struct rte_mbuf *m, const struct worker *w, const struct slow_ctx *ctx,
+	struct explain_result *out)
 {
 	switch (ctx->action) {
 	case SLOW_FORWARD:
-		forward(m, ctx, b, pool, out);
+		forward(m, w, ctx, out);
 		break;
 	case SLOW_RESOLVE_NEIGH:
 	case SLOW_RESOLVE_TUNNEL:
 		out->verdict = EXPLAIN_HOLD;
 		break;
 	case SLOW_SELF:
-		out->verdict = EXPLAIN_SELF;
+		self(m, ctx, out);
 		break;
 	case SLOW_RESET:
 		drop(out, DROP_SERVICE_BACKEND_GONE, true);
@@ -170,9 +211,11 @@ void explain_packet(const struct port *p, uint16_t in, struct rte_mbuf *m, struc
 	if (w == NULL)
 		return;
 	memset(w, 0, sizeof(*w));
+	out->reason = DROP_NONE;
 	w->ft4 = ft4;
 	w->ft6 = ft6;
 	w->pool = pool;
+	w->now_ns = clock_ns();
 	b = &w->batch;
 	b->port = (struct port *)(uintptr_t)p;
 	b->m[0] = m;
@@ -198,6 +241,6 @@ void explain_packet(const struct port *p, uint16_t in, struct rte_mbuf *m, struc
 	else if (out->pkt.is_frag)
 		out->verdict = EXPLAIN_FRAGMENT;
 	else if (ask(w, b, &out->ctx, out))
-		conclude(m, &out->ctx, b, pool, out);
+		conclude(m, w, &out->ctx, out);
 	free(w);
 }

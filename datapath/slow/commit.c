@@ -209,11 +209,9 @@ static uint32_t conn_create(
 	return 2 * conn;
 }
 
-/* Limits of the endpoint and its zone; a flood from one endpoint may fill the table, but not the reserve: the others still get
- * in. DROP_NONE, or why not. */
-static enum drop_reason may_open(struct worker *w, bool is_v6, const struct slow_ctx *ctx)
+enum drop_reason commit_may_open(const struct worker *w, const struct slow_ctx *ctx)
 {
-	const struct flowtab *t = is_v6 ? w->ft6 : w->ft4;
+	const struct flowtab *t = ctx->ft->is_v6 ? w->ft6 : w->ft4;
 	uint32_t zone_max = atomic_load_explicit(&conn_zone_max[ctx->zone], memory_order_relaxed);
 	struct endpoint *ep;
 	uint32_t n_conns;
@@ -230,6 +228,8 @@ static enum drop_reason may_open(struct worker *w, bool is_v6, const struct slow
 		return DROP_CONN_LIMIT;
 	if (unlikely(flowtab_is_nearly_full(t)) && n_conns >= t->n_conns / FLOWTAB_RESERVE)
 		return DROP_NEW_FLOW_LIMIT;
+	if (unlikely(ctx->is_peek))
+		return meter_would_pass(&ep->new_conns, 1, w->now_ns) ? DROP_NONE : DROP_CONN_LIMIT;
 	return meter_take(&ep->new_conns, 1, w->now_ns) ? DROP_NONE : DROP_CONN_LIMIT;
 }
 
@@ -325,7 +325,7 @@ void commit_flow(struct worker *w, struct batch *b, uint64_t i, const struct slo
 			w, ctx->ft->is_v6, flow, ctx, FLOW_F_TRACK | FLOW_F_FOREIGN | FLOW_F_NAT);
 		w->stats.n_rejudged++;
 	} else {
-		enum drop_reason reason = may_open(w, ctx->ft->is_v6, ctx);
+		enum drop_reason reason = commit_may_open(w, ctx);
 
 		if (reason != DROP_NONE) {
 			batch_kill(w, b, i, reason);

@@ -11,6 +11,11 @@ void commit_key(struct worker *w, struct batch *b, uint64_t i, const struct pars
 /* Flow of packet i's key, FLOW_NONE if there is none. */
 uint32_t commit_find(const struct worker *w, const struct batch *b, uint64_t i);
 
+/* Limits of the endpoint and its zone; a flood from one endpoint may fill the table, but not the reserve: the others still
+ * get in. DROP_NONE, or why no connection may be opened for the packet. Takes a token of the endpoint's rate, unless
+ * ctx->is_peek. */
+enum drop_reason commit_may_open(const struct worker *w, const struct slow_ctx *ctx);
+
 /* Makes (or judges again) the flow of packet i as the context says; the packet goes on with it. */
 void commit_flow(struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx);
 

@@ -101,17 +101,25 @@ void slow_reset_both(struct worker *w, struct batch *b, uint64_t i, const struct
 	slow_answer_reset(w, b, i, ctx->pkt, DROP_SERVICE_BACKEND_GONE);
 }
 
+bool slow_self_is_answered(const struct rte_mbuf *m, const struct parsed *pkt)
+{
+	const uint8_t *icmp = rte_pktmbuf_mtod_offset(m, const uint8_t *, pkt->l4_off);
+	bool is_v6 = pkt->l3 == PARSED_IP6;
+
+	return !pkt->is_frag && pkt->has_l4 &&
+		pkt->proto == (is_v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP) &&
+		icmp[0] == (is_v6 ? 128 : RTE_IP_ICMP_ECHO_REQUEST) &&
+		csum_verify_l4(m, L3_OFF) == CSUM_OK;
+}
+
 /* Echo request → reply, in place: addresses change places, the type's change is brought into the checksum. */
 static bool echo_reply(struct rte_mbuf *m, const struct parsed *pkt)
 {
-	uint8_t *data = rte_pktmbuf_mtod(m, uint8_t *), *icmp = data + pkt->l4_off,
-		old_type = icmp[0];
+	uint8_t *data = rte_pktmbuf_mtod(m, uint8_t *), *icmp = data + pkt->l4_off;
 	bool is_v6 = pkt->l3 == PARSED_IP6;
 	uint16_t csum, old_word, new_word;
 
-	if (pkt->is_frag || !pkt->has_l4 || pkt->proto != (is_v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP) ||
-		old_type != (is_v6 ? 128 : RTE_IP_ICMP_ECHO_REQUEST) ||
-		csum_verify_l4(m, L3_OFF) != CSUM_OK)
+	if (!slow_self_is_answered(m, pkt))
 		return false;
 	memcpy(&old_word, icmp, 2);
 	icmp[0] = is_v6 ? 129 : RTE_IP_ICMP_ECHO_REPLY;

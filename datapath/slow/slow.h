@@ -186,6 +186,9 @@ void slow_nd(struct worker *w, struct batch *b, uint64_t i);
 void slow_answer_error(struct worker *w, struct batch *b, uint64_t i, const struct parsed *pkt,
 	enum drop_reason reason, enum icmp_error_kind kind, uint32_t param);
 
+/* Whether a packet for leatd itself is an echo request that gets its reply; else it is dropped, and UDP is told (icmp.c). */
+bool slow_self_is_answered(const struct rte_mbuf *m, const struct parsed *pkt);
+
 /* A packet for leatd itself: echo is answered (icmp.c). */
 void slow_self(struct worker *w, struct batch *b, uint64_t i, const struct parsed *pkt);
 

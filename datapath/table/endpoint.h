@@ -144,6 +144,16 @@ static inline bool meter_take(struct meter *m, uint64_t units, uint64_t now_ns)
 	return true;
 }
 
+/* Whether meter_take() would let the units pass now. Any thread. */
+static inline bool meter_would_pass(const struct meter *m, uint64_t units, uint64_t now_ns)
+{
+	uint64_t tat = atomic_load_explicit(&m->tat_ns, memory_order_relaxed);
+
+	return m->ns_per_kunit == 0 ||
+		(tat > now_ns ? tat : now_ns) + ((units * m->ns_per_kunit) >> 10) <=
+		now_ns + m->burst_ns;
+}
+
 /* Both limits of one direction for a packet of `bytes` (L3 length). A refused packet takes nothing but a packet token. */
 static inline bool endpoint_meter_take(
 	struct endpoint *ep, enum endpoint_dir dir, uint32_t bytes, uint64_t now_ns)
@@ -160,6 +170,21 @@ static inline bool endpoint_meters_pass(
 			!endpoint_meter_take(
 				endpoint_at(ep[d]), (enum endpoint_dir)d, bytes, now_ns))
 			return false;
+	return true;
+}
+
+/* Whether endpoint_meters_pass() would say so now; takes nothing. */
+static inline bool endpoint_meters_would_pass(
+	const uint32_t ep[ENDPOINT_DIR_N], uint32_t bytes, uint64_t now_ns)
+{
+	for (unsigned int d = 0; d < ENDPOINT_DIR_N; d++) {
+		const struct endpoint *e = ep[d] != ENDPOINT_NONE ? endpoint_at(ep[d]) : NULL;
+
+		if (e != NULL && e->is_metered[d] &&
+			!(meter_would_pass(&e->pkts[d], 1, now_ns) &&
+				meter_would_pass(&e->bytes[d], bytes, now_ns)))
+			return false;
+	}
 	return true;
 }
 

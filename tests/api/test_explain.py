@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What would happen to a packet: which layer, which object, which bytes."""
+import json
 import os
 
 import pytest
@@ -165,3 +166,48 @@ def test_flags_are_read_letter_by_letter(node):
                           ).field == "tcp_flags"
     for flags in ("S", "SEC"):
         assert leaves(ask(node, dst="10.0.0.2", dport=80, tcp_flags=flags))[TCP].flags == flags
+
+
+def test_neighbour_that_is_waited_for_is_named(node):
+    node.call("port.add", name="up2", kind="ring", role="uplink", addresses=["198.51.100.1/24", "2001:db8:2::1/64"])
+    for src, dst in (("10.0.0.1", "198.51.100.7"), ("fd00::1", "2001:db8:2::7")):
+        if ":" in src:
+            node.call("port.add", name="v6", kind="ring")
+            node.call("endpoint.add", id="v6", port="v6", addresses=[src])
+        answer = ask(node, port="v6" if ":" in src else "a", src=src, dst=dst, dport=80)
+        assert answer["verdict"] == "hold"
+        assert answer["neighbour"] == {"address": dst, "port": "up2", "state": "unknown"}
+    node.call("tunnel.add", name="t", type="vxlan", remote="198.51.100.9", local="198.51.100.1", vni=5,
+              remote_mac="02:00:00:00:00:02")
+    node.call("route.add", prefix="10.8.0.0/16", tunnel="t")
+    answer = ask(node, dst="10.8.0.5", dport=80)
+    assert (answer["verdict"], answer["tunnel"], answer["tunnel_end"]) == ("hold", "t", "198.51.100.9")
+    assert answer["neighbour"]["address"] == "198.51.100.9" and answer["neighbour"]["port"] == "up2"
+
+
+def test_address_that_is_spoofed_is_named(node):
+    node.call("tunnel.add", name="t", type="vxlan", remote="192.0.2.254", vni=5, remote_mac="02:00:00:00:00:02")
+    node.call("route.add", prefix="10.8.0.0/16", tunnel="t")
+
+    def says(**how):
+        answer = ask(node, **{"dst": "10.0.0.2", "dport": 80, **how})
+        assert answer["reason"] == "ip_src_spoofed", answer
+        return layer(answer, "admit")[0]["says"]
+
+    assert says(src="10.0.0.9") == "source 10.0.0.9 is none of port a, which has 10.0.0.1"
+    assert says(src="10.0.0.2") == "source 10.0.0.2 is the address of endpoint b, which is not there"
+    assert says(port="up", src="10.0.0.1") == "source 10.0.0.1 is the address of endpoint a, which is not there"
+    assert says(port="up", src="10.8.0.7") == "source 10.8.0.7 is behind a tunnel and comes from the wire"
+    assert says(port="up", tunnel="t", src="10.9.0.7") == "source 10.9.0.7 has no route into tunnel t"
+    answer = ask(node, dst="10.0.0.2", dport=80, src_mac="02:00:00:00:00:77")
+    assert answer["reason"] == "eth_src_spoofed" and "02:00:00:00:00:77 is not 0a:58:0a:00:00:01" in json.dumps(answer)
+    frame = bytes(Ether(src="0a:58:0a:00:00:01", dst="02:00:00:00:00:99") / IP(src="10.0.0.1", dst="10.0.0.2") / UDP())
+    answer = node.call("packet.explain", port="a", frame=frame.hex())
+    assert "destination MAC 02:00:00:00:00:99 is not leatd's" in answer["says"]
+
+
+def test_limits_are_known(node):
+    node.call("port.add", name="c", kind="ring")
+    node.call("endpoint.add", id="c", port="c", addresses=["10.0.0.3"], max_new_conns_per_s=1)
+    for _ in range(50):
+        assert ask(node, port="c", src="10.0.0.3", dst="10.0.0.2", dport=80)["verdict"] == "forward", "asking takes nothing"

@@ -75,8 +75,8 @@ MUTATIONS = {
     "rewrite": ("datapath/fast/stage_rewrite.c", "ip->time_to_live--;", ";", "hits lose no hop"),
     "explain": ("datapath/pipeline/explain.c", "if (!ctx->keep_ttl && ctx->pkt->ttl <= 1) {", "if (false) {",
                 "explain does not count hops"),
-    "explain-nat": ("datapath/pipeline/explain.c", "if (!final_tuple(ctx, b, out->ended, &out->final)) {",
-                    "if (final_tuple(ctx, b, out->ended, &out->final), false) {", "explain does not know that ports run out"),
+    "explain-nat": ("datapath/pipeline/explain.c", "if (reason == DROP_NONE && !final_tuple(ctx, b, out->ended, &out->final))",
+                    "if (reason == DROP_NONE && (final_tuple(ctx, b, out->ended, &out->final), false))", "explain does not know that ports run out"),
 }
 
 

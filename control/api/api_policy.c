@@ -134,6 +134,21 @@ static uint32_t policy_of(struct call *call, const char *name)
 	return idx;
 }
 
+/* What is set for an endpoint waits for it: it may come later, or never, if its name is misspelt. NULL: it is there. */
+static cJSON *absence_note(const char *endpoint, const char *what)
+{
+	cJSON *result;
+	char text[256];
+
+	if (endpoint_by_id(endpoint) != ENDPOINT_NONE)
+		return NULL;
+	result = cJSON_CreateObject();
+	snprintf(
+		text, sizeof(text), "there is no endpoint %s now: %s waits for it", endpoint, what);
+	cJSON_AddStringToObject(result, "note", text);
+	return result;
+}
+
 static void handle_bind(struct call *call)
 {
 	const struct req_binding *req = call_req(call);
@@ -153,7 +168,7 @@ static void handle_bind(struct call *call)
 	else if (rc < 0)
 		call_fail(call, LEAT_ERR_RESOURCES, NULL, "no room for another binding");
 	else
-		call_ok(call, NULL);
+		call_ok(call, absence_note(req->endpoint, "the binding"));
 }
 
 static void handle_unbind(struct call *call)
@@ -176,7 +191,7 @@ static void handle_default(struct call *call)
 	if (binding_default_set(req->endpoint, actions[req->ingress], actions[req->egress]) < 0)
 		call_fail(call, LEAT_ERR_RESOURCES, NULL, "out of memory");
 	else
-		call_ok(call, NULL);
+		call_ok(call, absence_note(req->endpoint, "the default"));
 }
 
 static void handle_default_del(struct call *call)

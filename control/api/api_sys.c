@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* sys.hello, sys.status, sys.schema, sys.log */
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "control/api/api.h"
@@ -130,10 +131,27 @@ static void handle_log(struct call *call)
 	call_ok(call, NULL);
 }
 
+static void handle_log_show(struct call *call)
+{
+	char *text = malloc(LOG_RECENT_BYTES + 1);
+	cJSON *result;
+
+	if (text == NULL) {
+		call_fail(call, LEAT_ERR_RESOURCES, NULL, "out of memory");
+		return;
+	}
+	text[log_recent(text)] = '\0';
+	result = cJSON_CreateObject();
+	cJSON_AddStringToObject(result, "text", text);
+	free(text);
+	call_ok(call, result);
+}
+
 const struct api_handler api_sys[] = {
 	{ "sys.hello", handle_hello },
 	{ "sys.status", handle_status },
 	{ "sys.schema", handle_schema },
 	{ "sys.log", handle_log },
+	{ "sys.log_show", handle_log_show },
 	API_HANDLERS_END,
 };

@@ -10,6 +10,7 @@
 	X(sys_status)                                                                              \
 	X(sys_schema)                                                                              \
 	X(sys_log)                                                                                 \
+	X(sys_log_show)                                                                            \
 	X(txn_begin)                                                                               \
 	X(txn_add)                                                                                 \
 	X(txn_commit)                                                                              \

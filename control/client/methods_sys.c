@@ -55,6 +55,9 @@ const struct method method_sys_schema = { "sys.schema",
 	OBJECT_NONE, NULL };
 const struct method method_sys_log = { "sys.log", "Set the log level.", log_fields,
 	sizeof(struct req_log), 0, OBJECT_NONE, NULL };
+const struct method method_sys_log_show = { "sys.log_show",
+	"The last lines of the log, whoever else keeps them.", no_fields, sizeof(struct req_none),
+	METHOD_TEXT, OBJECT_NONE, NULL };
 const struct method method_txn_begin = { "txn.begin", "Begin a transaction on this connection.",
 	no_fields, sizeof(struct req_none), METHOD_SLOW, OBJECT_NONE, NULL };
 const struct method method_txn_add = { "txn.add",

@@ -11,8 +11,12 @@
 
 #include "control/ctl/ctl.h"
 
-static const char *const methods[] = { "sys.hello", "sys.status", "sys.schema", "config.dump",
-	"port.list", "endpoint.list", "route.list", "neigh.list", "tunnel.list", "zone.list",
+#define ITEMS_MAX 20000 /* of one list: connections and flows may be millions */
+
+static const char *const methods[] = { "sys.hello", "sys.status", "sys.schema", "sys.log_show",
+	"config.dump", "port.list", "endpoint.list", "route.list", "neigh.list", "tunnel.list",
+	"zone.list", "service.list", "policy.list", "policy.mode_show", "rule.list", "group.list",
+	"snat.list", "pool.list", "pair.list", "conntrack.show", "conn.list", "flow.list",
 	"worker.show", "stage.show", "drop.show", "mirror.list", "capture.list", "metrics.text" };
 
 static const char *const files[] = { "/proc/version", "/proc/cmdline", "/proc/cpuinfo",
@@ -23,6 +27,7 @@ static const char *const commands[][6] = {
 	{ "ip", "route", "show", "table", "all", NULL },
 	{ "ip", "-6", "route", "show", NULL },
 	{ "uname", "-a", NULL },
+	{ "journalctl", "--no-pager", "--lines=20000", "--unit=leatd@*", NULL },
 };
 
 static FILE *create(const char *dir, const char *name)
@@ -31,6 +36,38 @@ static FILE *create(const char *dir, const char *name)
 
 	snprintf(path, sizeof(path), "%s/%s", dir, name);
 	return fopen(path, "we");
+}
+
+/* Page after page into the first answer's list, up to ITEMS_MAX; "next" stays where more would have come. */
+static int fetch(struct ctl *ctl, const struct method *method, cJSON *params, cJSON **out,
+	struct leat_error *err)
+{
+	const char *list = strcmp(method->name, "config.dump") == 0 ? "calls" : "items";
+	int rc = leat_call(ctl->client, method->name, params, out, err);
+	cJSON *items = rc == 0 ? cJSON_GetObjectItemCaseSensitive(*out, list) : NULL;
+	int n = cJSON_GetArraySize(items);
+
+	while (rc == 0 && items != NULL && n < ITEMS_MAX) {
+		cJSON *next = cJSON_DetachItemFromObjectCaseSensitive(*out, "next"), *page, *item;
+
+		if (next == NULL)
+			break;
+		cJSON_DeleteItemFromObjectCaseSensitive(params, "cursor");
+		cJSON_AddItemToObject(params, "cursor", next);
+		rc = leat_call(ctl->client, method->name, params, &page, err);
+		if (rc != 0)
+			break;
+		while ((item = cJSON_DetachItemFromArray(
+				cJSON_GetObjectItemCaseSensitive(page, list), 0)) != NULL) {
+			cJSON_AddItemToArray(items, item);
+			n++;
+		}
+		next = cJSON_DetachItemFromObjectCaseSensitive(page, "next");
+		if (next != NULL)
+			cJSON_AddItemToObject(*out, "next", next);
+		cJSON_Delete(page);
+	}
+	return rc;
 }
 
 static void add_method(struct ctl *ctl, const char *dir, const char *name)
@@ -43,7 +80,7 @@ static void add_method(struct ctl *ctl, const char *dir, const char *name)
 
 	snprintf(file, sizeof(file), "%s.json", name);
 	out = create(dir, file);
-	if (out != NULL && leat_call(ctl->client, name, params, &result, &err) == 0) {
+	if (out != NULL && fetch(ctl, schema_method(name), params, &result, &err) == 0) {
 		text = cJSON_Print(result);
 		fputs(text != NULL ? text : "", out);
 		cJSON_free(text);

@@ -2,6 +2,7 @@
 #include "datapath/base/log.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -12,6 +13,38 @@
 static const char *const level_names[LOG_LEVEL_N] = { "err", "warn", "info", "debug" };
 static enum log_level threshold = LOG_LEVEL_INFO;
 static bool as_json;
+
+/* What is kept for log_recent(): a ring of bytes. */
+static struct {
+	pthread_mutex_t lock;
+	uint64_t n; /* bytes written so far */
+	char bytes[LOG_RECENT_BYTES];
+} recent = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static void recent_add(const char *line, size_t len)
+{
+	pthread_mutex_lock(&recent.lock);
+	for (size_t i = 0; i < len; i++)
+		recent.bytes[recent.n++ % LOG_RECENT_BYTES] = line[i];
+	pthread_mutex_unlock(&recent.lock);
+}
+
+size_t log_recent(char buf[LOG_RECENT_BYTES])
+{
+	uint64_t at = 0;
+	size_t n = 0;
+
+	pthread_mutex_lock(&recent.lock);
+	if (recent.n > LOG_RECENT_BYTES) { /* the oldest line is cut */
+		at = recent.n - LOG_RECENT_BYTES;
+		while (at < recent.n && recent.bytes[at++ % LOG_RECENT_BYTES] != '\n')
+			;
+	}
+	while (at < recent.n)
+		buf[n++] = recent.bytes[at++ % LOG_RECENT_BYTES];
+	pthread_mutex_unlock(&recent.lock);
+	return n;
+}
 
 void log_set_level(enum log_level level)
 {
@@ -94,9 +127,12 @@ void log_write(enum log_level level, const char *object, const char *fmt, ...)
 			tm.tm_min, tm.tm_sec, ts.tv_nsec / 1000000, level_names[level], object,
 			text);
 	}
-	if (n > 0 &&
-		write(STDERR_FILENO, line,
-			(size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1) < 0) {
+	if (n <= 0)
+		n = 0;
+	else if ((size_t)n >= sizeof(line))
+		n = (int)sizeof(line) - 1;
+	recent_add(line, (size_t)n);
+	if (write(STDERR_FILENO, line, (size_t)n) < 0) {
 		/* Nobody listens to standard error: nothing left to tell. */
 	}
 	errno = saved_errno;

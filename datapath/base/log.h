@@ -7,6 +7,7 @@
 #define LEAT_BASE_LOG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum log_level { LOG_LEVEL_ERR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG, LOG_LEVEL_N };
@@ -27,6 +28,11 @@ __attribute__((format(printf, 3, 4))) void log_write(
 #define log_warn(object, ...) log_write(LOG_LEVEL_WARN, object, __VA_ARGS__)
 #define log_info(object, ...) log_write(LOG_LEVEL_INFO, object, __VA_ARGS__)
 #define log_debug(object, ...) log_write(LOG_LEVEL_DEBUG, object, __VA_ARGS__)
+
+/* The last lines logged, oldest first, as they were written: LOG_RECENT_BYTES at most, whole lines. Length of the text put
+ * into buf, which is not terminated. Any thread. */
+#define LOG_RECENT_BYTES (256u << 10)
+size_t log_recent(char buf[LOG_RECENT_BYTES]);
 
 /* For what a packet or a client can trigger: at most `burst` lines a second pass. Any thread. */
 struct log_limit {

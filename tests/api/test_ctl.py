@@ -128,13 +128,30 @@ def test_failed_apply_changes_nothing(running, tmp_path):
     assert json.loads(running.ctl("config", "dump")) == []
 
 
-def test_support_bundle_holds_state_and_machine(running, tmp_path):
+def test_support_bundle_holds_state_and_machine(running, client, tmp_path):
     path = tmp_path / "bundle.tar.gz"
+    client.call("port.add", name="up", kind="ring", role="uplink", addresses=["192.0.2.1/24"])
+    client.call("service.add", name="web", frontends=[{"ip": "10.96.0.1", "port": 80}])
+    client.call("pool.add", name="out", addresses=["192.0.2.5"])
+    client.call("pair.add", internal="10.0.0.5", external="192.0.2.6")
+    client.call("snat.add", name="all", pool="out")
+    client.call("policy.add", name="pol")
+    client.txn([{"method": "rule.add", "params": {"policy": "pol", "name": f"r{i}", "direction": "ingress", "action": "deny"}}
+                for i in range(1200)])
     running.ctl("support-bundle", str(path))
     with tarfile.open(path) as bundle:
         names = {name.split("/")[-1] for name in bundle.getnames()}
         status = json.load(bundle.extractfile("./sys.status.json"))
+        of = {name: json.load(bundle.extractfile(f"./{name}.json")) for name in (
+            "service.list", "policy.list", "rule.list", "snat.list", "pool.list", "pair.list", "conn.list", "flow.list",
+            "conntrack.show", "sys.log_show", "config.dump")}
     assert {"sys.status.json", "config.dump.json", "metrics.text.json", "meminfo"} <= names
+    assert len(of["rule.list"]["items"]) == 1200, "all pages"
+    assert len(of["config.dump"]["calls"]) == 1206
+    for name, item in (("service.list", "web"), ("policy.list", "pol"), ("snat.list", "all"), ("pool.list", "out")):
+        assert item in [i["name"] for i in of[name]["items"]], name
+    assert of["pair.list"]["items"][0]["external"] == "192.0.2.6"
+    assert "port: added name=up" in of["sys.log_show"]["text"]
     assert status["instance"] == running.instance
 
 
@@ -184,3 +201,24 @@ def test_config_apply_changes_a_pool_and_a_policy_in_use_in_place(running, tmp_p
     assert pool["addresses"] == ["192.0.2.6"] and pool["rules"] == 1
     policy = json.loads(running.ctl("policy", "show", "p", "--json"))
     assert policy["tier"] == 7 and policy["rules"] == 1 and policy["bindings"] == ["e"]
+
+
+def test_binding_to_an_endpoint_that_is_not_there_is_said(running, client):
+    client.call("port.add", name="p", kind="ring")
+    client.call("endpoint.add", id="e", port="p", addresses=["10.0.0.5"])
+    client.call("policy.add", name="pol")
+    assert running.ctl("policy", "bind", "pol", "e") == ""
+    assert "there is no endpoint ee now: the binding waits for it" in running.ctl("policy", "bind", "pol", "ee")
+    assert running.ctl("policy", "default", "e", "ingress=deny") == ""
+    assert "there is no endpoint ee now: the default waits for it" in running.ctl("policy", "default", "ee", "ingress=deny")
+
+
+def test_last_lines_of_the_log_can_be_asked_for(running, client):
+    client.call("port.add", name="p", kind="ring")
+    assert running.ctl("sys", "log_show").splitlines()[-1].endswith("port: added name=p kind=ring role=pod")
+    client.call("sys.log", level="debug")
+    for _ in range(6000):
+        client.call("sys.hello", client="x" * 60)
+    text = client.call("sys.log_show")["text"]
+    assert 200_000 < len(text) <= 1 << 18 and text.endswith("\n") and "added name=p" not in text
+    assert all(line[2] == ":" and "hello" in line for line in text.splitlines()[1:5])

@@ -3,6 +3,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -208,3 +209,12 @@ def test_drop_reasons_are_all_used():
 @pytest.mark.parametrize("path", ["scripts/test", "scripts/demo", "scripts/lab", "scripts/deps", ".ci/run"])
 def test_script_can_be_run(path):
     assert os.access(ROOT / path, os.X_OK)
+
+
+def test_sysusers_file_makes_the_group(tmp_path):
+    if shutil.which("systemd-sysusers") is None:
+        pytest.skip("systemd-sysusers is not installed")
+    (tmp_path / "etc").mkdir()
+    subprocess.run(["systemd-sysusers", f"--root={tmp_path}", ROOT / "scripts/systemd/leat.sysusers.conf"], check=True,
+                   capture_output=True)
+    assert re.search(r"^leat:x:\d+:", text_of(tmp_path / "etc/group"), re.M)

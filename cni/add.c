@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cni/device_info.h"
+#include "cni/local_ports.h"
 #include "cni/netns.h"
 #include "cni/portmap.h"
 
@@ -24,6 +25,8 @@ static int put_record(const struct cni_args *args, const struct cni_conf *conf, 
 	cJSON_AddStringToObject(entry, "netns", args->netns);
 	if (conf->n_ports > 0)
 		cJSON_AddItemToObject(entry, "services", cni_portmap_services(conf, add->id));
+	if (add->local_ports != NULL)
+		cJSON_AddItemToObject(entry, "localPorts", cJSON_Duplicate(add->local_ports, true));
 	rc = cni_store_put(&add->store, CNI_STORE_ATTACHED, add->id, entry, err);
 	cJSON_Delete(entry);
 	add->has_record = rc == 0;
@@ -63,7 +66,8 @@ static int prepare(const struct cni_args *args, const struct cni_conf *conf, str
 			args->container);
 	if (err->code != CNI_ERR_LEATD + LEAT_ERR_NOT_FOUND)
 		return -1;
-	if (cni_ipam_open(conf, args, &add->ipam, err) < 0)
+	if (cni_portmap_check_ips(conf, &add->leatd, err) < 0 ||
+		cni_ipam_open(conf, args, &add->ipam, err) < 0)
 		return -1;
 	/* an ADD that was killed may have left a lease, and services whose pod was detached by hand */
 	if (cni_store_has(&add->store, CNI_STORE_ATTACHED, add->id) &&
@@ -283,6 +287,7 @@ static int attach(const struct cni_args *args, const struct cni_conf *conf, stru
 int cni_add(const struct cni_args *args, const struct cni_conf *conf, struct cni_add *add,
 	cJSON **out_result, struct cni_error *err)
 {
+	const struct cni_attachment who = { args->container, args->ifname, args->netns };
 	struct cni_ipam_result ipam = { 0 };
 	cJSON *attached = NULL;
 	int rc;
@@ -290,6 +295,7 @@ int cni_add(const struct cni_args *args, const struct cni_conf *conf, struct cni
 	memset(add, 0, sizeof(*add));
 	add->store = (struct cni_store)CNI_STORE_EMPTY;
 	add->netns_fd = -1;
+	add->local_ports = cni_local_ports(conf);
 	cni_endpoint_id(args->container, args->ifname, add->id);
 	rc = prepare(args, conf, add, err);
 	if (rc == 0)
@@ -302,6 +308,15 @@ int cni_add(const struct cni_args *args, const struct cni_conf *conf, struct cni
 		*out_result = make_result(args, conf, &ipam, attached);
 		if (*out_result == NULL)
 			rc = cni_fail(err, CNI_ERR_IO, "out of memory");
+	}
+	if (rc == 0 && add->local_ports != NULL) {
+		add->has_local_ports = true; /* also after an error: as with IPAM */
+		rc = cni_local_ports_call(
+			CNI_ADD, args, conf, &who, add->local_ports, *out_result, err);
+		if (rc < 0) {
+			cJSON_Delete(*out_result);
+			*out_result = NULL;
+		}
 	}
 	if (rc < 0)
 		cni_add_undo(args, conf, add);
@@ -318,6 +333,9 @@ void cni_add_undo(const struct cni_args *args, const struct cni_conf *conf, stru
 
 	if (add->has_endpoint)
 		is_clean = cni_detach_or_journal(&add->store, &add->leatd, add->id, &err) == 0;
+	if (is_clean && add->has_local_ports)
+		is_clean = cni_local_ports_call(
+				   CNI_DEL, args, conf, &who, add->local_ports, NULL, &err) == 0;
 	/* an address that is still attached must not be given to another pod */
 	if (is_clean && add->has_lease)
 		is_clean = cni_ipam_call(&add->ipam, CNI_DEL, conf, &who, NULL, &err) == 0;
@@ -329,6 +347,7 @@ void cni_add_undo(const struct cni_args *args, const struct cni_conf *conf, stru
 		fprintf(stderr, "leat-cni: cannot undo ADD of %s, left for DEL or GC: %s\n",
 			add->id, err.msg);
 	add->has_endpoint = add->has_lease = add->has_device_info = add->has_record = false;
+	add->has_local_ports = false;
 }
 
 void cni_add_fini(struct cni_add *add)
@@ -336,6 +355,7 @@ void cni_add_fini(struct cni_add *add)
 	cni_ipam_close(&add->ipam);
 	cni_leatd_close(&add->leatd);
 	cni_store_close(&add->store);
+	cJSON_Delete(add->local_ports);
 	if (add->netns_fd >= 0)
 		close(add->netns_fd);
 }

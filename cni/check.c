@@ -21,12 +21,15 @@ static int read_expected(const struct cni_args *args, const struct cni_conf *con
 	int idx = cni_result_find_interface(prev, args->ifname);
 	const cJSON *iface = cJSON_GetArrayItem(
 		cJSON_GetObjectItemCaseSensitive(prev, "interfaces"), idx);
+	const cJSON *mtu = cJSON_GetObjectItemCaseSensitive(iface, "mtu");
 
 	memset(out, 0, sizeof(*out));
 	if (idx < 0)
 		return cni_fail(err, CNI_ERR_CONFIG, "prevResult: no interface %s", args->ifname);
 	out->ifname = args->ifname;
 	out->mac = cni_json_string(iface, "mac");
+	if (cJSON_IsNumber(mtu) && mtu->valuedouble >= 1 && mtu->valuedouble <= UINT16_MAX)
+		out->mtu = (uint32_t)mtu->valuedouble;
 	*out_socket = cni_json_string(iface, "socketPath");
 	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(prev, "ips")) {
 		const cJSON *of = cJSON_GetObjectItemCaseSensitive(item, "interface");

@@ -22,7 +22,8 @@ struct cni_rate {
 struct cni_port {
 	const char *proto; /* static */
 	uint16_t host_port, container_port;
-	bool has_ip; /* else on all of the node's addresses */
+	bool has_ip;   /* else on all of the node's addresses */
+	bool is_local; /* of the loopback: see local_ports.h */
 	struct cni_addr host_ip;
 };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* DEL and GC: giving back. Detach first, then the lease, the record last, so that a second try finds what is left. */
+#include "cni/local_ports.h"
 #include "cni/portmap.h"
 #include "cni/verbs.h"
 
@@ -15,6 +16,7 @@ struct release {
 	struct cni_store store;
 	struct cni_leatd leatd;
 	struct cni_ipam ipam;
+	const struct cni_args *args;
 	struct cni_error ipam_err; /* why IPAM cannot be called; code 0: it can */
 };
 
@@ -24,6 +26,7 @@ static int release_open(const struct cni_args *args, const struct cni_conf *conf
 	struct cni_error away;
 
 	memset(r, 0, sizeof(*r));
+	r->args = args;
 	if (cni_store_open_existing(conf->instance, &r->store, err) < 0)
 		return -1;
 	cni_leatd_open(conf->instance, CNI_CALL_TIMEOUT_MS, &r->leatd, &away);
@@ -40,11 +43,98 @@ static void release_close(struct release *r)
 	cni_store_close(&r->store);
 }
 
+static int list_page(struct release *r, const char *method, const char *cursor, cJSON **out,
+	struct cni_error *err)
+{
+	cJSON *params = cJSON_CreateObject();
+
+	cJSON_AddNumberToObject(params, "limit", PAGE_LEN);
+	if (cursor[0] != '\0')
+		cJSON_AddStringToObject(params, "cursor", cursor);
+	return cni_leatd_call(&r->leatd, method, params, -1, out, err);
+}
+
+/* Services of an attachment, as leatd has them: for one whose record is lost. NULL, with err, if leatd does not say. */
+static cJSON *services_of(struct release *r, const char *id, struct cni_error *err)
+{
+	cJSON *services = cJSON_CreateArray();
+	char cursor[256] = "";
+
+	do {
+		cJSON *page = NULL;
+		const cJSON *item;
+		const char *next;
+
+		if (list_page(r, "service.list", cursor, &page, err) != 0) {
+			cJSON_Delete(services);
+			return NULL;
+		}
+		cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(page, "items")) {
+			const char *name = cni_json_string(item, "name");
+
+			if (name != NULL && cni_portmap_is_of(name, id))
+				cJSON_AddItemToArray(services, cJSON_CreateString(name));
+		}
+		next = cni_json_string(page, "next");
+		snprintf(cursor, sizeof(cursor), "%s", next != NULL ? next : "");
+		cJSON_Delete(page);
+	} while (cursor[0] != '\0');
+	return services;
+}
+
+/* Whether there is a record that says nothing: empty, cut, or of something else. */
+static bool is_unreadable(const struct release *r, const char *id)
+{
+	cJSON *record;
+	bool is_bad;
+
+	if (!cni_store_has(&r->store, CNI_STORE_ATTACHED, id))
+		return false;
+	record = cni_store_get(&r->store, CNI_STORE_ATTACHED, id);
+	is_bad = cni_json_string(record, "network") == NULL ||
+		cni_json_string(record, "containerID") == NULL ||
+		cni_json_string(record, "ifname") == NULL;
+	cJSON_Delete(record);
+	return is_bad;
+}
+
+/* Writes an unreadable record again, with what leatd knows of the attachment. The id is locked. */
+static int heal(struct release *r, const struct cni_conf *conf, const char *id,
+	const struct cni_attachment *who, struct cni_error *err)
+{
+	cJSON *entry, *services = services_of(r, id, err);
+	int rc;
+
+	if (services == NULL)
+		return -1;
+	entry = cJSON_CreateObject();
+	cJSON_AddNumberToObject(entry, "version", 1);
+	cJSON_AddStringToObject(entry, "network", conf->name);
+	cJSON_AddStringToObject(entry, "containerID", who->container);
+	cJSON_AddStringToObject(entry, "ifname", who->ifname);
+	cJSON_AddStringToObject(entry, "netns", who->netns != NULL ? who->netns : "");
+	cJSON_AddItemToObject(entry, "services", services);
+	rc = cni_store_put(&r->store, CNI_STORE_ATTACHED, id, entry, err);
+	cJSON_Delete(entry);
+	if (rc == 0)
+		fprintf(stderr, "leat-cni: the record of %s was not readable: written again\n", id);
+	return rc;
+}
+
 /* The id is locked. */
 static int release_one(struct release *r, const struct cni_conf *conf, const char *id,
 	const struct cni_attachment *who, struct cni_error *err)
 {
+	cJSON *record;
+	int rc;
+
 	if (cni_detach_or_journal(&r->store, &r->leatd, id, err) < 0)
+		return -1;
+	record = cni_store_get(&r->store, CNI_STORE_ATTACHED, id);
+	rc = cni_local_ports_call(CNI_DEL, r->args, conf, who,
+		cJSON_GetObjectItemCaseSensitive(record, "localPorts"), NULL, err);
+	cJSON_Delete(record);
+	if (rc < 0)
 		return -1;
 	if (r->ipam_err.code != 0) {
 		*err = r->ipam_err;
@@ -66,6 +156,9 @@ int cni_del(const struct cni_args *args, const struct cni_conf *conf, struct cni
 	rc = release_open(args, conf, &r, err);
 	if (rc == 0)
 		rc = cni_store_lock(&r.store, id, LOCK_WAIT_MS, err);
+	/* without leatd nobody knows the services: GC finds what stays of them */
+	if (rc == 0 && r.leatd.client != NULL && is_unreadable(&r, id))
+		rc = heal(&r, conf, id, &who, err);
 	if (rc == 0)
 		rc = release_one(&r, conf, id, &who, err);
 	if (rc == 0 && conf->mode == CNI_MODE_VHOST_USER && conf->device_info_path != NULL &&
@@ -104,6 +197,94 @@ static void gc_error(struct gc_errors *errors, const char *what, const struct cn
 		errors->first = *err;
 }
 
+/* Of an endpoint id that was made of them, into container; their ifname, or NULL: it was made by a hash. */
+static const char *split_id(const char *id, char container[CNI_ID_LEN])
+{
+	const char *colon = strrchr(id, ':');
+	char again[CNI_ID_LEN];
+
+	if (colon == NULL)
+		return NULL;
+	snprintf(container, CNI_ID_LEN, "%.*s", (int)(colon - id), id);
+	if (!cni_is_container_id(container) || !cni_is_ifname(colon + 1))
+		return NULL;
+	cni_endpoint_id(container, colon + 1, again);
+	return strcmp(again, id) == 0 ? colon + 1 : NULL;
+}
+
+/* Whether a pod may still be using the endpoint: leatd has it, and its namespace is there, or nobody knows. */
+static bool may_live(struct release *r, const char *id)
+{
+	cJSON *params = cJSON_CreateObject(), *shown = NULL;
+	struct cni_error err;
+	const char *netns;
+	bool may;
+	int rc;
+
+	cJSON_AddStringToObject(params, "id", id);
+	rc = cni_leatd_call(&r->leatd, "endpoint.show", params, -1, &shown, &err);
+	netns = cni_json_string(cJSON_GetObjectItemCaseSensitive(shown, "attached"), "netns");
+	may = rc != LEAT_ERR_NOT_FOUND && (netns == NULL || access(netns, F_OK) == 0);
+	cJSON_Delete(shown);
+	return may;
+}
+
+/* A record that says nothing, not of this network's valid attachments. It may be another network's: a pod that may live keeps it. */
+static int gc_unreadable(
+	struct release *r, const struct cni_conf *conf, const char *id, struct cni_error *err)
+{
+	char container[CNI_ID_LEN];
+	const char *ifname = split_id(id, container);
+	const struct cni_attachment who = { container, ifname, NULL };
+
+	if (ifname == NULL || may_live(r, id))
+		return cni_fail(err, CNI_ERR_IO,
+			"record %.128s is not readable, and its pod may live: DEL of it frees both",
+			id);
+	if (heal(r, conf, id, &who, err) < 0)
+		return -1;
+	return release_one(r, conf, id, &who, err);
+}
+
+/* A valid attachment with a record that says nothing gets it back. */
+static int gc_heal_valid(
+	struct release *r, const struct cni_conf *conf, const char *id, struct cni_error *err)
+{
+	const cJSON *item;
+	char of[CNI_ID_LEN];
+
+	cJSON_ArrayForEach(item, conf->valid_attachments) {
+		const struct cni_attachment who = { cni_json_string(item, "containerID"),
+			cni_json_string(item, "ifname"), NULL };
+
+		cni_endpoint_id(who.container, who.ifname, of);
+		if (strcmp(of, id) == 0)
+			return heal(r, conf, id, &who, err);
+	}
+	return 0;
+}
+
+static int gc_record(struct release *r, const struct cni_conf *conf, const char *id, bool is_valid,
+	struct cni_error *err)
+{
+	cJSON *record;
+	const char *network;
+	int rc = 0;
+
+	if (is_unreadable(r, id))
+		return is_valid ? gc_heal_valid(r, conf, id, err) : gc_unreadable(r, conf, id, err);
+	record = cni_store_get(&r->store, CNI_STORE_ATTACHED, id);
+	network = cni_json_string(record, "network");
+	if (!is_valid && network != NULL && strcmp(network, conf->name) == 0) {
+		const struct cni_attachment who = { cni_json_string(record, "containerID"),
+			cni_json_string(record, "ifname"), NULL };
+
+		rc = release_one(r, conf, id, &who, err);
+	}
+	cJSON_Delete(record);
+	return rc;
+}
+
 /* Recorded attachments of this network that are not valid any more. */
 static void gc_records(struct release *r, const struct cni_conf *conf, const cJSON *valid,
 	struct gc_errors *errors)
@@ -116,25 +297,12 @@ static void gc_records(struct release *r, const struct cni_conf *conf, const cJS
 		gc_error(errors, "attachments", &err);
 	cJSON_ArrayForEach(item, ids) {
 		const char *id = item->valuestring;
-		const char *network;
-		cJSON *record;
 
-		if (cJSON_GetObjectItemCaseSensitive(valid, id) != NULL ||
-			cni_store_lock(&r->store, id, 0, &err) < 0)
+		if (cni_store_lock(&r->store, id, 0, &err) < 0)
 			continue; /* a locked one is being added or deleted */
-		record = cni_store_get(&r->store, CNI_STORE_ATTACHED, id);
-		network = cni_json_string(record, "network");
-		if (network != NULL && strcmp(network, conf->name) == 0) {
-			const struct cni_attachment who = { cni_json_string(record, "containerID"),
-				cni_json_string(record, "ifname"), NULL };
-
-			if (release_one(r, conf, id, &who, &err) < 0)
-				gc_error(errors, id, &err);
-		} else if (network == NULL && cni_store_has(&r->store, CNI_STORE_ATTACHED, id)) {
-			cni_fail(&err, CNI_ERR_IO, "record is not readable");
+		if (gc_record(r, conf, id, cJSON_GetObjectItemCaseSensitive(valid, id) != NULL,
+			    &err) < 0)
 			gc_error(errors, id, &err);
-		}
-		cJSON_Delete(record);
 		cni_store_unlock(&r->store, id);
 	}
 	cJSON_Delete(ids);
@@ -209,17 +377,6 @@ static const struct gc_kind gc_kinds[] = {
 	{ "service.list", "name", "services", is_orphan_service, gc_service },
 	{ "endpoint.list", "id", "endpoints", is_orphan, gc_orphan },
 };
-
-static int list_page(struct release *r, const char *method, const char *cursor, cJSON **out,
-	struct cni_error *err)
-{
-	cJSON *params = cJSON_CreateObject();
-
-	cJSON_AddNumberToObject(params, "limit", PAGE_LEN);
-	if (cursor[0] != '\0')
-		cJSON_AddStringToObject(params, "cursor", cursor);
-	return cni_leatd_call(&r->leatd, method, params, -1, out, err);
-}
 
 /* Appends what nobody knows of one page; *cursor moves on, to "" behind the last page. */
 static int collect_page(struct release *r, const struct gc_kind *kind, const cJSON *valid,

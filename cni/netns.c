@@ -6,6 +6,7 @@
 #include <ifaddrs.h>
 #include <linux/if_packet.h>
 #include <linux/nsfs.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sched.h>
@@ -15,8 +16,6 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define RTF_UP 0x1u
 
 int cni_netns_open(const char *path, struct cni_error *err)
 {
@@ -59,6 +58,19 @@ static bool is_address(const struct ifaddrs *ifa, const struct cni_addr *ip)
 	return false;
 }
 
+static uint32_t link_mtu(const char *ifname)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq request = { .ifr_mtu = 0 };
+
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", ifname);
+	if (fd < 0 || ioctl(fd, SIOCGIFMTU, &request) < 0)
+		request.ifr_mtu = 0;
+	if (fd >= 0)
+		close(fd);
+	return (uint32_t)request.ifr_mtu;
+}
+
 static int check_link(
 	const struct ifaddrs *list, const struct cni_expected *expected, struct cni_error *err)
 {
@@ -73,6 +85,9 @@ static int check_link(
 		return cni_fail(err, CNI_ERR_STATE, "interface %s is missing", expected->ifname);
 	if ((list->ifa_flags & IFF_UP) == 0)
 		return cni_fail(err, CNI_ERR_STATE, "interface %s is down", expected->ifname);
+	if (expected->mtu != 0 && link_mtu(expected->ifname) > expected->mtu)
+		return cni_fail(err, CNI_ERR_STATE, "interface %s has MTU %u, prevResult has %u",
+			expected->ifname, link_mtu(expected->ifname), expected->mtu);
 	ll = (const struct sockaddr_ll *)(const void *)list->ifa_addr;
 	if (expected->mac != NULL && cni_mac_parse(expected->mac, mac) == 0 &&
 		(ll->sll_halen != 6 || memcmp(ll->sll_addr, mac, 6) != 0))
@@ -99,49 +114,70 @@ static int check_addresses(
 	return 0;
 }
 
-/* One line of /proc/net/route or ipv6_route as destination and device. false: not a route that is up. */
-static bool parse_route(const char *line, bool is_v6, struct cni_addr *dst, char ifname[IFNAMSIZ])
+/* Whether a message of a dump is the route. The plugin sbr moves an interface's routes to a table of its own, or leaves there
+ * only a default one. */
+static bool is_route(const struct nlmsghdr *msg, const struct cni_addr *dst, unsigned int ifindex)
 {
-	unsigned int addr, mask, flags, len;
-	char hex[33];
+	const struct rtmsg *rtm = NLMSG_DATA(msg);
+	int len = (int)RTM_PAYLOAD(msg);
+	bool is_dst = rtm->rtm_dst_len == 0, is_link = false;
+	bool is_whole = rtm->rtm_table != RT_TABLE_MAIN && rtm->rtm_dst_len == 0;
 
-	memset(dst, 0, sizeof(*dst));
-	dst->is_v6 = is_v6;
-	if (!is_v6) {
-		if (sscanf(line, "%15s %x %*x %x %*d %*u %*d %x", ifname, &addr, &flags, &mask) !=
-			4)
-			return false;
-		memcpy(dst->bytes, &addr, 4); /* the kernel prints the word as it lies in memory */
-		dst->len = (uint8_t)__builtin_popcount(mask);
-		return (flags & RTF_UP) != 0;
-	}
-	if (sscanf(line, "%32s %x %*s %*s %*s %*x %*x %*x %x %15s", hex, &len, &flags, ifname) !=
-			4 ||
-		strlen(hex) != 32)
+	if (msg->nlmsg_type != RTM_NEWROUTE || rtm->rtm_table == RT_TABLE_LOCAL ||
+		(rtm->rtm_dst_len != dst->len && !is_whole))
 		return false;
-	for (int i = 0; i < 16; i++)
-		dst->bytes[i] = (uint8_t)strtoul(
-			(char[]){ hex[2 * i], hex[2 * i + 1], '\0' }, NULL, 16);
-	dst->len = (uint8_t)len;
-	return (flags & RTF_UP) != 0;
+	for (const struct rtattr *a = RTM_RTA(rtm); RTA_OK(a, len); a = RTA_NEXT(a, len)) {
+		size_t size = RTA_PAYLOAD(a);
+
+		if (a->rta_type == RTA_DST && size == (dst->is_v6 ? 16 : 4))
+			is_dst = memcmp(RTA_DATA(a), dst->bytes, size) == 0;
+		if (a->rta_type == RTA_OIF && size == sizeof(ifindex))
+			is_link = memcmp(RTA_DATA(a), &ifindex, sizeof(ifindex)) == 0;
+	}
+	return is_dst && is_link;
+}
+
+/* Reads a dump to its end. 1: the route is there, 0: it is not, or -errno. */
+static int find_route(int fd, const struct cni_addr *dst, unsigned int ifindex)
+{
+	_Alignas(struct nlmsghdr) char buf[32768];
+	int found = 0;
+
+	for (;;) {
+		ssize_t n = recv(fd, buf, sizeof(buf), 0);
+		unsigned int len = n > 0 ? (unsigned int)n : 0;
+
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		for (const struct nlmsghdr *msg = (const void *)buf; NLMSG_OK(msg, len);
+			msg = NLMSG_NEXT(msg, len)) {
+			if (msg->nlmsg_type == NLMSG_DONE || msg->nlmsg_type == NLMSG_ERROR)
+				return found;
+			if (is_route(msg, dst, ifindex))
+				found = 1;
+		}
+	}
 }
 
 static bool has_route(const struct cni_addr *dst, const char *ifname)
 {
-	FILE *file = fopen(
-		dst->is_v6 ? "/proc/thread-self/net/ipv6_route" : "/proc/thread-self/net/route",
-		"re");
-	char line[512], dev[IFNAMSIZ];
-	struct cni_addr route;
-	bool found = false;
+	const struct {
+		struct nlmsghdr msg;
+		struct rtmsg rtm;
+	} request = {
+		.msg = { .nlmsg_len = sizeof(request),
+			.nlmsg_type = RTM_GETROUTE,
+			.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
+		.rtm = { .rtm_family = dst->is_v6 ? AF_INET6 : AF_INET },
+	};
+	int found = 0, fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 
-	if (file == NULL)
+	if (fd < 0)
 		return false;
-	while (!found && fgets(line, sizeof(line), file) != NULL)
-		found = parse_route(line, dst->is_v6, &route, dev) && strcmp(dev, ifname) == 0 &&
-			route.len == dst->len && cni_addr_same_ip(&route, dst);
-	fclose(file);
-	return found;
+	if (send(fd, &request, sizeof(request), 0) == sizeof(request))
+		found = find_route(fd, dst, if_nametoindex(ifname));
+	close(fd);
+	return found == 1;
 }
 
 int cni_netns_check(int netns_fd, const struct cni_expected *expected, struct cni_error *err)

@@ -11,6 +11,8 @@ int cni_netns_open(const char *path, struct cni_error *err);
 /* What CHECK expects of an interface. */
 struct cni_expected {
 	const char *ifname, *mac; /* mac NULL: any */
+	uint32_t
+		mtu; /* the interface's is not to be larger (plugins that lower it do not tell); 0: any */
 	struct cni_addr ips[CNI_ADDRS_MAX];
 	struct cni_addr routes[CNI_ROUTES_MAX];
 	unsigned int n_ips, n_routes;

@@ -12,6 +12,12 @@
 #define PORTS_MAX 1024
 #define LABEL "runtimeConfig.portMappings"
 
+/* Mappings whose hostIP nobody was found to have yet. */
+struct portmap_unowned {
+	const struct cni_port *ports[PORTS_MAX];
+	unsigned int n;
+};
+
 static const char *const protos[] = { "tcp", "udp", "sctp" };
 #define N_PROTOS (sizeof(protos) / sizeof(protos[0]))
 
@@ -37,6 +43,13 @@ static bool is_unspecified(const struct cni_addr *addr)
 	static const uint8_t zero[sizeof(addr->bytes)];
 
 	return memcmp(addr->bytes, zero, addr->is_v6 ? 16 : 4) == 0;
+}
+
+static bool is_loopback_v6(const struct cni_addr *addr)
+{
+	static const uint8_t loopback[16] = { [15] = 1 };
+
+	return addr->is_v6 && memcmp(addr->bytes, loopback, sizeof(loopback)) == 0;
 }
 
 static int parse_one(const cJSON *item, unsigned int i, struct cni_port *out, struct cni_error *err)
@@ -65,6 +78,9 @@ static int parse_one(const cJSON *item, unsigned int i, struct cni_port *out, st
 		cni_addr_parse(ip->valuestring, &out->host_ip) < 0)
 		return bad(err, i, "hostIP", "must be an address");
 	out->has_ip = !is_unspecified(&out->host_ip);
+	out->is_local = !out->host_ip.is_v6 && out->host_ip.bytes[0] == 127;
+	if (is_loopback_v6(&out->host_ip))
+		return bad(err, i, "hostIP", "the kernel lets nothing from ::1 out: use 127.0.0.1");
 	return 0;
 }
 
@@ -130,6 +146,8 @@ cJSON *cni_portmap_services(const struct cni_conf *conf, const char *id)
 	char name[CNI_ID_LEN];
 
 	for (unsigned int i = 0; i < conf->n_ports; i++) {
+		if (conf->ports[i].is_local)
+			continue;
 		service_name(id, &conf->ports[i], name);
 		cJSON_AddItemToArray(names, cJSON_CreateString(name));
 	}
@@ -155,6 +173,18 @@ bool cni_portmap_endpoint(const char *service, char out[CNI_ID_LEN])
 		return false;
 	strlcpy(out, service, (size_t)(end - service) + 1);
 	return true;
+}
+
+bool cni_portmap_is_of(const char *service, const char *id)
+{
+	const size_t prefix_len = strlen(CNI_PORTMAP_PREFIX);
+	char of[CNI_ID_LEN], hash[CNI_HASH_LEN];
+
+	if (cni_portmap_endpoint(service, of))
+		return strcmp(of, id) == 0;
+	cni_hash_hex(id, "", hash);
+	return strncmp(service, CNI_PORTMAP_PREFIX ":", prefix_len + 1) == 0 &&
+		strncmp(service + prefix_len + 1, hash, strlen(hash)) == 0;
 }
 
 /* The pod's first address of each family that the frontend has. */
@@ -205,6 +235,70 @@ static int failed(struct cni_error *err, const struct cni_port *port)
 		err, err->code, LABEL ": %s port %u: %.400s", port->proto, port->host_port, msg);
 }
 
+/* Takes out of `wanted` what the port has of it. */
+static int strike_addresses(struct cni_leatd *leatd, const char *port,
+	struct portmap_unowned *wanted, struct cni_error *err)
+{
+	cJSON *params = cJSON_CreateObject(), *shown = NULL;
+	const cJSON *item;
+	struct cni_addr addr;
+
+	cJSON_AddStringToObject(params, "name", port);
+	if (cni_leatd_call(leatd, "port.show", params, -1, &shown, err) != 0)
+		return -1;
+	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(shown, "addresses")) {
+		if (!cJSON_IsString(item) || cni_addr_parse(item->valuestring, &addr) < 0)
+			continue;
+		for (unsigned int i = 0; i < wanted->n; i++)
+			if (cni_addr_same_ip(&wanted->ports[i]->host_ip, &addr))
+				wanted->ports[i--] = wanted->ports[--wanted->n];
+	}
+	cJSON_Delete(shown);
+	return 0;
+}
+
+int cni_portmap_check_ips(
+	const struct cni_conf *conf, struct cni_leatd *leatd, struct cni_error *err)
+{
+	struct portmap_unowned wanted = { .n = 0 };
+	char cursor[256] = "", ip[CNI_ADDR_STRLEN];
+
+	for (unsigned int i = 0; i < conf->n_ports; i++)
+		if (conf->ports[i].has_ip && !conf->ports[i].is_local)
+			wanted.ports[wanted.n++] = &conf->ports[i];
+	while (wanted.n > 0) {
+		cJSON *params = cJSON_CreateObject(), *page = NULL;
+		const cJSON *item;
+		const char *next;
+		int rc = 0;
+
+		if (cursor[0] != '\0')
+			cJSON_AddStringToObject(params, "cursor", cursor);
+		if (cni_leatd_call(leatd, "port.list", params, -1, &page, err) != 0)
+			return -1;
+		cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(page, "items")) {
+			const char *role = cni_json_string(item, "role"),
+				   *name = cni_json_string(item, "name");
+
+			if (rc == 0 && role != NULL && name != NULL && strcmp(role, "pod") != 0)
+				rc = strike_addresses(leatd, name, &wanted, err);
+		}
+		next = cni_json_string(page, "next");
+		snprintf(cursor, sizeof(cursor), "%s", next != NULL ? next : "");
+		cJSON_Delete(page);
+		if (rc < 0)
+			return -1;
+		if (cursor[0] == '\0')
+			break;
+	}
+	if (wanted.n == 0)
+		return 0;
+	cni_fail(err, CNI_ERR_CONFIG,
+		"hostIP %s is no address of an uplink or of leat0: nobody would answer",
+		cni_addr_format(&wanted.ports[0]->host_ip, ip));
+	return failed(err, wanted.ports[0]);
+}
+
 int cni_portmap_add(const struct cni_conf *conf, struct cni_leatd *leatd, const char *id,
 	const struct cni_addr *ips, unsigned int n_ips, struct cni_error *err)
 {
@@ -214,6 +308,11 @@ int cni_portmap_add(const struct cni_conf *conf, struct cni_leatd *leatd, const 
 		bool is_served = cJSON_GetArraySize(backends) > 0;
 		char name[CNI_ID_LEN];
 
+		if (port->is_local) {
+			cJSON_Delete(params);
+			cJSON_Delete(backends);
+			continue;
+		}
 		service_name(id, port, name);
 		cJSON_AddStringToObject(params, "name", name);
 		cJSON_AddNumberToObject(params, "zone", conf->zone);
@@ -278,11 +377,14 @@ int cni_portmap_check(const struct cni_conf *conf, struct cni_leatd *leatd, cons
 {
 	for (unsigned int i = 0; i < conf->n_ports; i++) {
 		const struct cni_port *port = &conf->ports[i];
-		cJSON *params = cJSON_CreateObject(), *shown = NULL;
+		cJSON *params, *shown = NULL;
 		char name[CNI_ID_LEN];
 		int rc;
 
+		if (port->is_local)
+			continue;
 		service_name(id, port, name);
+		params = cJSON_CreateObject();
 		cJSON_AddStringToObject(params, "name", name);
 		rc = cni_leatd_call(leatd, "service.show", params, -1, &shown, err);
 		if (rc == LEAT_ERR_NOT_FOUND || (rc == 0 && !is_as_added(port, shown, ips, n_ips)))

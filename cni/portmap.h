@@ -22,6 +22,13 @@ cJSON *cni_portmap_services(const struct cni_conf *conf, const char *id);
 /* Id of the endpoint that a service is of. false: not a port mapping's name, or one without the id. */
 bool cni_portmap_endpoint(const char *service, char out[CNI_ID_LEN]);
 
+/* Whether a service is a port mapping of the endpoint, also under the hash of an id that is too long. */
+bool cni_portmap_is_of(const char *service, const char *id);
+
+/* Whether each hostIP is an address of an uplink or of the host port. 0, or -1 with code 7 naming the mapping, or leatd's. */
+int cni_portmap_check_ips(
+	const struct cni_conf *conf, struct cni_leatd *leatd, struct cni_error *err);
+
 /* Adds the services. 0, or -1: some may be there. */
 int cni_portmap_add(const struct cni_conf *conf, struct cni_leatd *leatd, const char *id,
 	const struct cni_addr *ips, unsigned int n_ips, struct cni_error *err);

@@ -14,7 +14,8 @@ struct cni_add {
 	struct cni_ipam ipam;
 	char id[CNI_ID_LEN];
 	int netns_fd;
-	bool has_record, has_lease, has_endpoint, has_device_info;
+	bool has_record, has_lease, has_endpoint, has_device_info, has_local_ports;
+	cJSON *local_ports; /* NULL: none */
 };
 
 int cni_add(const struct cni_args *args, const struct cni_conf *conf, struct cni_add *add,

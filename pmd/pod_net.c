@@ -13,6 +13,7 @@
 #include "pmd/netlink.h"
 
 #define TX_QUEUE_LEN 1000
+#define GATEWAY_METRIC 1000 /* and above: of a pod's further interfaces */
 
 static const char *gateway_text(bool is_v4)
 {
@@ -73,11 +74,43 @@ static int route_put(struct nl *nl, int ifindex, const char *ifname, const struc
 	return ret < 0 && ret != -EEXIST ? route_error(nl, ret, &r, ifname, errbuf, errlen) : 0;
 }
 
+/* 1: it is that route, whatever its metric. */
+static int is_same_route(const struct nl_route *r, void *arg)
+{
+	const struct nl_route *want = arg;
+
+	return r->ifindex == want->ifindex && r->dst.len == want->dst.len &&
+		ip_eq(&r->dst.addr, &want->dst.addr);
+}
+
+/* The gateway is on every link of the pod, also behind another interface's: who routes by source (the CNI plugin sbr) goes through it.
+ * fe80::1 is on every link anyway. */
+static int gateway_put(struct nl *nl, int ifindex, const char *ifname, char *errbuf, size_t errlen)
+{
+	struct nl_route r = { .dst = { .addr = gateway_of(true), .len = 32 },
+		.ifindex = ifindex,
+		.is_link_scope = true,
+		.protocol = RTPROT_BOOT };
+	int ret = nl_route_add(nl, &r);
+
+	if (ret == -EEXIST && nl_route_list(nl, is_same_route, &r) == 0) {
+		r.metric = GATEWAY_METRIC + (uint32_t)ifindex;
+		ret = nl_route_add(nl, &r);
+	}
+	return ret < 0 && ret != -EEXIST ? route_error(nl, ret, &r, ifname, errbuf, errlen) : 0;
+}
+
+static bool is_through_gateway(const struct pod_route *route)
+{
+	struct ip_addr gw = gateway_of(true);
+
+	return route->has_gw && ip_eq(&route->gw, &gw);
+}
+
 static int default_routes_put(
 	struct nl *nl, int ifindex, const struct pod_net *net, char *errbuf, size_t errlen)
 {
 	for (int is_v4 = 1; is_v4 >= 0; is_v4--) {
-		struct pod_route gw = { .dst = { .addr = gateway_of(is_v4), .len = 32 } };
 		struct pod_route via = {
 			.dst = default_prefix(is_v4), .has_gw = true, .gw = gateway_of(is_v4)
 		};
@@ -85,9 +118,8 @@ static int default_routes_put(
 
 		if (!has_family(net, is_v4))
 			continue;
-		/* fe80::1 is on every link anyway */
 		if (is_v4)
-			ret = route_put(nl, ifindex, net->ifname, &gw, errbuf, errlen);
+			ret = gateway_put(nl, ifindex, net->ifname, errbuf, errlen);
 		if (ret == 0)
 			ret = route_put(nl, ifindex, net->ifname, &via, errbuf, errlen);
 		if (ret < 0)
@@ -202,8 +234,12 @@ int pod_net_add_routes(int netns_fd, const char *ifname, const struct pod_route 
 	if (ret < 0)
 		err_set(errbuf, errlen, ret, "interface '%s' is not in the namespace: %s", ifname,
 			nl_error(nl));
-	for (unsigned int i = 0; ret == 0 && i < n; i++)
-		ret = route_put(nl, link.ifindex, ifname, &routes[i], errbuf, errlen);
+	for (unsigned int i = 0; ret == 0 && i < n; i++) {
+		if (is_through_gateway(&routes[i]))
+			ret = gateway_put(nl, link.ifindex, ifname, errbuf, errlen);
+		if (ret == 0)
+			ret = route_put(nl, link.ifindex, ifname, &routes[i], errbuf, errlen);
+	}
 	nl_close(nl);
 	return ret;
 }
@@ -228,6 +264,15 @@ static int check_addr(const struct nl_addr *addr, void *arg)
 	return 0;
 }
 
+/* The plugin sbr leaves of an interface's routes the default one, in a table of its own. */
+static bool leads_to(const struct nl_route *r, const struct ip_prefix *dst)
+{
+	bool is_whole = r->dst.len == 0 && r->table != RT_TABLE_MAIN &&
+		ip_is_v4(&r->gw) == ip_is_v4(&dst->addr);
+
+	return is_whole || (ip_eq(&r->dst.addr, &dst->addr) && r->dst.len == dst->len);
+}
+
 static int check_route(const struct nl_route *r, void *arg)
 {
 	struct check *c = arg;
@@ -245,8 +290,8 @@ static int check_route(const struct nl_route *r, void *arg)
 	for (unsigned int i = 0; i < c->net->n_routes && i < POD_NET_ROUTES_MAX; i++) {
 		const struct pod_route *want = &c->net->routes[i];
 
-		if (ip_eq(&r->dst.addr, &want->dst.addr) && r->dst.len == want->dst.len &&
-			r->has_gw == want->has_gw && (!r->has_gw || ip_eq(&r->gw, &want->gw)))
+		if (leads_to(r, &want->dst) && r->has_gw == want->has_gw &&
+			(!r->has_gw || ip_eq(&r->gw, &want->gw)))
 			c->has_route[i] = true;
 	}
 	return 0;
@@ -262,13 +307,16 @@ static int check_link(
 		return err_set(errbuf, errlen, -ENOENT, "interface '%s' is missing", net->ifname);
 	if ((link->flags & IFF_UP) == 0)
 		return err_set(errbuf, errlen, -EINVAL, "interface '%s' is down", net->ifname);
-	if (net->mtu != 0 && link->mtu != net->mtu)
-		return err_set(errbuf, errlen, -EINVAL, "interface '%s' has MTU %u instead of %u",
+	/* a smaller one is the pod's own affair: what comes is taken in whatever its size */
+	if (net->mtu != 0 && link->mtu > net->mtu)
+		return err_set(errbuf, errlen, -EINVAL,
+			"interface '%s' has MTU %u, more than the %u that leat carries for it",
 			net->ifname, link->mtu, net->mtu);
 	if (!rte_is_zero_ether_addr(&net->mac) && !rte_is_same_ether_addr(&link->mac, &net->mac))
 		return err_set(errbuf, errlen, -EINVAL,
-			"interface '%s' has MAC address %s instead of %s", net->ifname,
-			mac_format(&link->mac, have), mac_format(&net->mac, want));
+			"interface '%s' has MAC address %s instead of %s, which leat pins: ask "
+			"for an address when the pod is attached",
+			net->ifname, mac_format(&link->mac, have), mac_format(&net->mac, want));
 	return 0;
 }
 

@@ -108,7 +108,7 @@ def test_same_mac_lives_in_two_zones(client, netns):
 @pytest.mark.parametrize("damage,word", [
     (["ip", "addr", "del", "10.244.1.1/32", "dev", "eth0"], "10.244.1.1"),
     (["ip", "route", "del", "default"], "default"),
-    (["ip", "link", "set", "eth0", "mtu", "1300"], "MTU"),
+    (["ip", "link", "set", "eth0", "mtu", "1501"], "MTU"),
     (["ip", "link", "set", "eth0", "down"], "down"),
 ])
 def test_check_names_what_is_missing(client, netns, damage, word):

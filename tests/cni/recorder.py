@@ -23,6 +23,8 @@ FIELDS = {
     "service.show": {"name"},
     "service.list": {"limit", "cursor"},
     "sys.status": set(),
+    "port.list": {"cursor"},
+    "port.show": {"name"},
 }
 
 
@@ -42,6 +44,7 @@ class Recorder:
         self.hang_up = set()  # methods that are carried out but never answered
         self.is_hung = False  # takes requests and never answers
         self.page = 1000
+        self.addresses = {"leat0": ["10.98.0.1/32"], "up1": ["192.0.2.1/24", "2001:db8::1/64"], "up2": ["192.0.2.2/24"]}
         self.status = {"ready": True, "mbufs": {"size": 65536, "in_use": 100, "free": 65436, "reservable": 57000},
                        "ports": 3, "ports_max": 1024,
                        "conns": {"v4": {"max": 100, "used": 1, "nearly_full": False},
@@ -135,13 +138,22 @@ class Recorder:
     def do_sys_status(self, _):
         return self.status
 
+    def do_port_list(self, params):
+        names = sorted(self.addresses)
+        at = int(params.get("cursor", "0"))
+        page = {"items": [{"name": names[at], "role": "host" if names[at] == "leat0" else "uplink"}, {"name": "p1", "role": "pod"}]}
+        return {**page, "next": str(at + 1)} if at + 1 < len(names) else page
+
+    def do_port_show(self, params):
+        return {"name": params["name"], "addresses": self.addresses[params["name"]]}
+
     def do_endpoint_show(self, params):
         if params["id"] not in self.endpoints:
             raise Failure(NOT_FOUND, f"no endpoint {params['id']}", "id")
         ep = self.endpoints[params["id"]]
         shown = {"id": params["id"], "addresses": ep.get("addresses", [])}
         if "container" in ep:
-            shown["attached"] = {key: ep[key] for key in ("container", "ifname", "kind") if key in ep}
+            shown["attached"] = {key: ep[key] for key in ("container", "ifname", "kind", "netns") if key in ep}
         return shown
 
     do_endpoint_check = do_endpoint_show

@@ -335,13 +335,55 @@ def test_gc_removes_half_written_files(cnif, fake_ipam, recorder, netns):
     assert cnif.entries("attached") == cnif.entries("pending") == []
 
 
-def test_gc_reports_an_unreadable_record(cnif, fake_ipam, recorder, netns):
-    cnif("ADD", full(cnif, fake_ipam, "ADD"), netns=netns).ok()
-    with open(os.path.join(cnif.state, "attached", "x:eth0"), "w", encoding="utf-8") as file:
-        file.write("{")
+UNREADABLE = ("", "{", "{}", "[]", '{"version":1,"network":"net1"}', '{"version":1,"network":7,"containerID":"c1","ifname":"eth0"}')
+
+
+def damage(cnif, text, name="c1:eth0"):
+    with open(os.path.join(cnif.state, "attached", name), "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+@pytest.mark.parametrize("text", UNREADABLE)
+def test_gc_frees_an_unreadable_record_of_a_pod_that_is_gone(cnif, fake_ipam, recorder, make_netns, text):
+    """leatd has no such endpoint, or its namespace is gone: the lease, the services and the record go."""
+    netns = make_netns()
+    cnif("ADD", full(cnif, fake_ipam, "ADD", runtimeConfig=PORTS), netns=netns).ok()
+    recorder.endpoints["c1:eth0"]["netns"] = netns
+    make_netns.delete(netns)
+    damage(cnif, text)
+    damage(cnif, text, "never:eth0")
     answer = gc(cnif, fake_ipam)
-    assert answer.code == 5
-    assert "x:eth0" in answer.stderr
+    answer.ok()
+    assert "c1:eth0" in answer.stderr and "never:eth0" in answer.stderr
+    assert cnif.entries("attached") == [] and recorder.endpoints == {} and recorder.services == {}
+    assert fake_ipam.verbs[1:3] == ["DEL", "DEL"]
+
+
+@pytest.mark.parametrize("text", UNREADABLE)
+def test_gc_writes_the_record_of_a_valid_attachment_again(cnif, fake_ipam, recorder, netns, text):
+    conf = full(cnif, fake_ipam, "ADD", runtimeConfig=PORTS)
+    cnif("ADD", conf, netns=netns).ok()
+    damage(cnif, text)
+    gc(cnif, fake_ipam, valid=[("c1", "eth0")]).ok()
+    assert list(recorder.endpoints) == ["c1:eth0"] and list(recorder.services) == [SERVICE]
+    with open(os.path.join(cnif.state, "attached", "c1:eth0"), encoding="utf-8") as file:
+        record = json.load(file)
+    assert (record["network"], record["containerID"], record["ifname"], record["services"]) == (conf["name"], "c1", "eth0", [SERVICE])
+    gc(cnif, fake_ipam).ok()
+    assert recorder.endpoints == {} and recorder.services == {} and cnif.entries("attached") == []
+
+
+@pytest.mark.parametrize("text", UNREADABLE)
+def test_gc_names_an_unreadable_record_of_a_pod_that_may_live(cnif, fake_ipam, recorder, netns, text):
+    """It may be another network's pod. DEL frees it, with its services."""
+    cnif("ADD", full(cnif, fake_ipam, "ADD", runtimeConfig=PORTS), netns=netns).ok()
+    recorder.endpoints["c1:eth0"]["netns"] = netns
+    damage(cnif, text)
+    answer = gc(cnif, fake_ipam)
+    assert answer.code == 5 and "c1:eth0" in answer.msg and "DEL" in answer.msg
+    assert list(recorder.endpoints) == ["c1:eth0"] and list(recorder.services) == [SERVICE]
+    cnif("DEL", full(cnif, fake_ipam, "DEL")).ok()
+    assert recorder.endpoints == {} and recorder.services == {} and cnif.entries("attached") == []
 
 
 def test_two_instances_do_not_mix(cnif, fake_ipam, recorder, netns, tmp_path):

@@ -382,6 +382,33 @@ def test_unspecified_host_ip_is_every_address(cnif, fake_ipam, recorder, netns, 
     assert service["frontends"] == [{"kind": "host-port", "proto": "tcp", "port": 8080}]
 
 
+@pytest.mark.parametrize("host_ip", ("192.0.2.2", "10.98.0.1", "2001:db8::1"))
+def test_host_ip_of_any_uplink_or_leat0(cnif, fake_ipam, recorder, netns, host_ip):
+    fake_ipam.plan(ADD=DUAL)
+    cnif("ADD", mapped(cnif, fake_ipam, "ADD", [{"hostPort": 80, "containerPort": 80, "hostIP": host_ip}]), netns=netns).ok()
+    assert len(recorder.services) == 1
+
+
+@pytest.mark.parametrize("host_ip", ("192.0.2.9", "2001:db8::9", "8.8.8.8"))
+def test_host_ip_that_is_nobody_s_is_refused_before_anything_is_taken(cnif, fake_ipam, recorder, netns, host_ip):
+    ports = [PORTS[0], {"hostPort": 81, "containerPort": 80, "hostIP": "192.0.2.2"}, {"hostPort": 80, "containerPort": 80, "hostIP": host_ip}]
+    answer = cnif("ADD", mapped(cnif, fake_ipam, "ADD", ports), netns=netns)
+    assert answer.code == 7 and f"tcp port 80: hostIP {host_ip} is no address of an uplink or of leat0" in answer.msg
+    assert fake_ipam.verbs == [] and recorder.endpoints == recorder.services == {} and cnif.entries("attached") == []
+
+
+def test_host_ip_of_the_ipv6_loopback_is_refused(cnif, fake_ipam, recorder, netns):
+    answer = cnif("ADD", mapped(cnif, fake_ipam, "ADD", [{"hostPort": 80, "containerPort": 80, "hostIP": "::1"}]), netns=netns)
+    assert answer.code == 7 and "runtimeConfig.portMappings[0].hostIP" in answer.msg and "127.0.0.1" in answer.msg
+
+
+def test_host_ip_of_the_loopback_needs_portmap(cnif, fake_ipam, recorder, netns):
+    cnif.path = ":".join(d for d in cnif.path.split(":") if "lib/cni" not in d and "opt" not in d)
+    answer = cnif("ADD", mapped(cnif, fake_ipam, "ADD", [{"hostPort": 80, "containerPort": 80, "hostIP": "127.0.0.1"}]), netns=netns)
+    assert answer.code == 7 and "hostIP 127.0.0.1 is left to the plugin portmap" in answer.msg
+    assert recorder.endpoints == {} and cnif.entries("attached") == []
+
+
 @pytest.mark.parametrize("ports", ([], None))
 def test_no_port_mappings(cnif, fake_ipam, recorder, netns, ports):
     cnif("ADD", mapped(cnif, fake_ipam, "ADD", ports), netns=netns).ok()

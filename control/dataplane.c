@@ -20,10 +20,12 @@
 #include "control/tables.h"
 #include "control/usage.h"
 #include "datapath/base/clock.h"
+#include "datapath/base/gen.h"
 #include "datapath/base/log.h"
 #include "datapath/base/rcu.h"
 #include "datapath/pipeline/observe.h"
 #include "datapath/pipeline/punt.h"
+#include "datapath/table/restart.h"
 #include "datapath/table/route.h"
 #include "datapath/table/tables.h"
 #include "pmd/eal.h"
@@ -108,14 +110,44 @@ static int flow_table_open(
 
 static int flow_tables_open(const struct options *opts, char *errbuf, size_t errlen)
 {
-	int rc = flow_table_open(&tables_flow4, opts, false, errbuf, errlen);
+	int rc = restart_open(opts->no_huge ? NULL : instance.name, (int)eal_worker_node(0));
 
-	if (rc < 0)
+	if (rc < 0) {
+		snprintf(errbuf, errlen, "cannot take hugepages for what outlives a restart: %s",
+			strerror(-rc));
 		return rc;
+	}
+	rc = flow_table_open(&tables_flow4, opts, false, errbuf, errlen);
+	if (rc < 0)
+		goto err_restart;
 	rc = flow_table_open(&tables_flow6, opts, true, errbuf, errlen);
 	if (rc < 0)
-		flowtab_close(&tables_flow4, true);
+		goto err_flow4;
+	restart_adopted();
+	return 0;
+err_flow4:
+	flowtab_close(&tables_flow4, true);
+err_restart:
+	restart_close(true);
 	return rc;
+}
+
+static void flow_tables_close(void)
+{
+	flowtab_close(&tables_flow4, true);
+	flowtab_close(&tables_flow6, true);
+	restart_close(true);
+}
+
+void dataplane_open_gate(void)
+{
+	kernel_routes_settle();
+	gen_publish();
+	restart_gate_open();
+	flowtab_settle(&tables_flow4);
+	flowtab_settle(&tables_flow6);
+	restart_settle();
+	workers_wake();
 }
 
 static int eal_up(const struct options *opts, char *errbuf, size_t errlen)
@@ -186,8 +218,7 @@ err_workers:
 	workers_stop();
 	workers_fini();
 err_flows:
-	flowtab_close(&tables_flow4, true);
-	flowtab_close(&tables_flow6, true);
+	flow_tables_close();
 err_tables:
 	tables_stop();
 err_pools:
@@ -199,14 +230,15 @@ err_eal:
 
 void dataplane_stop(void)
 {
+	/* What changes from here on is not the configuration: flows stay current. */
+	gen_mirror(NULL);
+	workers_stop();
 	kernel_routes_stop();
 	observer_fini();
-	workers_stop();
 	neighd_fini();
 	portmgr_fini(true);
 	workers_fini();
-	flowtab_close(&tables_flow4, true);
-	flowtab_close(&tables_flow6, true);
+	flow_tables_close();
 	tables_stop();
 	mempool_fini();
 	eal_stop();

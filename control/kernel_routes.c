@@ -100,6 +100,11 @@ static unsigned int tick(void)
 	return is_retry_due;
 }
 
+void kernel_routes_settle(void)
+{
+	tick();
+}
+
 int kernel_routes_start(const struct port *host_port, char *errbuf, size_t errlen)
 {
 	const struct nl_route_monitor_config cfg = {

@@ -19,6 +19,9 @@ void kernel_routes_stop(void);
  * there are none. */
 void kernel_routes_retry(void);
 
+/* Takes those that wait for a retry now instead of with the next tick. */
+void kernel_routes_settle(void);
+
 /* A port is going: its mirrored routes go. */
 void kernel_routes_port_gone(const struct port *port);
 

@@ -72,8 +72,7 @@ static void serve(void)
 {
 	int rc;
 
-	flowtab_count_adopted(&tables_flow4);
-	flowtab_count_adopted(&tables_flow6);
+	dataplane_open_gate();
 	rc = server_start(instance.control_path);
 	if (rc < 0) {
 		log_err("leatd", "cannot listen on %s: %s", instance.control_path, strerror(-rc));

@@ -13,6 +13,7 @@
 #include "control/state.h"
 #include "datapath/base/gen.h"
 #include "datapath/base/log.h"
+#include "datapath/table/restart.h"
 #include "datapath/table/route.h"
 #include "pmd/pod_net.h"
 #include "pmd/portmgr.h"
@@ -87,6 +88,12 @@ static int endpoint_refused(const struct endpoint_config *cfg, char *errbuf, siz
 	return 0;
 }
 
+static void port_set_shared(struct port *port, bool is_shared)
+{
+	atomic_store_explicit(&port->is_shared, is_shared, memory_order_relaxed);
+	restart_port_save(port->id, port->name, port->zone, port->role, is_shared);
+}
+
 int object_endpoint_add(
 	struct port *port, const struct endpoint_config *cfg, char *errbuf, size_t errlen)
 {
@@ -113,7 +120,7 @@ int object_endpoint_add(
 	if (port->endpoint_idx == ENDPOINT_NONE)
 		port->endpoint_idx = idx;
 	else if (cfg->kind == ENDPOINT_POD)
-		atomic_store_explicit(&port->is_shared, 1, memory_order_relaxed);
+		port_set_shared(port, true);
 	for (unsigned int i = 0; i < cfg->n_addrs; i++) {
 		const struct ip_prefix prefix = host_prefix(&cfg->addrs[i]);
 
@@ -147,7 +154,7 @@ void object_endpoint_del(uint32_t idx)
 		port->endpoint_idx = object_port_refs[port->id] > 1 ? endpoint_behind(port->id, idx)
 								    : ENDPOINT_NONE;
 	if (port != NULL && port->endpoint_idx == ENDPOINT_NONE)
-		atomic_store_explicit(&port->is_shared, 0, memory_order_relaxed);
+		port_set_shared(port, false);
 	endpoint_del(idx);
 	locality_changed();
 }

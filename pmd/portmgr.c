@@ -9,6 +9,7 @@
 
 #include "datapath/base/log.h"
 #include "datapath/base/rcu.h"
+#include "datapath/table/restart.h"
 #include "pmd/eal.h"
 #include "pmd/err.h"
 #include "pmd/kinds.h"
@@ -93,11 +94,17 @@ unsigned int port_count(void)
 	return n_ports;
 }
 
-static struct slot *slot_take(void)
+/* After a restart a port gets the number that it had, and no other's: adopted flows speak of it. */
+static struct slot *slot_take(const struct port_config *cfg)
 {
+	uint16_t had = restart_port_find(cfg->name, cfg->zone, (uint8_t)cfg->role);
+
+	static_assert(PORT_MAX == RESTART_PORTS_MAX && PORT_NAME_LEN == RESTART_NAME_LEN, "kept");
 	for (unsigned int i = 0; i < PORT_MAX; i++) {
 		struct slot *s = slots[i];
 
+		if (had != RESTART_PORTS_MAX ? i != had : restart_port_is_kept((uint16_t)i))
+			continue;
 		if (s == NULL) {
 			s = slots[i] = aligned_alloc(RTE_CACHE_LINE_SIZE, sizeof(*s));
 			if (s == NULL)
@@ -232,7 +239,7 @@ int port_create_begin(const struct port_config *cfg, struct port **out, char *er
 	wait_for_predecessor(cfg->name);
 	if (port_by_name(cfg->name) != NULL || is_name_opening(cfg->name))
 		return err_set(errbuf, errlen, -EEXIST, "port '%s' exists already", cfg->name);
-	s = slot_take();
+	s = slot_take(cfg);
 	if (s == NULL)
 		return err_set(errbuf, errlen, -ENOSPC, "no more ports: %d is the limit", PORT_MAX);
 	p = &s->port;
@@ -272,6 +279,7 @@ int port_create_end(struct port *p, int ret, char *errbuf, size_t errlen)
 	s->is_opening = false;
 	if (ret < 0)
 		goto err_release;
+	restart_port_save(p->id, p->name, p->zone, p->role, false);
 	rcu_assign(port_table[p->id], p);
 	n_ports++;
 	if (config.attach != NULL) {
@@ -282,6 +290,7 @@ int port_create_end(struct port *p, int ret, char *errbuf, size_t errlen)
 	return 0;
 
 err_unpublish:
+	restart_port_forget(p->id);
 	n_ports--;
 	rcu_assign(port_table[p->id], NULL);
 	rcu_synchronize();
@@ -347,6 +356,8 @@ void port_destroy_then(struct port *p, bool keep, void (*closed)(void *arg), voi
 	if (p == NULL)
 		return;
 	s = slots[p->id];
+	if (!keep)
+		restart_port_forget(p->id);
 	if (config.detach != NULL)
 		config.detach(p);
 	rcu_assign(port_table[p->id], NULL);

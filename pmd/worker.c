@@ -325,16 +325,21 @@ int workers_start(struct flowtab *ft4, struct flowtab *ft6, bool is_busy_poll)
 	return ret;
 }
 
-void workers_stop(void)
+void workers_wake(void)
 {
 	uint64_t one = 1;
 
-	for (unsigned int i = 0; i < n_pollers; i++) {
-		atomic_store_explicit(&pollers[i].is_stopping, true, memory_order_relaxed);
+	for (unsigned int i = 0; i < n_pollers; i++)
 		if (pollers[i].w != NULL && write(inject_fd(i), &one, sizeof(one)) < 0) {
 			/* readable already */
 		}
-	}
+}
+
+void workers_stop(void)
+{
+	for (unsigned int i = 0; i < n_pollers; i++)
+		atomic_store_explicit(&pollers[i].is_stopping, true, memory_order_relaxed);
+	workers_wake();
 	for (unsigned int i = 0; i < n_pollers; i++)
 		rte_eal_wait_lcore(eal_worker_lcore(i));
 }

@@ -25,6 +25,9 @@ int workers_start(struct flowtab *ft4, struct flowtab *ft6, bool is_busy_poll);
 void workers_stop(void);
 void workers_fini(void);
 
+/* Wakes those that sleep: something other than packets has come. */
+void workers_wake(void);
+
 /* portmgr's hooks: spread the port's receive queues over the workers with the fewest; take them away again. */
 int workers_attach(struct port *p, char *errbuf, size_t errlen);
 void workers_detach(struct port *p);

@@ -35,6 +35,9 @@ static inline void gen_touch(_Atomic uint32_t *gen)
  * request or of a slice of a transaction. */
 void gen_publish(void);
 
+/* Keeps a copy of the epoch in *to from now on, written before the epoch is published; NULL: no longer. Control thread. */
+void gen_mirror(_Atomic uint32_t *to);
+
 /* Current epoch. Workers, once a burst. */
 static inline uint32_t gen_now(void)
 {

@@ -54,6 +54,14 @@ static void slot_clear(struct slots *s, uint32_t idx)
 		atomic_store_explicit(&words[i], 0, memory_order_relaxed);
 }
 
+void slots_alloc_at(struct slots *s, uint32_t idx)
+{
+	slot_clear(s, idx);
+	gen_touch(slot_gen(s, idx));
+	s->live[idx] = 1;
+	s->n_used++;
+}
+
 uint32_t slots_alloc(struct slots *s)
 {
 	uint32_t idx;
@@ -64,32 +72,43 @@ uint32_t slots_alloc(struct slots *s)
 		idx = s->n_touched++;
 	else
 		return SLOT_NONE;
-	slot_clear(s, idx);
-	gen_touch(slot_gen(s, idx));
-	s->live[idx] = 1;
-	s->n_used++;
+	slots_alloc_at(s, idx);
 	return idx;
+}
+
+/* Without memory the slot is lost until restart; nothing else suffers. */
+static void free_push(struct slots *s, uint32_t idx)
+{
+	if (s->n_free == s->free_max) {
+		uint32_t max = s->free_max != 0 ? 2 * s->free_max : 64;
+		uint32_t *grown = realloc(s->free, max * sizeof(*grown));
+
+		if (grown == NULL)
+			return;
+		s->free = grown;
+		s->free_max = max;
+	}
+	s->free[s->n_free++] = idx;
 }
 
 static void slot_release(void *arg)
 {
 	struct slot_release *r = arg;
-	struct slots *s = r->slots;
 
-	if (s->n_free == s->free_max) {
-		uint32_t max = s->free_max != 0 ? 2 * s->free_max : 64;
-		uint32_t *grown = realloc(s->free, max * sizeof(*grown));
-
-		if (grown == NULL) {
-			/* The slot is lost until restart; nothing else suffers. */
-			free(r);
-			return;
-		}
-		s->free = grown;
-		s->free_max = max;
-	}
-	s->free[s->n_free++] = r->idx;
+	free_push(r->slots, r->idx);
 	free(r);
+}
+
+void slots_reserve(struct slots *s, uint32_t idx)
+{
+	while (s->n_touched < idx)
+		free_push(s, s->n_touched++);
+	s->n_touched = idx + 1;
+}
+
+void slots_unreserve(struct slots *s, uint32_t idx)
+{
+	free_push(s, idx);
 }
 
 void slots_free(struct slots *s, uint32_t idx)

@@ -34,6 +34,15 @@ void slots_fini(struct slots *s);
 /* A zeroed slot (gen kept and touched), or SLOT_NONE when full. */
 uint32_t slots_alloc(struct slots *s);
 
+/* Keeps slot idx for slots_alloc_at(). Before anything was allocated; indexes in ascending order. */
+void slots_reserve(struct slots *s, uint32_t idx);
+
+/* The reserved slot idx, as slots_alloc(). */
+void slots_alloc_at(struct slots *s, uint32_t idx);
+
+/* Nobody came for the reserved slot idx: anybody may have it. */
+void slots_unreserve(struct slots *s, uint32_t idx);
+
 /* Touches gen now; the slot is reused after a grace period. */
 void slots_free(struct slots *s, uint32_t idx);
 

@@ -4,6 +4,7 @@
 #include "datapath/fast/stages.h"
 #include "datapath/table/endpoint.h"
 #include "datapath/table/ipset.h"
+#include "datapath/table/restart.h"
 #include "datapath/table/route.h"
 #include "datapath/table/service.h"
 
@@ -72,6 +73,9 @@ static inline bool flow_is_good(
 	if (likely(atomic_load_explicit(&p->epoch, memory_order_relaxed) == w->epoch))
 		return true;
 	w->stats.n_rechecks++;
+	/* What it was judged by is not back yet; never restamped, so that it comes by here again. */
+	if (unlikely((atomic_load_explicit(&p->flags, memory_order_relaxed) & FLOW_F_ADOPTED) != 0))
+		return restart_is_gated();
 	if (!flow_is_current(t, flow, p))
 		return false;
 	atomic_store_explicit(&p->epoch, w->epoch, memory_order_relaxed);

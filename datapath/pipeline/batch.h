@@ -84,6 +84,18 @@ struct nat_exhausted {
 
 #define WORKER_NAT_EXHAUSTED 64
 
+/* Packets that wait for the gate (table/restart.h). */
+#define WORKER_GATED_MAX 512
+#define WORKER_GATED_PORT_MAX 64 /* of one port */
+
+struct gated_box {
+	uint16_t n;
+	uint16_t in
+		[WORKER_GATED_MAX]; /* FLOW_IN_TUNNEL | tunnel index, or 0; mbuf.port says the port */
+	struct rte_mbuf *m[WORKER_GATED_MAX];
+	uint8_t n_of_port[PORT_MAX];
+};
+
 struct worker_stats {
 	uint64_t n_loops, n_busy_loops, n_rx_bursts, n_rx_pkts;
 	uint64_t busy_cycles, idle_cycles, slept_ns;
@@ -116,6 +128,7 @@ struct worker {
 	uint64_t log_tat_ns;  /* the same of policy log messages */
 	uint64_t housekeeping_ns;
 	struct nat_exhausted nat_exhausted[WORKER_NAT_EXHAUSTED]; /* by the hash's lowest bits */
+	struct gated_box gated;
 	uint32_t fragments_s;		/* when old fragments were last looked for */
 	struct batch batch, side_batch; /* side: fragments whose first has come */
 } __rte_cache_aligned;

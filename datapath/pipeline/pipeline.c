@@ -12,6 +12,7 @@
 #include "datapath/pipeline/observe.h"
 #include "datapath/pipeline/punt.h"
 #include "datapath/slow/slow.h"
+#include "datapath/table/restart.h"
 #include "datapath/table/tunnel.h"
 
 #define INJECT_BURST 32
@@ -60,6 +61,7 @@ void worker_destroy(struct worker *w)
 	if (w == NULL)
 		return;
 	worker_table[w->id] = NULL;
+	rte_pktmbuf_free_bulk(w->gated.m, w->gated.n);
 	free(w->tx);
 	free(w);
 }
@@ -174,6 +176,23 @@ static bool mailbox_serve(struct worker *w)
 	return n == INJECT_BURST;
 }
 
+/* The gate is open: what waited is judged now. */
+static void gated_release(struct worker *w)
+{
+	struct gated_box *box = &w->gated;
+
+	for (uint16_t i = 0; i < box->n; i++) {
+		struct port *p = port_at(box->m[i]->port);
+
+		if (p != NULL)
+			pipeline_run(w, p, &box->m[i], 1, box->in[i]);
+		else
+			rte_pktmbuf_free(box->m[i]);
+	}
+	box->n = 0;
+	memset(box->n_of_port, 0, sizeof(box->n_of_port));
+}
+
 /* Connections to look at this time so that a whole round takes about SWEEP_ROUND_S. */
 static unsigned int sweep_slice(const struct flowtab *t, uint64_t since_ns)
 {
@@ -190,6 +209,8 @@ bool pipeline_housekeep(struct worker *w)
 	bool is_more = mailbox_serve(w);
 	uint64_t since_ns = w->now_ns - w->housekeeping_ns;
 
+	if (unlikely(w->gated.n > 0) && !restart_is_gated())
+		gated_release(w);
 	if (since_ns < SWEEP_INTERVAL_NS)
 		return is_more;
 	w->housekeeping_ns = w->now_ns;

@@ -12,6 +12,7 @@
 #include "datapath/slow/slow.h"
 #include "datapath/slow/tuple.h"
 #include "datapath/table/endpoint.h"
+#include "datapath/table/restart.h"
 #include "datapath/table/tunnel.h"
 
 #include "datapath/fast/poison.h"
@@ -40,6 +41,8 @@ static uint32_t way_back(
 		.now = { .src = *src, .dst = pkt->src },
 		SLOW_CTX_INTENT };
 
+	if (restart_is_gated()) /* of a flow that runs its saved program: the routes are not back */
+		return PATH_NONE;
 	slow_layers_run(&ctx, LAYER_local);
 	return ctx.action == SLOW_FORWARD ? ctx.path : PATH_NONE;
 }
@@ -80,7 +83,11 @@ void slow_answer_reset(struct worker *w, struct batch *b, uint64_t i, const stru
 static void reset_forward(struct worker *w, const struct rte_mbuf *m, const struct slow_ctx *ctx)
 {
 	const struct flow_prog *p = flowtab_prog(ctx->ft, ctx->flow);
-	uint32_t path = atomic_load_explicit(&p->path, memory_order_relaxed);
+	/* Unjudged, its path may be another's by now. */
+	uint32_t path = (atomic_load_explicit(&p->flags, memory_order_relaxed) & FLOW_F_UNJUDGED) !=
+			0
+		? PATH_NONE
+		: atomic_load_explicit(&p->path, memory_order_relaxed);
 	struct rte_mbuf *reset = path != PATH_NONE ? tcp_reset_for(m, L3_OFF, w->pool) : NULL;
 	struct translation in, out;
 	struct parsed pkt;

@@ -13,6 +13,7 @@
 #include "datapath/slow/flow_nat.h"
 #include "datapath/slow/tuple.h"
 #include "datapath/table/endpoint.h"
+#include "datapath/table/restart.h"
 
 #include "datapath/fast/poison.h"
 
@@ -263,6 +264,25 @@ void slow_first(struct worker *w, struct batch *b, uint64_t i, const struct pars
 	judge_and_act(w, b, i, &ctx);
 }
 
+/* Nobody can tell yet what may be done with the packet: it waits as it came, if there is room. */
+void slow_wait_at_gate(struct worker *w, struct batch *b, uint64_t i)
+{
+	struct gated_box *box = &w->gated;
+	uint16_t port_id = b->port->id;
+
+	/* One buffer each: the large ones of a tap are few. */
+	if (box->n == WORKER_GATED_MAX || box->n_of_port[port_id] == WORKER_GATED_PORT_MAX ||
+		b->m[i]->nb_segs > 1) {
+		batch_kill(w, b, i, DROP_RESTORING);
+		return;
+	}
+	batch_take(b, i);
+	b->m[i]->port = port_id;
+	box->in[box->n] = (b->in[i] & FLOW_IN_TUNNEL) != 0 ? b->in[i] : 0;
+	box->m[box->n++] = b->m[i];
+	box->n_of_port[port_id]++;
+}
+
 void slow_packet(struct worker *w, struct batch *b, uint64_t i)
 {
 	struct parsed pkt;
@@ -272,6 +292,8 @@ void slow_packet(struct worker *w, struct batch *b, uint64_t i)
 		batch_kill(w, b, i, reason);
 	} else if (pkt.l3 == PARSED_ARP || pkt.is_nd) {
 		neighbour_message(w, b, i, &pkt);
+	} else if (unlikely(restart_is_gated())) {
+		slow_wait_at_gate(w, b, i);
 	} else if (pkt.is_frag && !b->is_resumed) {
 		slow_fragment(w, b, i, &pkt);
 	} else {

@@ -76,6 +76,8 @@ static_assert(sizeof(struct flow_key6) == 40, "five words");
 #define FLOW_F_METERED (1u << 5)  /* an endpoint's rate limit applies */
 #define FLOW_F_FOREIGN (1u << 6)  /* another worker has counted too */
 #define FLOW_F_SELF (1u << 7)	  /* ends at leatd itself */
+#define FLOW_F_ADOPTED                                                                             \
+	(1u << 8) /* judged by the process before: good while the gate is shut (restart.h) */
 
 /* The part that both families share. in_port: port id, or FLOW_IN_TUNNEL | tunnel index. */
 #define FLOW_IN_TUNNEL 0x8000u
@@ -166,8 +168,9 @@ int flowtab_open(struct flowtab *t, const char *instance, bool is_v6, uint32_t n
 	unsigned int n_workers, int node, const char **out_cold_reason);
 void flowtab_close(struct flowtab *t, bool keep);
 
-/* Counts adopted connections at the endpoints whose addresses have opened them. Control thread, when the endpoints are back. */
-void flowtab_count_adopted(struct flowtab *t);
+/* When the configuration is back and the gate open: adopted flows are judged again, and adopted connections are counted at the endpoints
+ * whose addresses have opened them. Control thread. */
+void flowtab_settle(struct flowtab *t);
 
 /* Makes room for strict tracking, once: address space, touched by connections that use it. 0 or -ENOMEM. Control thread. */
 int flowtab_windows_open(struct flowtab *t);

@@ -12,6 +12,7 @@
 #include "datapath/base/slots.h"
 #include "datapath/table/endpoint.h"
 #include "datapath/table/flowtab_layout.h"
+#include "datapath/table/restart.h"
 
 #define FILL_PERCENT 80u
 #define COUNT_STEP 4096u /* connections in a look of the control thread */
@@ -83,6 +84,34 @@ static int header_make(struct flowtab_header *h, bool is_v6, uint32_t n_conns, u
 	return 0;
 }
 
+/* Whether the flow was judged by what stood when its process ended, and what it refers to is there again. */
+static bool is_current(const struct flow_prog *p)
+{
+	return (p->flags & FLOW_F_UNJUDGED) == 0 && p->epoch == restart_epoch() &&
+		restart_may_run(p->in_port, p->path);
+}
+
+/* A flow's program and times in the terms of this process. Rate limits rest until it is judged again. */
+static void prog_restore(struct flow_prog *p, uint32_t saved_now_s, uint32_t now_s)
+{
+	/* A worker may have stamped a second that was not saved any more. */
+	int32_t idle_s = (int32_t)(saved_now_s - p->last_seen_s);
+	uint16_t keep = FLOW_F_NAT | FLOW_F_TCP;
+
+	if (is_current(p)) {
+		p->flags = (uint16_t)((p->flags & (keep | FLOW_F_KEEP_TTL)) | FLOW_F_ADOPTED |
+			FLOW_F_TRACK);
+	} else {
+		p->flags = (uint16_t)((p->flags & keep) | FLOW_F_UNJUDGED | FLOW_F_TRACK);
+		p->path = SLOT_NONE;
+	}
+	p->owner = 0;
+	p->epoch = 0; /* never a worker's: the rare way in stage_lookup.c */
+	if (idle_s < 0)
+		idle_s = 0;
+	p->last_seen_s = now_s - RTE_MIN((uint32_t)idle_s, now_s);
+}
+
 /* Makes a saved connection fit to be used again, or says that it cannot. */
 static bool conn_restore(struct flowtab *t, uint32_t i, uint32_t saved_now_s, uint32_t now_s)
 {
@@ -90,21 +119,13 @@ static bool conn_restore(struct flowtab *t, uint32_t i, uint32_t saved_now_s, ui
 
 	if (c->state == CONN_FREE || c->state >= CONN_DEAD)
 		return false;
-	c->next = FLOW_NONE;
 	c->opener = SLOT_NONE;
 	c->service = c->backend = c->rule[0] = c->rule[1] = SLOT_NONE;
 	c->flags &= CONN_F_FINS | CONN_F_RESET;
+	c->created_s = now_s - (saved_now_s - c->created_s);
 	for (unsigned int d = 0; d < CONN_DIR_N; d++) {
-		struct flow_prog *p = flowtab_prog(t, 2 * i + d);
-		uint32_t idle_s = saved_now_s - p->last_seen_s;
-
 		c->route[d] = c->endpoint[d] = SLOT_NONE;
-		p->flags = (uint16_t)((p->flags & (FLOW_F_NAT | FLOW_F_TCP)) | FLOW_F_UNJUDGED |
-			FLOW_F_TRACK);
-		p->path = SLOT_NONE;
-		p->owner = 0;
-		p->epoch = 0;
-		p->last_seen_s = now_s - (idle_s < now_s ? idle_s : now_s);
+		prog_restore(flowtab_prog(t, 2 * i + d), saved_now_s, now_s);
 	}
 	return true;
 }
@@ -152,14 +173,29 @@ static void adopted_count(struct flowtab *t, uint32_t i)
 		endpoint_conn_put(ep);
 }
 
-void flowtab_count_adopted(struct flowtab *t)
+/* Unless a worker has judged it meanwhile: then it is adopted no longer. */
+static void adopted_unjudge(struct flow_prog *p)
+{
+	uint16_t flags = atomic_load_explicit(&p->flags, memory_order_relaxed);
+
+	while ((flags & FLOW_F_ADOPTED) != 0 &&
+		!atomic_compare_exchange_weak_explicit(&p->flags, &flags,
+			(uint16_t)((flags & ~FLOW_F_ADOPTED) | FLOW_F_UNJUDGED),
+			memory_order_relaxed, memory_order_relaxed))
+		;
+}
+
+void flowtab_settle(struct flowtab *t)
 {
 	for (uint32_t i = 0; t->n_adopted > 0 && i < flowtab_n_touched(t);) {
 		uint32_t end = RTE_MIN(i + COUNT_STEP, flowtab_n_touched(t));
 
 		rcu_control_enter();
-		for (; i < end; i++)
+		for (; i < end; i++) {
 			adopted_count(t, i);
+			for (unsigned int d = 0; d < CONN_DIR_N; d++)
+				adopted_unjudge(flowtab_prog(t, 2 * i + d));
+		}
 		rcu_control_leave();
 	}
 }

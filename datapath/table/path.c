@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "datapath/table/path.h"
 
+#include "datapath/table/restart.h"
+
 struct slots path_slots;
 
 int path_table_init(void)
@@ -13,15 +15,28 @@ void path_table_fini(void)
 	slots_fini(&path_slots);
 }
 
+static void path_fill(uint32_t idx, const struct path *proto)
+{
+	memcpy((uint8_t *)path_at(idx) + sizeof(uint32_t),
+		(const uint8_t *)proto + sizeof(uint32_t), sizeof(*proto) - sizeof(uint32_t));
+}
+
 uint32_t path_create(const struct path *proto)
 {
 	uint32_t idx = slots_alloc(&path_slots);
 
 	if (idx == SLOT_NONE)
 		return PATH_NONE;
-	memcpy((uint8_t *)path_at(idx) + sizeof(uint32_t),
-		(const uint8_t *)proto + sizeof(uint32_t), sizeof(*proto) - sizeof(uint32_t));
+	path_fill(idx, proto);
+	restart_path_save(idx, proto);
 	return idx;
+}
+
+void path_restore(uint32_t idx, const struct path *proto)
+{
+	slots_reserve(&path_slots, idx);
+	slots_alloc_at(&path_slots, idx);
+	path_fill(idx, proto);
 }
 
 uint32_t path_create_plain(uint16_t port_id, const struct rte_ether_addr *dst,
@@ -41,6 +56,8 @@ uint32_t path_create_plain(uint16_t port_id, const struct rte_ether_addr *dst,
 
 void path_destroy(uint32_t idx)
 {
-	if (idx != PATH_NONE)
-		slots_free(&path_slots, idx);
+	if (idx == PATH_NONE)
+		return;
+	restart_path_forget(idx);
+	slots_free(&path_slots, idx);
 }

@@ -49,6 +49,9 @@ void path_table_fini(void);
 /* Copies *proto (gen ignored) into a new path. Index or PATH_NONE when full. */
 uint32_t path_create(const struct path *proto);
 
+/* The same under the index that it had in the process before. Before any other; in ascending order. For restart.c. */
+void path_restore(uint32_t idx, const struct path *proto);
+
 /* A path that only writes the Ethernet header. */
 uint32_t path_create_plain(uint16_t port_id, const struct rte_ether_addr *dst,
 	const struct rte_ether_addr *src, uint16_t mtu, uint8_t flags, uint32_t endpoint_idx);

@@ -7,6 +7,7 @@
 #include "datapath/base/gen.h"
 #include "datapath/table/addrmap.h"
 #include "datapath/table/path.h"
+#include "datapath/table/restart.h"
 
 struct slots tunnel_slots;
 struct rte_ether_addr tunnel_local_mac;
@@ -80,7 +81,11 @@ int tunnel_add(const struct tunnel *proto, uint32_t *out_idx)
 	if (tunnel_by_name(proto->name) != TUNNEL_NONE ||
 		tunnel_lookup(&proto->remote, proto->vni) != TUNNEL_NONE)
 		return -EEXIST;
-	idx = slots_alloc(&tunnel_slots);
+	idx = restart_tunnel_find(&proto->remote, proto->vni, proto->zone);
+	if (idx != SLOT_NONE)
+		slots_alloc_at(&tunnel_slots, idx);
+	else
+		idx = slots_alloc(&tunnel_slots);
 	if (idx == SLOT_NONE)
 		return -ENOSPC;
 	t = tunnel_at(idx);
@@ -96,6 +101,7 @@ int tunnel_add(const struct tunnel *proto, uint32_t *out_idx)
 		goto err_remote;
 	if (port_users[t->udp_port]++ == 0)
 		tunnel_udp_ports[t->udp_port / 64] |= 1ull << (t->udp_port % 64);
+	restart_tunnel_save(idx, &t->remote, t->vni, t->zone);
 	*out_idx = idx;
 	return 0;
 
@@ -115,6 +121,7 @@ void tunnel_del(uint32_t idx)
 	if (--port_users[t->udp_port] == 0)
 		tunnel_udp_ports[t->udp_port / 64] &= ~(1ull << (t->udp_port % 64));
 	path_destroy(atomic_load_explicit(&t->path_idx, memory_order_relaxed));
+	restart_tunnel_forget(idx);
 	slots_free(&tunnel_slots, idx);
 }
 

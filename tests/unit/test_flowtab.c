@@ -381,6 +381,46 @@ static void test_flowtab_restart_adopts_connections_unjudged(void **state)
 	assert_int_equal(open_table(1), 0);
 }
 
+/* A worker may have stamped seconds that the control thread, busy with other things, had not written any more. */
+static void test_flowtab_restart_keeps_idle_times(void **state)
+{
+	static const int idle_s[] = { 0, 5, -1, -40, 20 };
+	uint32_t now_s = clock_s();
+	const char *reason;
+
+	(void)state;
+	begin_named();
+	flowtab_heartbeat(t, now_s);
+	for (uint32_t i = 0; i < RTE_DIM(idle_s); i++) {
+		uint32_t flow;
+
+		assert_int_not_equal(add(i, 0), FLOW_NONE);
+		flow = find(i);
+		for (unsigned int d = 0; d < CONN_DIR_N; d++)
+			flowtab_prog(t, (flow & ~1u) + d)->last_seen_s = now_s -
+				(uint32_t)idle_s[i];
+		flowtab_conn(t, flow)->created_s = now_s - 200;
+	}
+	flowtab_close(t, true);
+	clock_warp_ns(1000 * CLOCK_NS_PER_S);
+	assert_int_equal(open_named(&reason), 0);
+	now_s = clock_s();
+	for (uint32_t i = 0; i < RTE_DIM(idle_s); i++) {
+		uint32_t flow = find(i), idle = (uint32_t)RTE_MAX(idle_s[i], 0);
+
+		assert_int_not_equal(flow, FLOW_NONE);
+		for (unsigned int d = 0; d < CONN_DIR_N; d++)
+			assert_in_range(now_s - flowtab_prog(t, (flow & ~1u) + d)->last_seen_s,
+				idle, idle + 1);
+		assert_in_range(now_s - flowtab_conn(t, flow)->created_s, 200, 201);
+	}
+	/* None is swept before its time. */
+	flowtab_sweep(t, 0, N_CONNS, now_s);
+	assert_int_equal(flowtab_n_used(t), RTE_DIM(idle_s));
+	flowtab_close(t, false);
+	assert_int_equal(open_table(1), 0);
+}
+
 static void test_flowtab_spoilt_file_is_a_cold_start_that_says_why(void **state)
 {
 	const char *reason;
@@ -437,6 +477,8 @@ int main(void)
 			teardown),
 		cmocka_unit_test_setup_teardown(
 			test_flowtab_restart_adopts_connections_unjudged, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_flowtab_restart_keeps_idle_times, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_flowtab_spoilt_file_is_a_cold_start_that_says_why, setup, teardown),
 	};

@@ -6,6 +6,7 @@
 #include "datapath/pipeline/punt.h"
 #include "datapath/slow/slow.h"
 #include "datapath/table/endpoint.h"
+#include "datapath/table/restart.h"
 
 #include "datapath/fast/poison.h"
 
@@ -32,14 +33,22 @@ static void punt_neigh(struct worker *w, struct batch *b, uint64_t i)
 		batch_kill(w, b, i, DROP_PUNT_FULL);
 }
 
+/* Whether the port was made with the address: leatd's own on an uplink, else the far side's, whose endpoint comes a moment later. */
+static bool port_has(const struct port *p, const struct ip_addr *addr)
+{
+	for (unsigned int a = 0; a < p->n_addrs; a++)
+		if (ip_eq(&p->addrs[a].addr, addr))
+			return true;
+	return false;
+}
+
 /* Whether leatd answers for the address on this uplink. */
 static bool is_own(const struct port *p, const struct ip_addr *addr)
 {
 	uint32_t ep;
 
-	for (unsigned int a = 0; a < p->n_addrs; a++)
-		if (ip_eq(&p->addrs[a].addr, addr))
-			return true;
+	if (port_has(p, addr))
+		return true;
 	ep = endpoint_by_addr(p->zone, addr);
 	return ep != ENDPOINT_NONE && endpoint_at(ep)->kind != ENDPOINT_POD;
 }
@@ -49,6 +58,8 @@ static bool owns(const struct port *p, const struct ip_addr *addr)
 {
 	uint32_t ep = endpoint_by_addr(p->zone, addr);
 
+	if (ep == ENDPOINT_NONE)
+		return port_has(p, addr);
 	return ep != ENDPOINT_NONE && endpoint_at(ep)->port_id == p->id;
 }
 
@@ -63,6 +74,15 @@ static bool has_mac(const struct port *p, const struct rte_ether_addr *mac)
 {
 	return rte_is_same_ether_addr(mac, &p->mac) ||
 		atomic_load_explicit(&p->is_shared, memory_order_relaxed) != 0;
+}
+
+/* A claim that nobody vouches for; its endpoint may only not be back yet. A question that is lost is asked again a second later. */
+static void claim_refused(struct worker *w, struct batch *b, uint64_t i, enum drop_reason reason)
+{
+	if (restart_is_gated())
+		slow_wait_at_gate(w, b, i);
+	else
+		batch_kill(w, b, i, reason);
 }
 
 static void arp_on_uplink(
@@ -88,7 +108,7 @@ static void arp_on_pod(struct worker *w, struct batch *b, uint64_t i, const stru
 
 	if (!has_mac(b->port, &info->sender_mac) ||
 		(info->sender_ip != 0 && !may_claim(b->port, &sender)))
-		batch_kill(w, b, i, DROP_ARP_SPOOFED);
+		claim_refused(w, b, i, DROP_ARP_SPOOFED);
 	else if (!info->is_request || info->is_announcement || owns(b->port, &target))
 		/* Its own address: silence is what duplicate address detection wants to hear. */
 		batch_kill(w, b, i, DROP_CONSUMED);
@@ -148,7 +168,9 @@ static void nd_on_pod(struct worker *w, struct batch *b, uint64_t i, const struc
 {
 	enum drop_reason reason = nd_pod_refused(b->port, info);
 
-	if (reason != DROP_NONE)
+	if (reason == DROP_ND_SPOOFED)
+		claim_refused(w, b, i, reason);
+	else if (reason != DROP_NONE)
 		batch_kill(w, b, i, reason);
 	else if (info->type != ND_NS || info->is_dad || owns(b->port, &info->target))
 		batch_kill(w, b, i, DROP_CONSUMED);

@@ -69,14 +69,19 @@ void call_destroy(struct call *call)
 	rpc_request_fini(&call->rpc);
 	cJSON_Delete(call->result);
 	cJSON_Delete(call->object);
+	change_destroy(call->change);
 	free(call);
 }
 
 void call_start(struct call *call)
 {
 	size_t idx = method_index(call->rpc.method);
+	bool is_change = (call->rpc.method->flags & (METHOD_SETS | METHOD_REMOVES)) != 0;
+	int rc = is_change && !call->is_replay ? change_prepare(call) : 0;
 
-	if (idx >= METHODS_MAX || handlers[idx] == NULL)
+	if (rc < 0)
+		call_fail(call, LEAT_ERR_RESOURCES, NULL, "nothing was changed: %s", strerror(-rc));
+	else if (idx >= METHODS_MAX || handlers[idx] == NULL)
 		call_fail(call, LEAT_ERR_METHOD, "method", "%s is not part of this build",
 			call->rpc.method->name);
 	else

@@ -16,6 +16,7 @@
 
 struct call;
 struct conn;
+struct change;
 struct changes;
 
 typedef void call_done_fn(struct call *call, void *arg);
@@ -28,7 +29,9 @@ struct call {
 	int fds[LEAT_CLIENT_FDS_MAX]; /* descriptors that came along; those left ≥ 0 are closed with the call */
 	unsigned int n_fds;
 	bool is_finished, is_unchanged;
-	bool is_replay;		 /* from the saved state: not written again */
+	bool is_object_lost; /* there was no memory for `object`: the call cannot be saved as it is */
+	bool is_replay;	     /* from the saved state: not written again */
+	struct change *change;	 /* prepared before the handler runs; NULL: nothing to record */
 	struct changes *changes; /* where changes are collected; NULL: saved at once */
 	uint64_t
 		place; /* among objects whose order counts: a handler that removes one says where it stood, and finds it here

@@ -50,6 +50,9 @@ const struct state_counts *state_get_counts(void)
 	return &counts;
 }
 
+/* Without memory a call is not a bad one: who started now would lose it with the next compaction. */
+static int load_rc;
+
 static void load_call(cJSON *json)
 {
 	struct rpc_request rpc;
@@ -69,7 +72,7 @@ static void load_call(cJSON *json)
 		char *params = cJSON_PrintUnformatted(rpc.params);
 
 		if (params == NULL || store_set(store, key, rpc.method, params) == NULL)
-			counts.n_bad++;
+			load_rc = -ENOMEM;
 		cJSON_free(params);
 	}
 	rpc_request_fini(&rpc);
@@ -77,9 +80,12 @@ static void load_call(cJSON *json)
 
 static void load_line(void *arg, char *text, size_t len)
 {
-	cJSON *line = cJSON_ParseWithLength(text, len), *calls, *call;
+	size_t n_bad = counts.n_bad;
+	cJSON *line, *calls, *call;
 
 	(void)arg;
+	errno = 0;
+	line = cJSON_ParseWithLength(text, len);
 	calls = cJSON_GetObjectItemCaseSensitive(line, "calls");
 	if (!cJSON_IsArray(calls)) {
 		counts.n_bad++;
@@ -87,6 +93,8 @@ static void load_line(void *arg, char *text, size_t len)
 	}
 	cJSON_ArrayForEach(call, calls)
 		load_call(call);
+	if (counts.n_bad > n_bad && errno == ENOMEM)
+		load_rc = -ENOMEM;
 	cJSON_Delete(line);
 }
 
@@ -202,7 +210,13 @@ int state_open(const char *dir)
 
 	if (rc < 0)
 		return rc;
+	load_rc = 0;
 	rc = journal_open(dir, load_line, NULL, &report, &journal);
+	if (rc == 0 && load_rc < 0) {
+		rc = load_rc;
+		journal_close(journal);
+		journal = NULL;
+	}
 	if (rc < 0) {
 		store_destroy(store);
 		store = NULL;

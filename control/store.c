@@ -47,14 +47,25 @@ static size_t item_size(const struct store_item *item)
 	return strlen(item->method->name) + strlen(item->params);
 }
 
-static void item_free(struct store *store, struct store_item *item)
+static void item_take(struct store *store, struct store_item *item)
 {
 	RB_REMOVE(key_tree, &store->keys, item);
 	RB_REMOVE(order_tree, &store->order, item);
 	store->counts[item->method->class]--;
 	store->size -= item_size(item);
-	free(item->params);
+}
+
+void store_item_free(struct store_item *item)
+{
+	if (item != NULL)
+		free(item->params);
 	free(item);
+}
+
+static void item_free(struct store *store, struct store_item *item)
+{
+	item_take(store, item);
+	store_item_free(item);
 }
 
 void store_destroy(struct store *store)
@@ -82,42 +93,69 @@ struct store_item *store_find(struct store *store, const char *key)
 	return NULL;
 }
 
-struct store_item *store_restore(struct store *store, const char *key, const struct method *method,
-	const char *params, uint64_t seq)
+void store_put(struct store *store, struct store_item *item)
+{
+	if (item->seq == 0)
+		item->seq = store->next_seq++;
+	RB_INSERT(key_tree, &store->keys, item);
+	RB_INSERT(order_tree, &store->order, item);
+	store->counts[item->method->class]++;
+	store->size += item_size(item);
+}
+
+struct store_item *store_take(struct store *store, const char *key)
 {
 	struct store_item *item = store_find(store, key);
-	char *copy = strdup(params);
-	size_t len = strlen(key) + 1;
 
-	if (copy == NULL)
-		return NULL;
-	if (item == NULL) {
-		item = calloc(1, sizeof(*item) + len);
-		if (item == NULL) {
-			free(copy);
-			return NULL;
-		}
-		memcpy(item->key, key, len);
-		item->method = method;
-		item->seq = seq != 0 ? seq : store->next_seq++;
-		RB_INSERT(key_tree, &store->keys, item);
-		RB_INSERT(order_tree, &store->order, item);
-		store->counts[method->class]++;
-	} else {
-		store->size -= item_size(item);
-	}
-	free(item->params);
-	item->params = copy;
+	if (item != NULL)
+		item_take(store, item);
+	return item;
+}
+
+char *store_exchange(
+	struct store *store, struct store_item *item, const struct method *method, char *params)
+{
+	char *old = item->params;
+
+	store->size -= item_size(item);
+	item->params = params;
 	item->method = method; /* same class: the key begins with it */
 	store->size += item_size(item);
 	item->is_failed = false;
+	return old;
+}
+
+struct store_item *store_item_create(const char *key, const struct method *method, char *params)
+{
+	size_t len = strlen(key) + 1;
+	struct store_item *item = calloc(1, sizeof(*item) + len);
+
+	if (item == NULL)
+		return NULL;
+	memcpy(item->key, key, len);
+	item->method = method;
+	item->params = params;
 	return item;
 }
 
 struct store_item *store_set(
 	struct store *store, const char *key, const struct method *method, const char *params)
 {
-	return store_restore(store, key, method, params, 0);
+	struct store_item *item = store_find(store, key);
+	char *copy = strdup(params);
+
+	if (copy == NULL)
+		return NULL;
+	if (item != NULL) {
+		free(store_exchange(store, item, method, copy));
+		return item;
+	}
+	item = store_item_create(key, method, copy);
+	if (item == NULL)
+		free(copy);
+	else
+		store_put(store, item);
+	return item;
 }
 
 bool store_del(struct store *store, const char *key)

@@ -20,6 +20,7 @@ struct store_item {
 	RB_ENTRY(store_item) by_key, by_order;
 	const struct method *method; /* the one that creates the object */
 	uint64_t seq;		     /* order of creation */
+	bool is_in_line;	     /* for changes_save() */
 	bool is_failed; /* could not be brought back at start; kept until it is removed */
 	char *params;	/* JSON text */
 	char key[];
@@ -34,9 +35,20 @@ void store_destroy(struct store *store);
 struct store_item *store_set(
 	struct store *store, const char *key, const struct method *method, const char *params);
 
-/* The same, for what was removed and comes back: in its old place of the order of creation. seq 0: as store_set(). */
-struct store_item *store_restore(struct store *store, const char *key, const struct method *method,
-	const char *params, uint64_t seq);
+/* An item that is not in a store yet; params is taken over. NULL when memory ran out (then it is not). For store_put(). */
+struct store_item *store_item_create(const char *key, const struct method *method, char *params);
+
+/* Takes an item out without freeing it (NULL: there is none), and puts it back in its old place of the order of creation (a new
+ * one: last). */
+struct store_item *store_take(struct store *store, const char *key);
+void store_put(struct store *store, struct store_item *item);
+
+/* Frees an item that was taken out; NULL is accepted. */
+void store_item_free(struct store_item *item);
+
+/* Changes what an item says; params (from malloc()) is taken over, the old text returned. */
+char *store_exchange(
+	struct store *store, struct store_item *item, const struct method *method, char *params);
 
 /* Whether there was one. */
 bool store_del(struct store *store, const char *key);

@@ -106,8 +106,15 @@ static void txn_finish(struct txn *txn, const struct leat_error *err)
 				"nothing was changed: cannot write the state file: %s",
 				strerror(-rc));
 	}
-	if (own.code != LEAT_OK)
-		changes_undo(&txn->changes);
+	if (own.code != LEAT_OK) {
+		n = changes_undo(&txn->changes);
+		if (n > 0) {
+			char reason[sizeof(own.reason)];
+
+			memcpy(reason, own.reason, sizeof(reason));
+			changes_tell(&own, n, reason);
+		}
+	}
 	gen_publish();
 	n = txn->len;
 	txn_destroy(txn);

@@ -20,21 +20,26 @@
 #include "datapath/base/log.h"
 #include "pmd/portmgr.h"
 
-/* Params for the state: where the namespace is, and what was derived. */
+/* Params for the state: where the namespace is, and what was derived. NULL when memory ran out. */
 static cJSON *saved_params(struct call *call, const struct netns_ref *ns, const struct port *port)
 {
 	cJSON *params = schema_object_params(call->rpc.method, call->rpc.params);
 	char mac[MAC_STRLEN];
+	bool is_whole = params != NULL;
 
 	if (ns->path[0] != '\0' && cJSON_GetObjectItemCaseSensitive(params, "netns") == NULL)
-		cJSON_AddStringToObject(params, "netns", ns->path);
+		is_whole &= cJSON_AddStringToObject(params, "netns", ns->path) != NULL;
 	if (ns->inode != 0 && cJSON_GetObjectItemCaseSensitive(params, "netns_id") == NULL)
-		cJSON_AddNumberToObject(params, "netns_id", (double)ns->inode);
+		is_whole &= cJSON_AddNumberToObject(params, "netns_id", (double)ns->inode) != NULL;
 	if (cJSON_GetObjectItemCaseSensitive(params, "mtu") == NULL)
-		cJSON_AddNumberToObject(params, "mtu", port->mtu);
+		is_whole &= cJSON_AddNumberToObject(params, "mtu", port->mtu) != NULL;
 	if (cJSON_GetObjectItemCaseSensitive(params, "mac") == NULL)
-		cJSON_AddStringToObject(params, "mac", mac_format(&port->mac, mac));
-	return params;
+		is_whole &= cJSON_AddStringToObject(params, "mac", mac_format(&port->mac, mac)) !=
+			NULL;
+	if (is_whole)
+		return params;
+	cJSON_Delete(params);
+	return NULL;
 }
 
 static cJSON *result_json(const struct req_attach *req, const struct port *port)
@@ -167,6 +172,7 @@ static void attached(int rc, struct port *port, const struct attach_error *err, 
 		call_fail(call, api_errno_code(rc), err->field, "%s", err->reason);
 	} else {
 		call->object = saved_params(call, &attach->ns, port);
+		call->is_object_lost = call->object == NULL;
 		log_info("endpoint", "attached id=%s port=%s", req->id, port->name);
 		call_ok(call, result_json(req, port));
 	}

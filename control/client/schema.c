@@ -180,9 +180,17 @@ static cJSON *copy_fields(
 
 	for (const struct field *field = method->fields; field->name != NULL; field++) {
 		const cJSON *item = cJSON_GetObjectItemCaseSensitive(params, field->name);
+		cJSON *twin;
 
-		if (item != NULL && (field->flags & want) == want && !(field->flags & unwanted))
-			cJSON_AddItemToObject(copy, field->name, cJSON_Duplicate(item, true));
+		if (item == NULL || (field->flags & want) != want || (field->flags & unwanted) != 0)
+			continue;
+		twin = cJSON_Duplicate(item, true);
+		if (!cJSON_AddItemToObject(copy, field->name, twin)) {
+			cJSON_Delete(
+				twin); /* whole or not at all: without a field it is another object */
+			cJSON_Delete(copy);
+			return NULL;
+		}
 	}
 	return copy;
 }

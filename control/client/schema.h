@@ -156,7 +156,7 @@ char *schema_call_text(const struct method *method, const cJSON *params, char *b
 void schema_error_in_call(
 	struct leat_error *err, size_t idx, const struct method *method, const cJSON *params);
 
-/* Params of the object itself: a copy without FIELD_FLAG fields. */
+/* Params of the object itself: a copy without FIELD_FLAG fields. NULL when memory ran out, as below. */
 cJSON *schema_object_params(const struct method *method, const cJSON *params);
 
 /* Params for the inverse method: key fields of `params`, by name. */

@@ -115,7 +115,7 @@ static struct listener *listener_create(uint16_t port, int *out_rc)
 		return NULL;
 	l->http = evhttp_new(loop_base);
 	if (l->http != NULL) {
-		evhttp_set_allowed_methods(l->http, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD);
+		evhttp_set_allowed_methods(l->http, UINT16_MAX); /* also what HTTP does not know */
 		evhttp_set_max_headers_size(l->http, 8192);
 		evhttp_set_max_body_size(l->http, 4096);
 		evhttp_set_timeout(l->http, TIMEOUT_S);

@@ -13,9 +13,8 @@
 
 #include "control/instance.h"
 #include "control/loop.h"
+#include "control/metrics_objects.h"
 #include "control/server.h"
-
-#define CONTENT_TYPE "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 static struct evhttp *http;
 static char socket_file[108];
@@ -23,14 +22,17 @@ static char socket_file[108];
 static void on_metrics(struct evhttp_request *request, void *arg)
 {
 	struct evbuffer *body = evbuffer_new();
+	enum metrics_format format = metrics_format_of(
+		evhttp_find_header(evhttp_request_get_input_headers(request), "Accept"));
 
 	(void)arg;
 	if (body == NULL) {
 		evhttp_send_error(request, HTTP_INTERNAL, NULL);
 		return;
 	}
-	metrics_write(body);
-	evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Type", CONTENT_TYPE);
+	metrics_write(body, format);
+	evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Type",
+		metrics_content_type(format));
 	evhttp_send_reply(request, HTTP_OK, "OK", body);
 	evbuffer_free(body);
 }
@@ -143,6 +145,7 @@ void metrics_stop(void)
 	if (http == NULL)
 		return;
 	evhttp_free(http);
+	metrics_objects_fini();
 	http = NULL;
 	unlink(socket_file);
 }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* OpenMetrics over HTTP: GET /metrics, and /healthz. Control thread only. */
+/* Metrics over HTTP, as OpenMetrics or in the older text format, by what is asked for: GET /metrics, and /healthz. Control thread only. */
 #ifndef LEAT_METRICS_H
 #define LEAT_METRICS_H
 
 #include <stdbool.h>
 
 #include <event2/buffer.h>
+
+#include "control/metrics_format.h"
 
 /* "ADDRESS:PORT", "[v6]:PORT": whether it has that form, with a port from 1 to 65535. */
 bool metrics_address_is_valid(const char *text);
@@ -18,7 +20,7 @@ int metrics_bind(const char *text);
 int metrics_start(const char *path, int tcp_fd);
 void metrics_stop(void);
 
-/* Writes the exposition text (OpenMetrics 1.0, "# EOF" included). */
-void metrics_write(struct evbuffer *out);
+/* Writes the exposition text, in OpenMetrics "# EOF" included. */
+void metrics_write(struct evbuffer *out, enum metrics_format format);
 
 #endif

@@ -6,6 +6,8 @@
 #include "control/load.h"
 #include "control/loop.h"
 #include "control/metrics.h"
+#include "control/metrics_format.h"
+#include "control/metrics_objects.h"
 #include "control/neighd.h"
 #include "control/server.h"
 #include "control/state.h"
@@ -16,23 +18,6 @@
 #include "pmd/eal.h"
 #include "pmd/mempool.h"
 #include "pmd/portmgr.h"
-
-static void family(struct evbuffer *out, const char *name, const char *type, const char *help)
-{
-	evbuffer_add_printf(out, "# TYPE %s %s\n# HELP %s %s\n", name, type, name, help);
-}
-
-static void gauge(struct evbuffer *out, const char *name, const char *help, uint64_t value)
-{
-	family(out, name, "gauge", help);
-	evbuffer_add_printf(out, "%s %" PRIu64 "\n", name, value);
-}
-
-static void counter(struct evbuffer *out, const char *name, const char *help, uint64_t value)
-{
-	family(out, name, "counter", help);
-	evbuffer_add_printf(out, "%s_total %" PRIu64 "\n", name, value);
-}
 
 static void write_ports(struct evbuffer *out)
 {
@@ -52,7 +37,7 @@ static void write_ports(struct evbuffer *out)
 	struct port_stats stats;
 
 	for (size_t row = 0; row < sizeof(rows) / sizeof(rows[0]); row++) {
-		family(out, rows[row].name, "counter", rows[row].help);
+		metrics_family(out, rows[row].name, "counter", rows[row].help);
 		for (const struct port *port = port_next(NULL); port != NULL;
 			port = port_next(port)) {
 			uint64_t value;
@@ -63,7 +48,7 @@ static void write_ports(struct evbuffer *out)
 				rows[row].name, port->name, value);
 		}
 	}
-	family(out, "leat_port_drops", "counter", "Packets discarded, by reason.");
+	metrics_family(out, "leat_port_drops", "counter", "Packets discarded, by reason.");
 	for (const struct port *port = port_next(NULL); port != NULL; port = port_next(port)) {
 		port_stats_sum(port, &stats);
 		for (int reason = 1; reason < DROP_N; reason++)
@@ -74,7 +59,7 @@ static void write_ports(struct evbuffer *out)
 					port->name, drop_name((enum drop_reason)reason),
 					stats.drops[reason]);
 	}
-	family(out, "leat_port_up", "gauge", "1 if the far side is there.");
+	metrics_family(out, "leat_port_up", "gauge", "1 if the far side is there.");
 	for (const struct port *port = port_next(NULL); port != NULL; port = port_next(port))
 		evbuffer_add_printf(
 			out, "leat_port_up{port=\"%s\"} %d\n", port->name, port->ops->is_up(port));
@@ -86,12 +71,14 @@ static void write_memory(struct evbuffer *out)
 	struct eal_hugepages huge;
 
 	mempool_usage_read(&usage);
-	gauge(out, "leat_mbufs", "Packet buffers.", usage.size);
-	gauge(out, "leat_mbufs_in_use", "Packet buffers in use.", usage.in_use);
-	gauge(out, "leat_mbufs_reserved", "Packet buffers that ports may hold.", usage.reserved);
+	metrics_gauge(out, "leat_mbufs", "Packet buffers.", usage.size);
+	metrics_gauge(out, "leat_mbufs_in_use", "Packet buffers in use.", usage.in_use);
+	metrics_gauge(
+		out, "leat_mbufs_reserved", "Packet buffers that ports may hold.", usage.reserved);
 	if (eal_hugepages_read(&huge) == 0) {
-		gauge(out, "leat_hugepages", "Hugepages of the machine.", huge.n_total);
-		gauge(out, "leat_hugepages_free", "Free hugepages of the machine.", huge.n_free);
+		metrics_gauge(out, "leat_hugepages", "Hugepages of the machine.", huge.n_total);
+		metrics_gauge(
+			out, "leat_hugepages_free", "Free hugepages of the machine.", huge.n_free);
 	}
 }
 
@@ -119,7 +106,7 @@ static void write_workers(struct evbuffer *out)
 	struct worker_load load;
 
 	for (size_t row = 0; row < sizeof(rows) / sizeof(rows[0]); row++) {
-		family(out, rows[row].name, "counter", rows[row].help);
+		metrics_family(out, rows[row].name, "counter", rows[row].help);
 		for (unsigned int i = 0; i < worker_count; i++) {
 			uint64_t value;
 
@@ -138,11 +125,11 @@ static void write_conns(struct evbuffer *out)
 		const struct flowtab *table;
 	} tables[] = { { "v4", &tables_flow4 }, { "v6", &tables_flow6 } };
 
-	family(out, "leat_connections", "gauge", "Tracked connections.");
+	metrics_family(out, "leat_connections", "gauge", "Tracked connections.");
 	for (int i = 0; i < 2; i++)
 		evbuffer_add_printf(out, "leat_connections{family=\"%s\"} %u\n", tables[i].family,
 			flowtab_n_used(tables[i].table));
-	family(out, "leat_connections_limit", "gauge", "Connections that the table holds.");
+	metrics_family(out, "leat_connections_limit", "gauge", "Connections that the table holds.");
 	for (int i = 0; i < 2; i++)
 		evbuffer_add_printf(out, "leat_connections_limit{family=\"%s\"} %u\n",
 			tables[i].family, tables[i].table->n_conns);
@@ -150,40 +137,61 @@ static void write_conns(struct evbuffer *out)
 
 static void write_neighbours(struct evbuffer *out)
 {
-	counter(out, "leat_neighbour_requests", "ARP and ND requests sent.",
+	metrics_counter(out, "leat_neighbour_requests", "ARP and ND requests sent.",
 		neighd_stats.n_requests);
-	counter(out, "leat_neighbour_answers", "Answers learned from.", neighd_stats.n_learned);
-	counter(out, "leat_neighbour_failures", "Neighbours that did not answer.",
+	metrics_counter(
+		out, "leat_neighbour_answers", "Answers learned from.", neighd_stats.n_learned);
+	metrics_counter(out, "leat_neighbour_failures", "Neighbours that did not answer.",
 		neighd_stats.n_failed);
-	counter(out, "leat_neighbour_held_packets", "Packets that waited for an answer.",
+	metrics_counter(out, "leat_neighbour_held_packets", "Packets that waited for an answer.",
 		neighd_stats.n_held);
-	gauge(out, "leat_neighbour_holding", "Packets that wait now.", neighd_stats.n_holding);
+	metrics_gauge(
+		out, "leat_neighbour_holding", "Packets that wait now.", neighd_stats.n_holding);
 }
 
-void metrics_write(struct evbuffer *out)
+static void write_state(struct evbuffer *out)
+{
+	const struct state_counts *counts = state_get_counts();
+
+	metrics_gauge(out, "leat_restore_failures",
+		"Saved objects that could not be brought back at the start.", counts->n_failed);
+	metrics_gauge(out, "leat_restore_unreadable",
+		"Lines and calls of the state file that could not be read.", counts->n_bad);
+	metrics_gauge(out, "leat_state_writable",
+		"0 while the state file cannot be written, and changes are refused.",
+		state_write_error() == 0);
+	metrics_counter(out, "leat_state_write_failures", "Writes and syncs that failed.",
+		counts->n_write_failed);
+}
+
+void metrics_write(struct evbuffer *out, enum metrics_format format)
 {
 	struct route_stats routes;
 
-	family(out, "leat_build", "info", "Version of leatd.");
-	evbuffer_add_printf(out,
-		"leat_build_info{version=\"" LEAT_VERSION "\",instance=\"%s\"} 1\n", instance.name);
-	gauge(out, "leat_ready", "1 when everything has been restored.", instance.is_ready);
-	gauge(out, "leat_uptime_seconds", "Time since the start.",
+	metrics_format_set(format);
+	metrics_family(out, "leat_build", "info", "Version of leatd.");
+	evbuffer_add_printf(out, "leat_build_info{version=\"" LEAT_VERSION "\",daemon=\"%s\"} 1\n",
+		instance.name);
+	metrics_gauge(out, "leat_ready", "1 when everything has been restored.", instance.is_ready);
+	metrics_gauge(out, "leat_uptime_seconds", "Time since the start.",
 		(loop_now_ns() - instance.started_ns) / 1000000000ull);
 	route_get_stats(&routes);
-	gauge(out, "leat_endpoints", "Endpoints.", endpoint_count());
-	gauge(out, "leat_routes", "Routes.", routes.n_v4 + routes.n_v6);
-	counter(out, "leat_control_calls", "API calls.", server_stats.n_calls);
-	counter(out, "leat_control_errors", "API calls that failed.", server_stats.n_errors);
-	gauge(out, "leat_control_clients", "Connected clients.", server_stats.n_clients);
-	counter(out, "leat_control_clients_refused", "Clients that were turned away.",
+	metrics_gauge(out, "leat_endpoints", "Endpoints.", endpoint_count());
+	metrics_gauge(out, "leat_routes", "Routes.", routes.n_v4 + routes.n_v6);
+	metrics_counter(out, "leat_control_calls", "API calls.", server_stats.n_calls);
+	metrics_counter(
+		out, "leat_control_errors", "API calls that failed.", server_stats.n_errors);
+	metrics_gauge(out, "leat_control_clients", "Connected clients.", server_stats.n_clients);
+	metrics_counter(out, "leat_control_clients_refused", "Clients that were turned away.",
 		server_stats.n_refused);
-	counter(out, "leat_control_events_lost", "Events that slow clients did not get.",
+	metrics_counter(out, "leat_control_events_lost", "Events that slow clients did not get.",
 		server_stats.n_events_lost);
 	write_workers(out);
 	write_conns(out);
 	write_neighbours(out);
 	write_ports(out);
 	write_memory(out);
-	evbuffer_add_printf(out, "# EOF\n");
+	metrics_objects_write(out);
+	write_state(out);
+	metrics_end(out);
 }

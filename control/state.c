@@ -22,6 +22,7 @@
 static struct store *store;
 static struct journal *journal;
 static struct state_counts counts;
+static int write_error; /* -errno of the last write, 0 */
 static struct event *sync_event;
 static uint64_t synced;
 static void (*on_synced)(int rc);
@@ -168,6 +169,17 @@ static size_t live_bytes(void)
 		store_n_items(store) * journal_line_size(sizeof(ITEM_FORMAT) - 1);
 }
 
+static void note_write(int rc)
+{
+	write_error = rc < 0 ? rc : 0;
+	counts.n_write_failed += rc < 0;
+}
+
+int state_write_error(void)
+{
+	return write_error;
+}
+
 static void on_sync(evutil_socket_t fd, short what, void *arg)
 {
 	int rc;
@@ -178,6 +190,7 @@ static void on_sync(evutil_socket_t fd, short what, void *arg)
 	synced = journal_synced(journal, &rc);
 	if (rc < 0)
 		log_err("state", "cannot sync the state file: %s", strerror(-rc));
+	note_write(rc);
 	if (on_synced != NULL)
 		on_synced(rc);
 }
@@ -265,6 +278,8 @@ int state_append(const char *line, size_t len, uint64_t *out_ticket)
 	if (journal == NULL)
 		return 0;
 	rc = journal_append(journal, line, len, out_ticket);
+	if (rc < 0)
+		note_write(rc);
 	if (rc == 0 && journal_wants_compaction(journal, live_bytes()))
 		compact_start();
 	return rc;

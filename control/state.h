@@ -13,8 +13,9 @@
 
 struct state_counts {
 	size_t n_restored[OBJECT_N];
-	size_t n_failed; /* objects that could not be brought back */
-	size_t n_bad;	 /* unreadable lines and calls */
+	size_t n_failed;       /* objects that could not be brought back */
+	size_t n_bad;	       /* unreadable lines and calls */
+	size_t n_write_failed; /* appends and syncs since the start */
 };
 
 struct store *state_store(void);
@@ -32,6 +33,9 @@ void state_replay(void (*done)(void));
 
 /* As journal_append(). */
 int state_append(const char *line, size_t len, uint64_t *out_ticket);
+
+/* -errno of the last write to the file if it failed, else 0. */
+int state_write_error(void);
 
 /* What is on disk so far; fn is called whenever it has advanced (rc: -errno of a sync that failed). */
 uint64_t state_synced(void);

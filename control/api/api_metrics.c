@@ -8,7 +8,7 @@ static void handle_text(struct call *call)
 	struct evbuffer *text = evbuffer_new();
 	cJSON *result = cJSON_CreateObject();
 
-	metrics_write(text);
+	metrics_write(text, METRICS_OPENMETRICS);
 	evbuffer_add(text, "", 1);
 	cJSON_AddStringToObject(result, "text", (const char *)evbuffer_pullup(text, -1));
 	evbuffer_free(text);

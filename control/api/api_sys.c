@@ -2,6 +2,7 @@
 /* sys.hello, sys.status, sys.schema, sys.log */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "control/api/api.h"
@@ -92,6 +93,18 @@ static void add_state(cJSON *result)
 	cJSON_AddNumberToObject(object, "errors", (double)server_stats.n_errors);
 }
 
+static void add_state_file(cJSON *result)
+{
+	cJSON *object = cJSON_AddObjectToObject(result, "state_file");
+	int rc = state_write_error();
+
+	cJSON_AddBoolToObject(object, "writable", rc == 0);
+	if (rc != 0)
+		cJSON_AddStringToObject(object, "error", strerror(-rc));
+	cJSON_AddNumberToObject(
+		object, "write_failures", (double)state_get_counts()->n_write_failed);
+}
+
 static void handle_status(struct call *call)
 {
 	cJSON *result = cJSON_CreateObject(), *conns;
@@ -115,6 +128,7 @@ static void handle_status(struct call *call)
 	cJSON_AddNumberToObject(
 		result, "tunnels", (double)store_count(state_store(), OBJECT_TUNNEL));
 	add_state(result);
+	add_state_file(result);
 	call_ok(call, result);
 }
 

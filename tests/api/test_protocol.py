@@ -187,7 +187,7 @@ def test_metrics_over_http_on_the_unix_socket(running):
     sock = socket.socket(socket.AF_UNIX)
     sock.settimeout(10)
     sock.connect(running.run_dir + "/metrics.sock")
-    sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: application/openmetrics-text\r\nConnection: close\r\n\r\n")
     data = b""
     while chunk := sock.recv(65536):
         data += chunk

@@ -54,6 +54,32 @@ def test_says_how_many_local_backends_are_ready(client, host):
     assert ask(port, host) == (503, {"service": "web", "localEndpoints": 0})
 
 
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PATCH", "PROPFIND")
+
+
+def status_of(port, host, request):
+    """The status line's number of a request as it is."""
+    with socket.create_connection((host, port), timeout=10) as sock:
+        sock.sendall(request.encode())
+        head = b""
+        while b"\r\n\r\n" not in head:
+            chunk = sock.recv(4096)
+            assert chunk, head
+            head += chunk
+    return int(head.split()[1])
+
+
+@pytest.mark.parametrize("host", ("127.0.0.1", "::1"))
+def test_answers_whatever_the_method(client, host):
+    """HAProxy asks by OPTIONS with HTTP/1.0, others by HEAD or POST."""
+    port = free_port()
+    requests = [f"{m} {'x:1' if m == 'CONNECT' else '/'} HTTP/1.{minor}\r\nHost: x\r\n\r\n" for m in METHODS for minor in (0, 1)]
+    requests += ["OPTIONS / HTTP/1.0\r\n\r\n", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi"]
+    for ready, status in ((True, 200), (False, 503)):
+        add(client, "web", port, backend("10.0.0.1", ready=ready), replace=True)
+        assert {r: status_of(port, host, r) for r in requests} == dict.fromkeys(requests, status)
+
+
 def test_services_that_share_a_port_answer_with_the_fewest(client):
     port = free_port()
     add(client, "one", port, backend("10.0.0.1"))

@@ -136,10 +136,16 @@ def test_full_disk_changes_nothing_and_says_so(leatd):
                 break
         else:
             pytest.fail("64 KiB hold everything")
+        state = client.call("sys.status")["state_file"]
+        assert state["writable"] is False and state["write_failures"] >= 1 and "space" in state["error"]
+        text = client.call("metrics.text")["text"]
+        assert "\nleat_state_writable 0\n" in text and "\nleat_state_write_failures_total 0\n" not in text
         assert [c["params"]["id"] for c in client.call("config.dump", limit=10000)["calls"]] == done
         leatd.kill()
         client = leatd.start().client()
         assert [c["params"]["id"] for c in client.call("config.dump", limit=10000)["calls"]] == done
+        assert client.call("sys.status")["state_file"] == {"writable": True, "write_failures": 0}
+        assert "\nleat_state_writable 1\n" in client.call("metrics.text")["text"]
         leatd.kill()
     finally:
         subprocess.run(["umount", leatd.state_dir], check=True)

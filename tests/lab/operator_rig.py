@@ -134,7 +134,7 @@ class Leatd:
         client.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         client.sock.settimeout(20)
         client.sock.connect(f"{self.run_dir}/metrics.sock")
-        client.request("GET", path)
+        client.request("GET", path, headers={"Accept": "application/openmetrics-text"})
         answer = client.getresponse()
         body = answer.read().decode()
         client.close()

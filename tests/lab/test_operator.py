@@ -344,6 +344,35 @@ def test_metrics_over_the_socket(leatd, pods):
     assert leatd.http_get("/nothing")[0].status == 404
 
 
+def test_metrics_of_a_service_and_a_rule_count_and_never_go_back(leatd, pods):
+    a, b = pods
+    leatd.ctl("service", "add", "web", 'frontends=[{"ip":"10.96.0.1","port":7,"proto":"udp"}]',
+              f'backends=[{{"ip":"{b.address}","port":7}}]')
+    leatd.ctl("policy", "add", "shield", "ingress=deny")
+    leatd.ctl("rule", "add", "shield", "echo", "direction=ingress", "action=allow", "proto=udp", "dports=7")
+    leatd.ctl("policy", "bind", "shield", b.name)
+
+    def told():
+        families = parse_metrics(leatd.http_get("/metrics")[1])
+        return {what: next(iter(families[f"leat_{what}"][1].values())) for what in (
+            "service_connections", "service_packets", "service_bytes", "rule_connections", "rule_packets", "rule_bytes")}
+
+    def knock(n):
+        a.space.run(sys.executable, "-c", "import socket\nfor _ in range(%d):\n s = socket.socket(2, 2)\n s.sendto(b'x' * 100, ('10.96.0.1', 7))" % n)
+    knock(3)
+    wait_for(lambda: told()["service_packets"] >= 3 and told()["rule_packets"] >= 3, "three packets")
+    first = told()
+    assert first["service_connections"] == first["rule_connections"] == 3 and first["service_bytes"] >= 384
+    # its only backend goes, another comes: what was counted stays
+    leatd.ctl("service", "add", "web", 'frontends=[{"ip":"10.96.0.1","port":7,"proto":"udp"}]', "replace=true",
+              f'backends=[{{"ip":"{b.address}","port":8}}]')
+    second = told()
+    assert all(second[what] >= first[what] for what in first), (first, second)
+    leatd.ctl("rule", "add", "shield", "echo8", "direction=ingress", "action=allow", "proto=udp", "dports=8")
+    knock(2)
+    wait_for(lambda: told()["service_connections"] == 5, "two more")
+
+
 def test_event_watch(leatd, pods):
     watcher = leatd.spawn_ctl("event", "watch", "endpoint", "route")
     os.set_blocking(watcher.stdout.fileno(), False)

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the shell's completion and the manual page take from the tables. */
+/* What the shell's completion offers: commands and fields from the tables, names of objects from the daemon, if it answers. */
 #include <stdio.h>
 #include <string.h>
 
+#include "control/client/methods.h"
 #include "control/ctl/ctl.h"
+
+#define NAMES_TIMEOUT_MS 1000
 
 static void offer(const char *word, const char *begin, const char *suffix)
 {
@@ -13,7 +16,6 @@ static void offer(const char *word, const char *begin, const char *suffix)
 
 static void complete_object(const char *begin)
 {
-	static const char *const words[] = { "help", "status", "support-bundle", "top" };
 	char object[64], last[64] = "";
 
 	for (size_t i = 0; i < schema_n_methods; i++) {
@@ -23,116 +25,186 @@ static void complete_object(const char *begin)
 			offer(object, begin, "");
 		memcpy(last, object, sizeof(last));
 	}
-	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-		offer(words[i], begin, "");
+	for (const struct ctl_command *c = ctl_commands; c->words != NULL; c++)
+		if (strchr(c->words, ' ') == NULL && !ctl_is_object(c->words))
+			offer(c->words, begin, "");
+	for (unsigned int i = 0; ctl_alias(i) != NULL; i++)
+		offer(ctl_alias(i), begin, "");
 }
 
 static void complete_verb(const char *object, const char *begin)
 {
-	static const struct {
-		const char *object, *verb;
-	} more[] = { { "config", "apply" }, { "config", "diff" }, { "event", "watch" } };
 	size_t len = strlen(object);
 
 	for (size_t i = 0; i < schema_n_methods; i++)
 		if (strncmp(schema_methods[i]->name, object, len) == 0 &&
 			schema_methods[i]->name[len] == '.')
 			offer(schema_methods[i]->name + len + 1, begin, "");
-	for (size_t i = 0; i < sizeof(more) / sizeof(more[0]); i++)
-		if (strcmp(more[i].object, object) == 0)
-			offer(more[i].verb, begin, "");
+	for (const struct ctl_command *c = ctl_commands; c->words != NULL; c++)
+		if (strncmp(c->words, object, len) == 0 && c->words[len] == ' ')
+			offer(c->words + len + 1, begin, "");
 }
 
-static void complete_field(const struct method *method, const char *begin)
+/* The field that the n-th bare word of a command line is. */
+static const struct field *bare_field(const struct method *method, int n)
 {
-	for (const struct field *f = method->fields; f->name != NULL; f++) {
-		size_t len = strlen(f->name);
+	for (const struct field *f = method->fields; f->name != NULL; f++)
+		if ((f->flags & (FIELD_REQUIRED | FIELD_POSITIONAL)) != 0 && n-- == 0)
+			return f;
+	return NULL;
+}
 
-		if (strncmp(begin, f->name, len) == 0 && begin[len] == '=' &&
-			f->type == FIELD_ENUM) {
-			for (const char *const *v = f->values; *v != NULL; v++)
-				offer(*v, begin + len + 1, "");
-		} else {
-			offer(f->name, begin, "=");
+/* What has been said of a field so far, "name=" left out. */
+static const char *said(
+	const struct method *method, const char *field, size_t len, int argc, char **argv)
+{
+	int n_bare = 0;
+
+	for (int i = 0; i < argc; i++) {
+		const char *equals = strchr(argv[i], '=');
+		const struct field *f;
+
+		if (equals != NULL) {
+			if ((size_t)(equals - argv[i]) == len && strncmp(argv[i], field, len) == 0)
+				return equals + 1;
+			continue;
+		}
+		f = bare_field(method, n_bare++);
+		if (f != NULL && strlen(f->name) == len && strncmp(f->name, field, len) == 0)
+			return argv[i];
+	}
+	return NULL;
+}
+
+/* Offers a member of every item of a list, of which what the list needs has been said already. */
+static void offer_items(struct ctl *ctl, const struct method *list, const char *const members[],
+	const struct method *method, int argc, char **argv, const char *begin)
+{
+	cJSON *params = cJSON_CreateObject(), *answer = NULL;
+	const cJSON *item;
+
+	for (const struct field *f = list->fields; f->name != NULL; f++) {
+		const char *value = said(method, f->name, strlen(f->name), argc, argv);
+
+		if (value != NULL && (f->flags & FIELD_REQUIRED) != 0)
+			cJSON_AddStringToObject(params, f->name, value);
+		else if ((f->flags & FIELD_REQUIRED) != 0)
+			break;
+	}
+	ctl->timeout_ms = NAMES_TIMEOUT_MS;
+	if (ctl_call(ctl, list->name, params, &answer) != CTL_EXIT_OK)
+		return;
+	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(answer, "items")) {
+		const cJSON *value = NULL;
+		char number[32];
+
+		for (size_t i = 0; members[i] != NULL && value == NULL; i++)
+			value = cJSON_GetObjectItemCaseSensitive(item, members[i]);
+		if (cJSON_IsString(value)) {
+			offer(value->valuestring, begin, "");
+		} else if (cJSON_IsNumber(value)) {
+			snprintf(number, sizeof(number), "%.0f", value->valuedouble);
+			offer(number, begin, "");
 		}
 	}
+	cJSON_Delete(answer);
 }
 
-int ctl_complete(int argc, char **argv)
+/* Values of a field: its choices, or the names of the objects that it means: "policy" is one of policy.list, and what identifies an object
+ * of method OBJECT.VERB, unless that makes one, is one of OBJECT.list. */
+static void complete_value(struct ctl *ctl, const struct method *method, const struct field *f,
+	int argc, char **argv, const char *begin)
 {
-	const char *begin = argc > 0 ? argv[argc - 1] : "";
-	const struct method *method;
+	const char *const own[] = { f->name, NULL }, *const other[] = { "name", "id", NULL };
+	const struct method *list;
 	char name[128];
 
+	if (f->type == FIELD_ENUM) {
+		for (const char *const *v = f->values; *v != NULL; v++)
+			offer(*v, begin, "");
+		return;
+	}
+	if (f->type == FIELD_BOOL) {
+		offer("true", begin, "");
+		offer("false", begin, "");
+		return;
+	}
+	snprintf(name, sizeof(name), "%.60s.list", f->name);
+	list = schema_method(name);
+	if (list != NULL) {
+		offer_items(ctl, list, other, method, argc, argv, begin);
+		return;
+	}
+	snprintf(name, sizeof(name), "%.*s.list", (int)strcspn(method->name, "."), method->name);
+	list = schema_method(name);
+	if (list != NULL && list != method && (method->flags & METHOD_SETS) == 0 &&
+		strstr(method->name, ".add") == NULL)
+		offer_items(ctl, list, own, method, argc, argv, begin);
+}
+
+/* argv: the words behind the command, of which the last is not finished. */
+static void complete_word(struct ctl *ctl, const struct method *method, int argc, char **argv)
+{
+	const char *begin = argv[argc - 1], *equals = strchr(begin, '=');
+	const struct field *bare;
+	int n_bare = 0;
+
+	for (const struct field *f = method->fields; f->name != NULL && equals != NULL; f++)
+		if (strlen(f->name) == (size_t)(equals - begin) &&
+			strncmp(f->name, begin, strlen(f->name)) == 0)
+			complete_value(ctl, method, f, argc - 1, argv, equals + 1);
+	if (equals != NULL)
+		return;
+	for (int i = 0; i < argc - 1; i++)
+		n_bare += strchr(argv[i], '=') == NULL;
+	bare = bare_field(method, n_bare);
+	if (bare != NULL)
+		complete_value(ctl, method, bare, argc - 1, argv, begin);
+	for (const struct field *f = method->fields; f->name != NULL; f++)
+		if (said(method, f->name, strlen(f->name), argc - 1, argv) == NULL)
+			offer(f->name, begin, "=");
+}
+
+static void complete_options(const char *const options[], const char *begin)
+{
+	for (size_t i = 0; options[i] != NULL; i++)
+		offer(options[i], begin, "=");
+}
+
+int ctl_complete(struct ctl *ctl, int argc, char **argv)
+{
+	static const char *const of_top[] = { "interval", "count", NULL },
+				 *const of_trace[] = { "wait", NULL };
+	const char *begin = argc > 0 ? argv[argc - 1] : "";
+	const struct method *method;
+
+	if (argc > 1 && strcmp(argv[0], "help") == 0) {
+		argc--;
+		argv++;
+		if (argc > 2)
+			return CTL_EXIT_OK;
+	}
 	if (argc <= 1) {
 		complete_object(begin);
-	} else if (argc == 2) {
-		complete_verb(argv[0], begin);
+		return CTL_EXIT_OK;
+	}
+	argc--; /* the word that is not finished is no command yet */
+	method = ctl_find_method(&argc, &argv);
+	argc++;
+	if (method != NULL) {
+		complete_word(ctl, method, argc, argv);
+	} else if (strcmp(argv[0], "event") == 0 && argc > 2) {
+		for (size_t i = 0; schema_event_kinds[i] != NULL; i++)
+			offer(schema_event_kinds[i], begin, "");
+	} else if (strcmp(argv[0], "top") == 0) {
+		complete_options(of_top, begin);
 	} else {
-		snprintf(name, sizeof(name), "%.60s.%.60s", argv[0], argv[1]);
-		method = schema_method(name);
-		if (method != NULL)
-			complete_field(method, begin);
-	}
-	return CTL_EXIT_OK;
-}
-
-static void man_method(const struct method *m)
-{
-	char words[64];
-
-	snprintf(words, sizeof(words), "%s", m->name);
-	words[strcspn(words, ".")] = ' ';
-	printf(".It Cm %s", words);
-	for (const struct field *f = m->fields; f->name != NULL; f++)
-		if ((f->flags & FIELD_REQUIRED) != 0)
-			printf(" Ar %s", f->name);
-	printf("\n%s\n.Bl -tag -width 14n -compact\n", m->help);
-	for (const struct field *f = m->fields; f->name != NULL; f++) {
-		printf(".It Cm %s\n%s", f->name, f->help);
-		if (f->unit != NULL)
-			printf(" (%s)", f->unit);
-		if (f->type == FIELD_ENUM) {
-			printf(":");
-			for (const char *const *v = f->values; *v != NULL; v++)
-				printf(" %s", *v);
+		if (argc == 2)
+			complete_verb(argv[0], begin);
+		if (strcmp(argv[0], "trace") == 0) {
+			complete_options(of_trace, begin);
+			complete_word(ctl, schema_method("trace.start"), argc - 1, argv + 1);
 		}
-		printf(".\n");
 	}
-	printf(".El\n");
-}
-
-int ctl_man(void)
-{
-	puts(".Dd November 23, 2026\n.Dt LEATCTL 8\n.Os\n.Sh NAME\n.Nm leatctl\n.Nd control leatd, "
-	     "the "
-	     "userspace switch and router\n"
-	     ".Sh SYNOPSIS\n.Nm\n.Op Fl i Ar instance\n.Op Fl s Ar socket\n.Op Fl j\n.Op Fl t Ar "
-	     "seconds\n.Ar command "
-	     "...\n.Sh DESCRIPTION\n"
-	     "Every method of leatd's API is a command: its required fields stand in order, all "
-	     "others as\n.Ar name=value .\n"
-	     ".Bl -tag -width Ds\n.It Fl i Ar instance\nName of the instance. "
-	     "Default: LEAT_INSTANCE, else default.\n.It Fl s Ar socket\nPath of the control "
-	     "socket, in place "
-	     "of an instance.\n.It Fl j\nPrint results as JSON.\n.It Fl t Ar "
-	     "seconds\n"
-	     "Time to wait for an answer, default 30. A change that was not answered in time may "
-	     "still be applied.\n.El\n.Sh COMMANDS\n.Bl -tag -width Ds\n"
-	     ".It Cm config apply Ar file Op Fl -prune\nMake the configuration that of the file, "
-	     "in one transaction.\n"
-	     ".It Cm config diff Ar file\nWhat config apply would change.\n"
-	     ".It Cm event watch Op Ar kind ...\nShow events as they come.\n"
-	     ".It Cm support-bundle Ar file\nCollect everything that helps to find a fault into a "
-	     "tar archive.\n"
-	     ".It Cm trace Oo Ar name=value ... Oc Op Cm wait= Ns Ar seconds\nShow what happens to "
-	     "the next packets that match.\n"
-	     ".It Cm top Oo Cm interval= Ns Ar seconds Oc Op Cm count= Ns Ar n\nWorkers, ports and "
-	     "drops, again and again.");
-	for (size_t i = 0; i < schema_n_methods; i++)
-		man_method(schema_methods[i]);
-	puts(".El\n.Sh EXIT STATUS\n0 done; 1 refused or failed, or config diff found a "
-	     "difference; 2 wrong use;\n3 leatd is not there or did not answer.\n"
-	     ".Sh SEE ALSO\n.Xr leatd 8 ,\n.Xr leat-cni 8");
 	return CTL_EXIT_OK;
 }

@@ -45,9 +45,24 @@ int ctl_seconds(const char *what, const char *text, double min_s, long *out_ms);
 void ctl_print(const struct ctl *ctl, const struct method *method, const cJSON *result);
 void ctl_print_json(const cJSON *json);
 
+/* A command that is more than one call: its words, what follows them, what it does. The list ends with NULL words. */
+struct ctl_command {
+	const char *words, *args, *help;
+};
+extern const struct ctl_command ctl_commands[];
+
+/* The method that the first words name, also by a short form; argc and argv then begin behind it. NULL: none, nothing changed. */
+const struct method *ctl_find_method(int *argc, char ***argv);
+/* The i-th short form; NULL behind the last. */
+const char *ctl_alias(unsigned int i);
+bool ctl_is_object(const char *word);
+
+/* All there is, in groups. */
 void ctl_help(void);
-void ctl_help_object(const char *object);
-void ctl_help_method(const struct method *method);
+/* About the object, command or short form that the words name. Exit code. */
+int ctl_help_about(int argc, char **argv);
+/* Whether help is asked for by one of the words; the words before it say about what. */
+bool ctl_wants_help(int argc, char **argv, int *out_n_about);
 
 /* Commands that are more than one call. Exit codes. */
 int ctl_config(struct ctl *ctl, int argc, char **argv);
@@ -57,7 +72,7 @@ int ctl_trace(struct ctl *ctl, int argc, char **argv);
 int ctl_top(struct ctl *ctl, int argc, char **argv);
 
 /* Words that may follow the given ones, one a line, for the shell; the manual page in mdoc. Both from the tables. */
-int ctl_complete(int argc, char **argv);
+int ctl_complete(struct ctl *ctl, int argc, char **argv);
 int ctl_man(void);
 
 enum { CTL_EXIT_OK, CTL_EXIT_FAILED, CTL_EXIT_USAGE, CTL_EXIT_NO_DAEMON };

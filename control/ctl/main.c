@@ -81,7 +81,12 @@ static const struct {
 	{ "explain", "packet.explain" },
 };
 
-static const struct method *find_method(int *argc, char ***argv)
+const char *ctl_alias(unsigned int i)
+{
+	return i < sizeof(aliases) / sizeof(aliases[0]) ? aliases[i].word : NULL;
+}
+
+const struct method *ctl_find_method(int *argc, char ***argv)
 {
 	const struct method *method = NULL;
 	char name[128];
@@ -109,24 +114,11 @@ static const struct method *find_method(int *argc, char ***argv)
 	return method;
 }
 
-static bool is_object(const char *word)
-{
-	for (size_t i = 0; i < schema_n_methods; i++)
-		if (strncmp(schema_methods[i]->name, word, strlen(word)) == 0 &&
-			schema_methods[i]->name[strlen(word)] == '.')
-			return true;
-	return false;
-}
-
 static int run_method(struct ctl *ctl, const struct method *method, int argc, char **argv)
 {
 	cJSON *params, *result = NULL;
 	int rc;
 
-	if (argc > 0 && strcmp(argv[0], "help") == 0) {
-		ctl_help_method(method);
-		return CTL_EXIT_OK;
-	}
 	params = ctl_params(method, argc, argv);
 	if (params == NULL)
 		return CTL_EXIT_USAGE;
@@ -144,24 +136,14 @@ static int run(struct ctl *ctl, int argc, char **argv)
 {
 	const struct method *method;
 	const char *object = argv[0];
+	int n_about;
 
-	if (strcmp(object, "help") == 0 && argc == 1) {
-		ctl_help();
-		return CTL_EXIT_OK;
-	}
-	if (strcmp(object, "help") == 0) {
-		argc--;
-		argv++;
-		method = find_method(&argc, &argv);
-		if (method != NULL)
-			ctl_help_method(method);
-		else if (is_object(argv[0]))
-			ctl_help_object(argv[0]);
-		else
-			ctl_complain(CTL_EXIT_USAGE, "there is no command \"%s\": see leatctl help",
-				argv[0]);
-		return method != NULL || is_object(argv[0]) ? CTL_EXIT_OK : CTL_EXIT_USAGE;
-	}
+	if (strcmp(object, "complete") == 0)
+		return ctl_complete(ctl, argc - 1, argv + 1);
+	if (strcmp(object, "help") == 0)
+		return ctl_help_about(argc - 1, argv + 1);
+	if (ctl_wants_help(argc, argv, &n_about))
+		return ctl_help_about(n_about, argv);
 	if (strcmp(object, "config") == 0)
 		return ctl_config(ctl, argc - 1, argv + 1);
 	if (strcmp(object, "support-bundle") == 0)
@@ -170,24 +152,20 @@ static int run(struct ctl *ctl, int argc, char **argv)
 		return ctl_events(ctl, argc - 1, argv + 1);
 	if (strcmp(object, "top") == 0)
 		return ctl_top(ctl, argc - 1, argv + 1);
-	if (strcmp(object, "complete") == 0)
-		return ctl_complete(argc - 1, argv + 1);
 	if (strcmp(object, "man") == 0)
 		return ctl_man();
 	/* "trace start" and "trace show" are methods; anything else is the whole round. */
 	if (strcmp(object, "trace") == 0 &&
-		(argc == 1 ||
-			(strcmp(argv[1], "start") != 0 && strcmp(argv[1], "show") != 0 &&
-				strcmp(argv[1], "help") != 0)))
+		(argc == 1 || (strcmp(argv[1], "start") != 0 && strcmp(argv[1], "show") != 0)))
 		return ctl_trace(ctl, argc - 1, argv + 1);
-	method = find_method(&argc, &argv);
+	method = ctl_find_method(&argc, &argv);
 	if (method != NULL)
 		return run_method(ctl, method, argc, argv);
-	if (is_object(object)) {
-		if (argc > 1 && strcmp(argv[1], "help") != 0)
+	if (ctl_is_object(object)) {
+		if (argc > 1)
 			ctl_complain(CTL_EXIT_USAGE, "%s has no command \"%s\"", object, argv[1]);
-		ctl_help_object(object);
-		return argc > 1 && strcmp(argv[1], "help") == 0 ? CTL_EXIT_OK : CTL_EXIT_USAGE;
+		ctl_help_about(1, argv);
+		return CTL_EXIT_USAGE;
 	}
 	return ctl_complain(CTL_EXIT_USAGE, "there is no command \"%s\": see leatctl help", object);
 }

@@ -59,6 +59,31 @@ static void trace_print(const cJSON *result)
 	}
 }
 
+/* Nothing happens until a packet comes, and people wonder what they wait for. */
+static void say_what_is_awaited(const struct ctl *ctl, const cJSON *params, long wait_ms_max)
+{
+	const cJSON *count = cJSON_GetObjectItemCaseSensitive(params, "count"), *item;
+	int n_fields = 0;
+
+	if (ctl->is_json)
+		return;
+	fprintf(stderr, "leatctl: waiting up to %g s for ", (double)wait_ms_max / 1000);
+	if (cJSON_IsNumber(count))
+		fprintf(stderr, "the next %d packets", count->valueint);
+	else
+		fprintf(stderr, "the next packet");
+	cJSON_ArrayForEach(item, params) {
+		char *text = cJSON_IsString(item) ? NULL : cJSON_PrintUnformatted(item);
+
+		if (item == count)
+			continue;
+		fprintf(stderr, "%s%s=%s", n_fields++ == 0 ? " with " : " ", item->string,
+			text != NULL ? text : item->valuestring);
+		cJSON_free(text);
+	}
+	fprintf(stderr, "; Ctrl-C ends it\n");
+}
+
 int ctl_trace(struct ctl *ctl, int argc, char **argv)
 {
 	const char *wait = take_option(&argc, argv, "wait");
@@ -72,6 +97,7 @@ int ctl_trace(struct ctl *ctl, int argc, char **argv)
 
 	if (params == NULL)
 		return CTL_EXIT_USAGE;
+	say_what_is_awaited(ctl, params, left_ms);
 	rc = ctl_call(ctl, "trace.start", params, &id);
 	while (rc == CTL_EXIT_OK && !is_done) {
 		cJSON_Delete(result);

@@ -146,6 +146,26 @@ def test_shell_scripts_pass_shellcheck():
     assert result.returncode == 0, result.stdout
 
 
+@pytest.mark.parametrize("words", [("mandoc", "-Tlint", "-W", "warning"), ("groff", "-mandoc", "-Tutf8", "-ww")], ids=["mandoc", "groff"])
+def test_manual_pages_are_clean(words):
+    """leatctl's is made by leatctl: tests/api/test_ctl_help.py looks at it."""
+    pages = tracked("docs/man/*.8")
+    assert pages
+    for page in pages:
+        result = subprocess.run([*words, name_of(page)], cwd=ROOT, capture_output=True, text=True)
+        assert (result.returncode, result.stderr) == (0, ""), result.stderr
+
+
+def test_manual_pages_refer_to_pages_that_there_are():
+    there = {name_of(path).split("/")[-1] for path in tracked("docs/man/*.8")} | {"leatctl.8"}
+    for page in tracked("docs/man/*.8"):
+        text = text_of(page)
+        assert re.search(r"^\.S[hH] EXAMPLES$", text, re.MULTILINE), name_of(page)
+        refs = re.findall(r"^\.Xr ([\w-]+) (\d)", text, re.MULTILINE) + re.findall(r"^\.BR ([\w\\-]+) \((\d)\)", text, re.MULTILINE)
+        assert refs
+        assert {f"{name}.{section}".replace("\\", "") for name, section in refs} <= there
+
+
 def test_words_are_spelled_right():
     files = [name_of(path) for path in tracked() if "corpus" not in path.parts and path.suffix not in (".svg", ".pcap")]
     result = subprocess.run(

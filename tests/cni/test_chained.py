@@ -130,6 +130,20 @@ def test_sbr_answers_through_the_second_interface(live, chain, netns, peer, rout
     live("DEL", conf, netns=netns, container="c").ok()
 
 
+def test_sbr_answers_through_the_second_interface_ipv6(live, chain, netns, make_netns):
+    def conf(name, subnet):
+        return {"name": name, "ipam": live.host_local(subnet=subnet, routes=[{"dst": "::/0"}])}
+    first, other = live.conf("1.0.0", **conf("six1", "fd00:77::/64")), make_netns()
+    peer = address_of(live("ADD", first, netns=other, container="other").ok())
+    live("ADD", first, netns=netns, container="c").ok()
+    one = chain("sbr", "net1", leat=conf("six2", "fd00:78::/64"))
+    second = address_of(one.add())
+    assert can_ping(other, second) and can_ping(netns, peer)
+    one.check().ok()
+    for container, space in (("other", other), ("c", netns)):
+        live("DEL", first, netns=space, container=container).ok()
+
+
 def test_check_tells_a_route_that_is_gone(live, netns):
     conf = live.conf("1.0.0")
     result = live("ADD", conf, netns=netns).ok()

@@ -125,6 +125,10 @@ class LeatScale(LeatPvp):
     def connections_made(self):
         return sum(w["new_conns"] for w in self.leatd.call("worker.show")["items"])
 
+    def connections_held(self):
+        """Records in use, those that were flushed and are not swept yet included."""
+        return self.leatd.call("sys.status")["conns"]["v4"]["used"]
+
     def run(self, seconds, **flows):
         """One window of established flows, both directions."""
         self.probe.ask("flows", frame=64, **flows)

@@ -266,6 +266,7 @@ def leat_round(start, fixed, unit, counts, measure, emit):
 def new_connections(peer):
     """UDP, one packet each, as fast as the ring takes them: what is lost was dropped, what is slow stands in the ring."""
     peer.leatd.call("flow.flush")
+    procs.wait_for("room of the flushed connections", lambda: peer.connections_held() < NEW_CONNS // 10)
     peer.probe.ask("flows", n=NEW_CONNS, frame=64)
     before = peer.connections_made()
     peer.reset_cycles()

@@ -27,6 +27,9 @@
 
 #define DEFAULT_DESC 512
 #define LINK_CACHE_MS 100
+/* Payload of a TCP segment below which devices refuse to make it: i40e's, the highest of DPDK's drivers (ice 64, iavf 88). A device cannot
+ * be asked. */
+#define TSO_MIN_BYTES 256
 /* Ethernet header, one VLAN tag, FCS: what a frame has on top of the MTU. */
 #define FRAME_OVERHEAD (RTE_ETHER_HDR_LEN + 4 + RTE_ETHER_CRC_LEN)
 
@@ -141,6 +144,7 @@ static void pick_tx_offloads(struct port *p, struct eth_port *e,
 		if ((capa & tso) == tso) {
 			conf->txmode.offloads |= tso;
 			flags |= PORT_TX_TSO4 | PORT_TX_TSO6;
+			p->tso_min_bytes = TSO_MIN_BYTES;
 		}
 	}
 	if ((capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE) != 0)
@@ -363,12 +367,35 @@ static uint16_t linearize(struct port *p, unsigned int worker, struct rte_mbuf *
 	return to;
 }
 
+/* Sends what the device takes. A packet that its driver refuses to prepare is dropped here, and the burst goes on behind it. Returns how
+ * many packets are gone, from the front. */
+static uint16_t burst_send(struct port *p, unsigned int worker, uint16_t queue,
+	struct rte_mbuf **pkts, uint16_t n, bool must_prepare)
+{
+	struct eth_port *e = p->priv;
+	uint16_t n_gone = 0;
+
+	while (n_gone < n) {
+		uint16_t n_left = n - n_gone, n_ready = n_left, n_sent;
+
+		if (must_prepare)
+			n_ready = rte_eth_tx_prepare(e->port_id, queue, pkts + n_gone, n_left);
+		n_sent = rte_eth_tx_burst(e->port_id, queue, pkts + n_gone, n_ready);
+		n_gone += n_sent;
+		if (n_sent < n_ready || n_ready == n_left)
+			break;
+		p->stats[worker]->drops[DROP_TX_ERROR]++;
+		rte_pktmbuf_free(pkts[n_gone++]);
+	}
+	return n_gone;
+}
+
 static uint16_t eth_tx(struct port *p, unsigned int worker, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct eth_port *e = p->priv;
-	uint16_t queue = (uint16_t)(worker % e->n_txq), n_sent, n_dropped = 0;
+	uint16_t queue = (uint16_t)(worker % e->n_txq), n_gone, n_dropped = 0;
 	uint64_t flags = 0;
-	bool has_chains = false;
+	bool has_chains = false, must_prepare;
 
 	for (uint16_t i = 0; i < n; i++) {
 		flags |= pkts[i]->ol_flags;
@@ -379,19 +406,17 @@ static uint16_t eth_tx(struct port *p, unsigned int worker, struct rte_mbuf **pk
 		pkts += n_dropped;
 		n -= n_dropped;
 	}
-	if ((flags & (RTE_MBUF_F_TX_L4_MASK | RTE_MBUF_F_TX_TCP_SEG)) != 0) {
-		for (uint16_t i = 0; i < n; i++)
-			if ((pkts[i]->ol_flags & RTE_MBUF_F_TX_TCP_SEG) != 0 &&
-				(pkts[i]->ol_flags & RTE_MBUF_F_TX_IPV4) != 0)
-				pkts[i]->ol_flags |= RTE_MBUF_F_TX_IP_CKSUM;
-		n = rte_eth_tx_prepare(e->port_id, queue, pkts, n);
-	}
+	must_prepare = (flags & (RTE_MBUF_F_TX_L4_MASK | RTE_MBUF_F_TX_TCP_SEG)) != 0;
+	for (uint16_t i = 0; must_prepare && i < n; i++)
+		if ((pkts[i]->ol_flags & RTE_MBUF_F_TX_TCP_SEG) != 0 &&
+			(pkts[i]->ol_flags & RTE_MBUF_F_TX_IPV4) != 0)
+			pkts[i]->ol_flags |= RTE_MBUF_F_TX_IP_CKSUM;
 	if (e->has_shared_txq)
 		rte_spinlock_lock(&e->txqs[queue].lock);
-	n_sent = rte_eth_tx_burst(e->port_id, queue, pkts, n);
+	n_gone = burst_send(p, worker, queue, pkts, n, must_prepare);
 	if (e->has_shared_txq)
 		rte_spinlock_unlock(&e->txqs[queue].lock);
-	return n_dropped + n_sent;
+	return n_dropped + n_gone;
 }
 
 static int eth_rx_arm(struct port *p, uint16_t queue, uint32_t *out_fd_gen)

@@ -132,6 +132,8 @@ struct port {
 	_Atomic uint32_t tx_offloads; /* PORT_TX_*; the driver may change it on reconnect */
 	uint32_t endpoint_idx; /* the endpoint behind a pod port, or UINT32_MAX; set by control */
 	uint16_t mtu;
+	uint16_t
+		tso_min_bytes; /* TCP segments with less payload are made in software; 0: with PORT_TX_TSO*, none */
 	struct rte_ether_addr mac;    /* pod, host: the far side's; uplink: leatd's own */
 	struct rte_ether_addr gw_mac; /* what the far side sees as its gateway (leatd's side) */
 	struct port_stats *stats[64]; /* by worker id; allocated before publishing */

@@ -68,18 +68,22 @@ static inline void frame_and_emit(struct worker *w, struct port *port, const str
 	worker_emit(w, port, m);
 }
 
-/* Whether the port (or the tunnel in front of it) leaves this packet's checksum or segments to us. */
+/* Returns true if the port (or the tunnel in front of it) leaves this packet's checksum or segments to us. */
 static bool needs_finish(
-	const struct rte_mbuf *m, const struct path *path, uint32_t offloads, bool is_v6)
+	const struct rte_mbuf *m, const struct path *path, const struct port *port, bool is_v6)
 {
+	uint32_t offloads = atomic_load_explicit(&port->tx_offloads, memory_order_relaxed);
 	uint32_t need = PORT_TX_CSUM;
 
 	if (path->kind != PATH_PLAIN)
 		return true;
-	if ((m->ol_flags & RTE_MBUF_F_TX_TCP_SEG) != 0)
+	if ((m->ol_flags & RTE_MBUF_F_TX_TCP_SEG) != 0) {
+		if (m->tso_segsz < port->tso_min_bytes)
+			return true;
 		need |= is_v6 ? PORT_TX_TSO6 : PORT_TX_TSO4;
-	else if ((m->ol_flags & RTE_MBUF_F_TX_UDP_SEG) != 0)
+	} else if ((m->ol_flags & RTE_MBUF_F_TX_UDP_SEG) != 0) {
 		need |= PORT_TX_USO;
+	}
 	return (offloads & need) != need;
 }
 
@@ -89,8 +93,7 @@ static void finish_and_emit(struct worker *w, struct port *port, const struct pa
 	struct rte_mbuf *segments[SEGMENTS_MAX];
 	int n;
 
-	if (!needs_finish(m, path, atomic_load_explicit(&port->tx_offloads, memory_order_relaxed),
-		    is_v6)) {
+	if (!needs_finish(m, path, port, is_v6)) {
 		frame_and_emit(w, port, path, m, is_v6, hash);
 		return;
 	}

@@ -133,6 +133,7 @@ static const char *port_set(const cJSON *params, cJSON *result)
 		return "no such port";
 	ring_port_set_up(p, harness_num(params, "up", 1) != 0);
 	ring_port_set_tx_offloads(p, offloads(params));
+	p->tso_min_bytes = (uint16_t)harness_num(params, "tso_min", 0);
 	return NULL;
 }
 

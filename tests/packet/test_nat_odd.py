@@ -206,7 +206,11 @@ def test_superframe(net, family, name):
             wants.append(got(target) / ip(after[0], after[1], ttl=63, **fields) / l4(
                 *after[2:], PATTERN[off:min(off + 1400, 9000)], 5 + off, "PA" if off + 1400 >= 9000 else "A"))
         net.expect(target.port, wants)
-    net.cmd("port.set", name=target.port, tso=True)
+    # a device that makes segments, but none as short as these
+    net.cmd("port.set", name=target.port, tso=True, tso_min=1401)
+    net.send(source.port, data, meta=dict(meta, segsz=1400))
+    net.expect(target.port, wants)
+    net.cmd("port.set", name=target.port, tso=True, tso_min=1400)
     net.send(source.port, data, meta=dict(meta, segsz=1400))
     items = net.cmd("drain", port=target.port)["frames"]
     if family == 4:

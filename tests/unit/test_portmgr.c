@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include <rte_ethdev.h>
+
 #include "datapath/base/clock.h"
 #include "datapath/base/rcu.h"
 #include "pmd/eal.h"
@@ -106,6 +108,105 @@ static void test_port_create_publishes_and_destroy_frees_after_grace(void **stat
 	rcu_synchronize();
 	p = ring_create("b");
 	assert_int_equal(p->id, id);
+	port_destroy(p, false);
+	rcu_synchronize();
+}
+
+/* --- a burst of which the device's driver refuses a packet --------------------------------------------------------- */
+
+#define BURST 8
+static uint32_t refused_mask; /* by the packet's first byte */
+static unsigned int device_room, n_taken;
+static uint8_t taken[BURST];
+
+static uint16_t device_prepare(void *queue, struct rte_mbuf **pkts, uint16_t n)
+{
+	(void)queue;
+	for (uint16_t i = 0; i < n; i++)
+		if ((refused_mask >> *rte_pktmbuf_mtod(pkts[i], uint8_t *) & 1) != 0)
+			return i;
+	return n;
+}
+
+static uint16_t device_burst(void *queue, struct rte_mbuf **pkts, uint16_t n)
+{
+	uint16_t i;
+
+	(void)queue;
+	for (i = 0; i < n && device_room > 0; i++, device_room--) {
+		taken[n_taken++] = *rte_pktmbuf_mtod(pkts[i], uint8_t *);
+		rte_pktmbuf_free(pkts[i]);
+	}
+	return i;
+}
+
+/* Sends BURST packets, told apart by their first byte, and gives back those that the driver left. */
+static uint16_t burst_send(struct port *p, uint32_t refused, unsigned int room)
+{
+	struct rte_mbuf *m[BURST];
+	uint16_t n;
+
+	refused_mask = refused;
+	device_room = room;
+	n_taken = 0;
+	memset(p->stats[0], 0, sizeof(*p->stats[0]));
+	for (uint8_t i = 0; i < BURST; i++) {
+		m[i] = rte_pktmbuf_alloc(p->pool);
+		assert_non_null(m[i]);
+		*(uint8_t *)rte_pktmbuf_append(m[i], 60) = i;
+		m[i]->ol_flags = RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_TCP_CKSUM;
+	}
+	n = p->ops->tx(p, 0, m, BURST);
+	for (uint16_t i = n; i < BURST; i++)
+		assert_int_equal(*rte_pktmbuf_mtod(m[i], uint8_t *), i);
+	rte_pktmbuf_free_bulk(m + n, BURST - n);
+	return n;
+}
+
+static void test_ethdev_burst_goes_on_behind_refused_packets(void **state)
+{
+	struct port_config cfg = { .kind = "ethdev",
+		.name = "eth",
+		.device = "net_null0",
+		.role = PORT_ROLE_UPLINK,
+		.netns_fd = -1,
+		.tap_fd = -1 };
+	static const struct {
+		uint32_t refused;
+		unsigned int room, n_gone, n_taken;
+	} cases[] = {
+		{ 0, BURST, BURST, BURST },
+		{ 1u << 0, BURST, BURST, BURST - 1 },
+		{ 1u << 3, BURST, BURST, BURST - 1 },
+		{ 1u << (BURST - 1), BURST, BURST, BURST - 1 },
+		{ 0x96, BURST, BURST, BURST - 4 },
+		{ 0xff, BURST, BURST, 0 },
+		/* the queue is full before, at and behind the refused one: what is left is the caller's */
+		{ 1u << 3, 2, 2, 2 },
+		{ 1u << 3, 3, 4, 3 },
+		{ 1u << 3, 5, 6, 5 },
+	};
+	struct rte_eth_fp_ops *ops;
+	struct port *p = NULL;
+	uint16_t id;
+
+	(void)state;
+	assert_int_equal(port_create(&cfg, &p, err, sizeof(err)), 0);
+	assert_int_equal(rte_eth_dev_get_port_by_name("net_null0", &id), 0);
+	ops = &rte_eth_fp_ops[id];
+	ops->tx_pkt_prepare = device_prepare;
+	ops->tx_pkt_burst = device_burst;
+	for (size_t i = 0; i < RTE_DIM(cases); i++) {
+		assert_int_equal(burst_send(p, cases[i].refused, cases[i].room), cases[i].n_gone);
+		assert_int_equal(n_taken, cases[i].n_taken);
+		assert_int_equal(
+			p->stats[0]->drops[DROP_TX_ERROR], cases[i].n_gone - cases[i].n_taken);
+		for (unsigned int k = 0, from = 0; k < n_taken; k++, from++) {
+			while ((cases[i].refused >> from & 1) != 0)
+				from++;
+			assert_int_equal(taken[k], from);
+		}
+	}
 	port_destroy(p, false);
 	rcu_synchronize();
 }
@@ -258,6 +359,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_port_create_publishes_and_destroy_frees_after_grace),
 		cmocka_unit_test(test_port_create_same_name_is_refused_until_destroyed),
+		cmocka_unit_test(test_ethdev_burst_goes_on_behind_refused_packets),
 		cmocka_unit_test(test_port_create_refused_by_workers_leaves_nothing),
 		cmocka_unit_test(test_port_create_bad_config_names_the_field),
 		cmocka_unit_test(test_port_create_until_mbufs_are_promised_fails_cleanly),

@@ -159,6 +159,7 @@ static enum drop_reason parse_ip4(const struct view *v, struct parsed *out)
 	out->dst = ip_from_v4(ip->dst_addr);
 	out->ttl = ip->time_to_live;
 	out->proto = ip->next_proto_id;
+	out->is_ipsec = out->proto == IPPROTO_AH || out->proto == IPPROTO_ESP;
 	out->l4_off = (uint16_t)(out->l3_off + ihl);
 	frag = rte_be_to_cpu_16(ip->fragment_offset);
 	out->may_fragment = (frag & RTE_IPV4_HDR_DF_FLAG) == 0;
@@ -205,8 +206,10 @@ static enum drop_reason ip6_extensions(const struct view *v, struct parsed *out)
 		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS &&
 			next != IPPROTO_FRAGMENT && next != IPPROTO_AH) {
 			out->proto = next;
+			out->is_ipsec |= next == IPPROTO_ESP;
 			return DROP_NONE;
 		}
+		out->is_ipsec |= next == IPPROTO_AH;
 		ext = view_at(v, out->l4_off, 8);
 		if (ext == NULL || i == IP6_EXT_MAX || (next == IPPROTO_HOPOPTS && i != 0) ||
 			(next == IPPROTO_ROUTING && ext[2] == 0))

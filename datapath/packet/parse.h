@@ -29,6 +29,7 @@ struct parsed {
 	bool may_fragment; /* IPv4 with DF clear */
 	bool is_icmp_error;
 	bool is_nd;	 /* ICMPv6 133…137 */
+	bool is_ipsec;	 /* AH or ESP, also in front of another transport header */
 	uint16_t l3_off; /* bytes from the frame's start */
 	uint16_t l4_off;
 	uint32_t

@@ -259,7 +259,8 @@ static void translate_here(
 	struct translation in, out;
 
 	slow_flow_tuples(ctx->ft, flow, &in, &out);
-	if (!translate_packet(b->m[i], ctx->pkt->l3_off, ctx->pkt, &out)) {
+	/* Of a connection that began without AH (IPv6). */
+	if (ctx->pkt->is_ipsec || !translate_packet(b->m[i], ctx->pkt->l3_off, ctx->pkt, &out)) {
 		batch_kill(w, b, i, DROP_NAT_UNTRANSLATABLE);
 		return;
 	}

@@ -135,18 +135,8 @@ static bool is_redirect(const struct slow_ctx *ctx)
 		ctx->pkt->icmp_type == ICMP_REDIRECT;
 }
 
-void layer_admit(struct slow_ctx *ctx)
+static void admit_source(struct slow_ctx *ctx)
 {
-	enum drop_reason reason = slow_is_to_gateway(ctx) ? DROP_NONE : dst_refused(&ctx->pkt->dst);
-
-	if (src_is_martian(&ctx->pkt->src))
-		reason = DROP_IP_MARTIAN;
-	else if (is_redirect(ctx))
-		reason = DROP_ICMP_UNMATCHED;
-	if (reason != DROP_NONE) {
-		slow_drop(ctx, reason, ICMP_ERROR_N);
-		return;
-	}
 	if ((ctx->in & FLOW_IN_TUNNEL) != 0) {
 		/* An error about a live connection (nothing else comes this far) may come from any router
 		 * behind the tunnel, the far node's own address among them. */
@@ -169,4 +159,22 @@ void layer_admit(struct slow_ctx *ctx)
 		ctx->keep_ttl = true;
 		break;
 	}
+}
+
+void layer_admit(struct slow_ctx *ctx)
+{
+	enum drop_reason reason = slow_is_to_gateway(ctx) ? DROP_NONE : dst_refused(&ctx->pkt->dst);
+
+	if (src_is_martian(&ctx->pkt->src))
+		reason = DROP_IP_MARTIAN;
+	else if (is_redirect(ctx))
+		reason = DROP_ICMP_UNMATCHED;
+	if (reason != DROP_NONE) {
+		slow_drop(ctx, reason, ICMP_ERROR_N);
+		return;
+	}
+	admit_source(ctx);
+	/* What a host sends to itself stays inside of it. */
+	if (ctx->action == SLOW_CONTINUE && ip_eq(&ctx->pkt->src, &ctx->pkt->dst))
+		slow_drop(ctx, DROP_IP_LAND, ICMP_ERROR_N);
 }

@@ -107,13 +107,20 @@ static void binding_check(struct slow_ctx *ctx)
 	binding_broken(ctx, hit.service);
 }
 
+/* To a pair's external address. From one pair's to another's, or to itself, the sender is seen with its own external address, as the
+ * receiver would see it from outside (RFC 4787 REQ-9 (a), RFC 5382 REQ-8). */
 static bool pair_apply(struct slow_ctx *ctx)
 {
-	uint32_t pair = snat_pair_of_external(ctx->zone, &ctx->now.dst);
+	uint32_t to = snat_pair_of_external(ctx->zone, &ctx->now.dst), from;
 
-	if (pair == SLOT_NONE)
+	if (to == SLOT_NONE)
 		return false;
-	ctx->now.dst = snat_pair_at(pair)->internal.addr;
+	ctx->now.dst = snat_pair_at(to)->internal.addr;
+	from = snat_pair_of_internal(ctx->zone, &ctx->now.src);
+	if (from != SLOT_NONE) {
+		ctx->snat = SNAT_PAIR;
+		ctx->pool = from;
+	}
 	return true;
 }
 

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Is the source translated? Only a new connection's is asked for: others keep what they have. The port is chosen when the
  * connection is committed (slow/nat.c). */
+#include "datapath/slow/nat.h"
 #include "datapath/slow/slow.h"
 #include "datapath/slow/tuple.h"
 #include "datapath/table/endpoint.h"
 #include "datapath/table/snat.h"
 
 #include "datapath/fast/poison.h"
-
-#define GATEWAY_V4 RTE_BE32(0xa9fe0101) /* 169.254.1.1, which every pod has a route to */
 
 static bool leaves_by_uplink(const struct slow_ctx *ctx)
 {
@@ -41,12 +40,17 @@ static void rules_ask(struct slow_ctx *ctx)
 	ctx->pool = rule_at(rule)->arg;
 }
 
-void layer_snat(struct slow_ctx *ctx)
+/* AH signs the addresses, and what ESP hides may be signed with them: translated, neither arrives (RFC 3715 s. 2.1). */
+static void ipsec_check(struct slow_ctx *ctx)
+{
+	if (ctx->action == SLOW_CONTINUE && ctx->pkt->is_ipsec && nat_is_needed(ctx, &ctx->now))
+		slow_refuse(ctx, DROP_NAT_UNTRANSLATABLE, ICMP_ERROR_PROHIBITED);
+}
+
+static void source_translate(struct slow_ctx *ctx)
 {
 	struct ip_addr addr;
 
-	if (ctx->is_own || ctx->is_related || ctx->flow != FLOW_NONE)
-		return;
 	if (ctx->snat == SNAT_NONE && ctx->src_ep != ENDPOINT_NONE &&
 		endpoint_at(ctx->src_ep)->kind == ENDPOINT_POD && leaves_by_uplink(ctx))
 		rules_ask(ctx);
@@ -60,11 +64,20 @@ void layer_snat(struct slow_ctx *ctx)
 		addr = snat_pool_addr(ctx->pool, &ctx->now.src);
 		break;
 	}
-	if (ip_is_zero(&addr) && ctx->snat == SNAT_HAIRPIN && ip_is_v4(&ctx->now.src))
-		addr = ip_from_v4(GATEWAY_V4);
+	/* A node without an address of the family: the gateway's, which every pod has a route to. */
+	if (ip_is_zero(&addr) && ctx->snat == SNAT_HAIRPIN)
+		addr = ip_gateway(!ip_is_v4(&ctx->now.src));
 	/* Never untranslated. */
 	if (ip_is_zero(&addr))
 		slow_drop(ctx, DROP_NAT_NO_ADDRESS, ICMP_ERROR_N);
 	else
 		ctx->now.src = addr;
+}
+
+void layer_snat(struct slow_ctx *ctx)
+{
+	if (ctx->is_own || ctx->is_related || ctx->flow != FLOW_NONE)
+		return;
+	source_translate(ctx);
+	ipsec_check(ctx);
 }

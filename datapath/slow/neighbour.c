@@ -164,6 +164,15 @@ static enum drop_reason nd_pod_refused(const struct port *p, const struct nd_inf
 	return DROP_NONE;
 }
 
+/* Duplicate address detection hears of the gateway's address, which is leatd's own on each pod's link (RFC 4862 s. 5.4.3), and silence
+ * about any other. */
+static bool nd_answers_pod(const struct port *p, const struct nd_info *info)
+{
+	if (info->type != ND_NS)
+		return false;
+	return info->is_dad ? ip_is_gateway(&info->target) : !owns(p, &info->target);
+}
+
 static void nd_on_pod(struct worker *w, struct batch *b, uint64_t i, const struct nd_info *info)
 {
 	enum drop_reason reason = nd_pod_refused(b->port, info);
@@ -172,7 +181,7 @@ static void nd_on_pod(struct worker *w, struct batch *b, uint64_t i, const struc
 		claim_refused(w, b, i, reason);
 	else if (reason != DROP_NONE)
 		batch_kill(w, b, i, reason);
-	else if (info->type != ND_NS || info->is_dad || owns(b->port, &info->target))
+	else if (!nd_answers_pod(b->port, info))
 		batch_kill(w, b, i, DROP_CONSUMED);
 	else if (nd_reply(b->m[i], info, &b->port->gw_mac, ND_NA_ROUTER))
 		slow_reflect(w, b, i);

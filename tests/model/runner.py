@@ -216,8 +216,8 @@ class Lab:
     def stop(self):
         self.harness.stop()
 
-    def failure(self, steps):
-        """The mismatch that the steps end in, or None. Steps that need what was cut out are no failure of their own."""
+    def failure(self, steps, is_cut=False):
+        """The mismatch that the steps end in, or None. is_cut: some were left out, and that a step needs one of them is no failure."""
         runner = Runner(self.harness)
         try:
             runner.run(steps)
@@ -228,7 +228,8 @@ class Lab:
                 self.harness = Harness()
                 return Mismatch(f"the harness died: {error}", "died", len(steps))
         except (KeyError, StopIteration):
-            pass
+            if not is_cut:
+                raise
         finally:
             self.tally.update(runner.tally)
         return None
@@ -242,7 +243,7 @@ class Lab:
             at = len(steps)
             while at > 0:
                 rest = steps[:max(0, at - size)] + steps[at:]
-                mismatch = self.failure(rest)
+                mismatch = self.failure(rest, is_cut=True)
                 if mismatch is not None and mismatch.kind == kind:
                     steps = rest
                 at -= size

@@ -54,6 +54,7 @@ class Walk:
         self.connection, self.is_reply = self.node.flows.get(
             Key(self.zone, p.proto, self.kind(), Tuple(p.src, p.sport, p.dst, p.dport)), (None, False))
         self.admit()
+        self.refuse_land()
         if self.connection is not None and not self.is_reply and not self.binding_holds():
             connection = self.connection
             if p.proto != wire.TCP:
@@ -91,6 +92,10 @@ class Walk:
                     raise Drop("ip_src_spoofed")
         else:
             self.source = next(e for e in self.node.endpoints.values() if e.kind == "host" and e.port == self.port.name)
+
+    def refuse_land(self):
+        if self.packet.src == self.packet.dst:
+            raise Drop("ip_land")
 
     def set_destination(self, address):
         """leat is the wire of the node's own stack, not a hop."""
@@ -174,6 +179,9 @@ class Walk:
         internal = next((i for (zone, i), e in self.node.pairs.items() if zone == self.zone and e == client.dst), None)
         if internal is not None:
             self.label("pair-in")
+            if (self.zone, client.src) in self.node.pairs:
+                self.label("pair-to-pair")
+                self.intent = "pair"
             return client._replace(dst=internal)
         found = self.frontend_of(client)
         if found is not None:
@@ -253,8 +261,10 @@ class Walk:
 
     def source_nat(self, dnat, path, rule_tuple):
         fam = self.packet.family()
+        if self.intent == "pair":
+            return self.with_port(dnat._replace(src=self.node.pairs[self.zone, dnat.src]), [dnat.sport], REMAP_PORTS)
         if self.intent is not None:
-            address = self.node.node_address(fam) or (GATEWAY[4] if self.intent == "hairpin" and fam == 4 else None)
+            address = self.node.node_address(fam) or (GATEWAY[fam] if self.intent == "hairpin" else None)
             self.label(self.intent)
             return self.with_source(dnat, [address] if address else [], NODE_PORTS)
         leaves = path.tunnel is None and self.node.ports[path.port].role == "uplink"
@@ -334,6 +344,7 @@ class Walk:
             raise Drop("icmp_unmatched")
         if self.port.role == "pod" and self.node.endpoint_of(self.zone, q.dst) is not self.source:
             raise Drop("icmp_unmatched")  # about what others say to each other
+        self.refuse_land()
         # the quoted packet went the other way; so it came in as:
         sent = connection.client if is_reply else connection.final.reverse()
         src = sent.dst if p.src == q.dst else p.src

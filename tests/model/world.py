@@ -401,7 +401,7 @@ class World:
         frontends = [f for s in self.services.values() for f in s["frontends"] if s["family"] == family]
         if end == "out":  # few ask for a cluster's own address from there
             frontends = [f for f in frontends if f["kind"] != "cluster" or rng.random() < 0.5]
-        if frontends and rng.random() < 0.66:
+        if frontends and rng.random() < 0.69:
             f = rng.choice(frontends)
             port = rng.choice([f["port"]] * 8 + [f.get("port_end", f["port"]), 7])
             return f["proto"], f.get("ip") or rng.choice([HOST[family], UP[family]]), port

@@ -180,6 +180,12 @@ def test_duplicate_address_detection_is_left_in_peace(net):
     net.drops("a", consumed=3)
 
 
+def test_duplicate_address_detection_for_the_gateways_address_is_answered(net):
+    """It is leatd's own on each pod's link (RFC 4862 s. 5.4.3); the answer goes to all nodes, unsolicited (RFC 4861 s. 7.2.4)."""
+    net.send("a", solicit(A, "::", GW6, slla=""))
+    net.expect("a", advert(GW, GW6, "33:33:00:00:00:01", "ff02::1", (1, 0, 0)))
+
+
 def test_pod_claiming_anothers_ipv6_address_is_dropped(net):
     net.send_dropped("a", solicit(A, B.ip6, GW6), "nd_spoofed")
     all_nodes = ("33:33:00:00:00:01", "ff02::1")

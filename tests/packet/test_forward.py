@@ -246,10 +246,12 @@ def test_full_output_queue_is_a_counted_drop(net, family):
 
 
 @both
-def test_packets_to_itself_come_back(net, family):
-    net.send("a", to_gw(A) / ip(A.ip(family), A.ip(family), ttl=64) / udp(5, 5))
-    out = net.drain("a")
-    assert len(out) == 1 and bytes(out[0]) == bytes(from_gw(A) / ip(A.ip(family), A.ip(family), ttl=63) / udp(5, 5))
+def test_packets_from_and_to_one_address_are_dropped(net, family):
+    """A land attack: what a host sends to itself stays inside of it."""
+    for l4 in (udp(5, 5), tcp(5, 5), tcp(5, 6), echo(family)):
+        net.send_dropped("a", to_gw(A) / ip(A.ip(family), A.ip(family), ttl=64) / l4, "ip_land")
+    packet = ip(EXTERNAL[family], EXTERNAL[family], ttl=64) / udp(5, 5)
+    net.send_dropped("up", Ether(src=ROUTER.mac, dst=UP.mac) / packet, "ip_land")
 
 
 @both

@@ -5,7 +5,7 @@ import itertools
 import pytest
 from conftest import A, B, EXTERNAL, HOST, assert_same, both, error, ip, tcp, to_gw, udp
 from nat import C, OUTSIDE, VIP, goes, got, pair, pod_add, sent, service
-from scapy.layers.inet import IP, IPOption
+from scapy.layers.inet import ICMP, IP, IPOption
 from scapy.layers.inet6 import (IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop,
                                 IPv6ExtHdrRouting)
 from scapy.layers.l2 import Ether
@@ -290,7 +290,7 @@ def test_limited_endpoint_stays_limited(net, family, kind):
 def test_other_protocols_through_a_pair(net, family):
     external = {4: "203.0.113.50", 6: "2001:db8:5::50"}[family]
     net.cmd("pair.add", internal=A.ip(family), external=external)
-    for proto in (47, 50, 132 if family == 4 else 97):
+    for proto in (47, 98, 132 if family == 4 else 97):
         fields = {"proto": proto} if family == 4 else {"nh": proto}
         payload = bytes(sctp(1, 2)) if proto == 132 else bytes(range(64))
         packets = [ip(src, EXTERNAL[family], ttl=ttl, **fields) / Raw(payload) for src, ttl in ((A.ip(family), 64), (external, 63))]
@@ -310,3 +310,62 @@ def test_pool_carries_a_protocol_without_ports_for_one_client(net, family):
     packets = [ip(EXTERNAL[family], dst, ttl=ttl, **fields) / Raw(b"gre!" * 4) for dst, ttl in ((POOL[family], 64), (A.ip(family), 63))]
     goes(net, OUTSIDE, packets[0], A, packets[1])
     net.send_dropped("b", to_gw(B) / ip(B.ip(family), EXTERNAL[family], **fields) / Raw(b"gre!"), "nat_exhausted")
+
+
+# ---- AH and ESP
+
+def ah(next_header):
+    """12 bytes, and 12 of an integrity check value."""
+    return Raw(bytes([next_header, 4, 0, 0]) + bytes(20))
+
+
+def ipsec(family, src, dst, kind, ttl=64):
+    """kind: esp, ah; and in IPv6 ah in front of UDP, whose ports could be read."""
+    proto = 50 if kind == "esp" else 51
+    header = IP(src=src, dst=dst, ttl=ttl, proto=proto) if family == 4 else IPv6(src=src, dst=dst, hlim=ttl, nh=proto)
+    return header / (Raw(bytes(range(40))) if kind == "esp" else ah(17) / udp(1000, 80))
+
+
+def refused(net, node, packet, reason="nat_untranslatable"):
+    net.send_dropped(node.port, sent(node) / packet, reason)
+    frames = net.drain(node.port, check=False)
+    assert len(frames) == 1 and (ICMP in Ether(frames[0]) or Ether(frames[0])[IPv6].nh == 58)
+
+
+@both
+@pytest.mark.parametrize("kind", ["esp", "ah"])
+@pytest.mark.parametrize("what", ["pair", "to a pair", "pool"])
+def test_ipsec_is_not_translated(net, family, kind, what):
+    """AH signs what would be rewritten, and ESP may (RFC 3715 s. 2.1)."""
+    external = {4: "203.0.113.50", 6: "2001:db8:5::50"}[family]
+    if what == "pool":
+        net.cmd("pool.add", name="p", addresses=[POOL[family]])
+        net.cmd("snat.add", name="all", pool="p")
+    else:
+        net.cmd("pair.add", internal=A.ip(family), external=external)
+    if what == "to a pair":
+        refused(net, OUTSIDE, ipsec(family, EXTERNAL[family], external, kind))
+    else:
+        refused(net, A, ipsec(family, A.ip(family), EXTERNAL[family], kind))
+    # and untranslated it goes on
+    goes(net, A, ipsec(family, A.ip(family), B.ip(family), kind), B, ipsec(family, A.ip(family), B.ip(family), kind, 63))
+
+
+@pytest.mark.parametrize("opened", [False, True], ids=["first packet", "later packet"])
+def test_authentication_header_to_a_service_is_refused(net, opened):
+    """IPv6: the ports stand behind the header."""
+    service(net, 6, [B], proto="udp", front={"target_port": 8080})
+    if opened:
+        goes(net, A, plain((A.ip6, VIP[6], 1000, 80)), B, plain((A.ip6, B.ip6, 1000, 8080), ttl=63))
+    packet = ipsec(6, A.ip6, VIP[6], "ah")
+    if opened:
+        net.send_dropped("a", sent(A) / packet, "nat_untranslatable")
+    else:
+        refused(net, A, packet)
+
+
+@both
+@pytest.mark.parametrize("kind", ["esp", "ah"])
+def test_ipsec_to_the_address_of_a_service_is_refused(net, family, kind):
+    service(net, family, [B], proto="udp", port=81)
+    refused(net, A, ipsec(family, A.ip(family), VIP[family], kind), "service_no_port")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Services: which backend, whose addresses, both ways; and what becomes of connections whose backend goes."""
 import pytest
-from conftest import REMOTE2, UP, both, echo, error, from_gw, from_tunnel, ip, tcp, to_gw, tunnelled, udp
+from conftest import GW4, GW6, REMOTE2, UP, both, echo, error, from_gw, from_tunnel, ip, tcp, to_gw, tunnelled, udp
 from nat import (A, B, C, HOST, OUTSIDE, VIP, VIP2, frontend, goes, got, pair, pod_add, sent, service)
 from scapy.layers.inet import TCP, UDP
 from scapy.layers.l2 import Ether
@@ -190,6 +190,15 @@ def test_backend_with_weight_is_preferred_to_terminating_ones(net, family):
 def test_hairpin_to_oneself_comes_from_the_node(net, family, proto):
     service(net, family, [A], proto=proto, front={"target_port": 8080})
     dnat_both_ways(net, family, proto, A.ip(family), VIP[family], seen=HOST.ip(family), backend=A)
+
+
+@both
+@protos
+def test_hairpin_on_a_node_without_an_address_comes_from_the_gateway(net, family, proto):
+    for port in ("host", "up"):
+        net.cmd("port.del", name=port)
+    service(net, family, [A], proto=proto, front={"target_port": 8080})
+    dnat_both_ways(net, family, proto, A.ip(family), VIP[family], seen={4: GW4, 6: GW6}[family], backend=A)
 
 
 @both

@@ -214,3 +214,53 @@ def test_own_error_about_a_reply_quotes_what_its_sender_sent(net, family, kind):
     net.send_dropped("up", sent(OUTSIDE) / packet, "ttl_exceeded" if kind == "ttl" else "mtu_exceeded")
     net.expect("up", got(OUTSIDE) / error(A, family, kind, packet, 1500).payload)
     assert net.drain("a") == []
+
+
+PAIR_B = {4: "203.0.113.51", 6: "2001:db8:5::51"}
+
+
+def pairs(net, family):
+    net.cmd("pair.add", internal=A.ip(family), external=PAIR[family])
+    net.cmd("pair.add", internal=B.ip(family), external=PAIR_B[family])
+
+
+@both
+@pytest.mark.parametrize("proto", ["tcp", "udp"])
+def test_pair_reaches_another_pair_as_from_outside(net, family, proto):
+    """RFC 4787 REQ-9 (a), RFC 5382 REQ-8."""
+    pairs(net, family)
+    before, after = pair(A.ip(family), PAIR_B[family], PAIR[family], B.ip(family), l4(proto, 1000, 80))
+    goes(net, A, before, B, after)
+    before, after = pair(B.ip(family), PAIR[family], PAIR_B[family], A.ip(family), l4(proto, 80, 1000, "SA"))
+    goes(net, B, before, A, after)
+
+
+@both
+@pytest.mark.parametrize("proto, ports", [("tcp", (1000, 80)), ("udp", (1000, 80)), ("udp", (80, 80))])
+def test_pair_reaches_itself_by_its_external_address(net, family, proto, ports):
+    pairs(net, family)
+    before, after = pair(A.ip(family), PAIR[family], PAIR[family], A.ip(family), l4(proto, *ports))
+    goes(net, A, before, A, after)
+    before, after = pair(A.ip(family), PAIR[family], PAIR[family], A.ip(family), l4(proto, *ports[::-1], "SA"))
+    goes(net, A, before, A, after)
+
+
+@both
+def test_pair_is_seen_by_an_ordinary_pods_own_address(net, family):
+    net.cmd("pair.add", internal=B.ip(family), external=PAIR_B[family])
+    before, after = pair(A.ip(family), PAIR_B[family], A.ip(family), B.ip(family), udp(1000, 80))
+    goes(net, A, before, B, after)
+    before, after = pair(B.ip(family), A.ip(family), PAIR_B[family], A.ip(family), udp(80, 1000))
+    goes(net, B, before, A, after)
+    # straight, neither is translated
+    before, after = pair(A.ip(family), B.ip(family), A.ip(family), B.ip(family), udp(2000, 80))
+    goes(net, A, before, B, after)
+
+
+@both
+def test_pair_to_pair_echo(net, family):
+    pairs(net, family)
+    before, after = pair(A.ip(family), PAIR_B[family], PAIR[family], B.ip(family), echo(family))
+    goes(net, A, before, B, after)
+    before, after = pair(B.ip(family), PAIR[family], PAIR_B[family], A.ip(family), echo_reply(family, 1))
+    goes(net, B, before, A, after)

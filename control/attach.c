@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "control/announce.h"
 #include "control/api/api.h"
 #include "control/instance.h"
 #include "control/job.h"
@@ -209,6 +210,18 @@ static void open_device(void *arg)
 		attach->port->ops->close(attach->port, attach->port->is_adopted);
 }
 
+/* Those that the pod has instead of, or beside, the standard one. */
+static void announce_gateways(const struct attach *attach)
+{
+	const struct schema_ip *gateways = attach->req->gateways.items;
+
+	for (uint32_t i = 0; i < attach->req->gateways.len; i++) {
+		const struct ip_addr gateway = api_ip(&gateways[i]);
+
+		announce_at(attach->port, &gateway);
+	}
+}
+
 static void device_opened(void *arg)
 {
 	struct attach *attach = arg;
@@ -222,6 +235,7 @@ static void device_opened(void *arg)
 			attach->rc = make_endpoint(attach->req, attach->port, &attach->err);
 		if (attach->rc == 0) {
 			object_port_refs[attach->port->id]++;
+			announce_gateways(attach);
 			observer_port_came();
 		} else {
 			port_abandon(attach->port);

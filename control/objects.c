@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "control/announce.h"
 #include "control/kernel_routes.h"
 #include "control/locality.h"
 #include "control/names.h"
@@ -127,7 +128,11 @@ int object_endpoint_add(
 		touch_covering(cfg->zone, &cfg->addrs[i]);
 		if (cfg->kind == ENDPOINT_POD)
 			object_kernel_route(cfg->zone, &prefix, 0, true);
+		if (cfg->kind == ENDPOINT_POD && host_port != NULL && host_port->zone == cfg->zone)
+			announce_at(host_port, &cfg->addrs[i]);
 	}
+	if (cfg->kind == ENDPOINT_POD)
+		announce_gateway(port);
 	return 0;
 }
 
@@ -303,6 +308,8 @@ static void route_all_pods(void)
 			const struct ip_prefix prefix = host_prefix(&ep->addrs[a]);
 
 			object_kernel_route(ep->zone, &prefix, 0, true);
+			if (ep->zone == host_port->zone)
+				announce_at(host_port, &ep->addrs[a]);
 		}
 	}
 }

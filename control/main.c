@@ -107,10 +107,15 @@ static void on_config_done(const struct leat_error *err)
 	serve();
 }
 
-static void on_replayed(void)
+static void on_replayed(int rc)
 {
 	cJSON *calls = config_calls;
 
+	if (rc < 0) {
+		fatal("cannot load the state file: %s", strerror(-rc));
+		loop_stop();
+		return;
+	}
 	cni_pending_detach(instance.state_dir);
 	config_calls = NULL;
 	if (calls == NULL)

@@ -154,6 +154,7 @@ static void remove_devices(void)
 		failed("devices named in the state file", rc);
 		return;
 	}
+	(void)state_load(UINT64_MAX);
 	while ((item = store_next(state_store(), item != NULL ? item->method->class : OBJECT_NONE,
 			item != NULL ? item->seq : 0)) != NULL)
 		remove_object(item);

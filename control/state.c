@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <unistd.h>
 
 #include "control/call.h"
@@ -27,12 +28,29 @@ static struct event *sync_event;
 static uint64_t synced;
 static void (*on_synced)(int rc);
 
+/* What adopted flows wait for is loaded and brought back first: ports and who is behind them. The lines of the rest are kept as they
+ * are until then, however many. */
+#define CLASS_FIRST_LAST OBJECT_ENDPOINT
+
+struct late_line {
+	STAILQ_ENTRY(late_line) link;
+	size_t len;
+	char text[];
+};
+static STAILQ_HEAD(, late_line) late_lines = STAILQ_HEAD_INITIALIZER(late_lines);
+
+/* Of a load: without memory a call is not a bad one, and who started now would lose it with the next compaction. */
+static int load_rc;
+static bool is_late; /* which calls of a line are taken */
+static char load_dir[256];
+static size_t n_bad_lines;
+
 static struct {
 	struct event *work;
 	enum object_class class;
 	uint64_t seq;
 	unsigned int n_pending;
-	void (*done)(void);
+	void (*done)(int rc);
 } replay;
 
 static struct {
@@ -51,15 +69,17 @@ const struct state_counts *state_get_counts(void)
 	return &counts;
 }
 
-/* Without memory a call is not a bad one: who started now would lose it with the next compaction. */
-static int load_rc;
-
 static void load_call(cJSON *json)
 {
+	const struct method *method = schema_method(
+		cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "method")));
 	struct rpc_request rpc;
 	struct leat_error err = { 0 };
 	char key[STORE_KEY_MAX];
 
+	/* What is not known is bad, once. */
+	if ((method != NULL && method->class > CLASS_FIRST_LAST) != is_late)
+		return;
 	if (rpc_parse_call(json, &rpc, &err) != 0) {
 		counts.n_bad++;
 		log_warn("state", "saved call not understood: %s", err.reason);
@@ -79,12 +99,11 @@ static void load_call(cJSON *json)
 	rpc_request_fini(&rpc);
 }
 
-static void load_line(void *arg, char *text, size_t len)
+static void load_calls(const char *text, size_t len)
 {
 	size_t n_bad = counts.n_bad;
 	cJSON *line, *calls, *call;
 
-	(void)arg;
 	errno = 0;
 	line = cJSON_ParseWithLength(text, len);
 	calls = cJSON_GetObjectItemCaseSensitive(line, "calls");
@@ -97,6 +116,52 @@ static void load_line(void *arg, char *text, size_t len)
 	if (counts.n_bad > n_bad && errno == ENOMEM)
 		load_rc = -ENOMEM;
 	cJSON_Delete(line);
+}
+
+/* Which calls a line has, by the names of their methods as leatd writes them, without parsing it. A name that is not known, and a line
+ * without any, is for the first look. */
+static void line_classes(const char *text, bool *out_has_first, bool *out_has_late)
+{
+	static const char mark[] = "{\"method\":\"";
+	const char *at = text;
+
+	*out_has_first = *out_has_late = false;
+	while ((at = strstr(at, mark)) != NULL) {
+		const struct method *method;
+		char name[64];
+		size_t len;
+
+		at += sizeof(mark) - 1;
+		len = strcspn(at, "\"");
+		snprintf(name, sizeof(name), "%.*s", (int)(len < sizeof(name) ? len : 0), at);
+		method = schema_method(name);
+		if (method != NULL && method->class > CLASS_FIRST_LAST)
+			*out_has_late = true;
+		else
+			*out_has_first = true;
+	}
+	*out_has_first |= !*out_has_late;
+}
+
+static void load_line(void *arg, char *text, size_t len)
+{
+	struct late_line *late;
+	bool has_first, has_late;
+
+	(void)arg;
+	line_classes(text, &has_first, &has_late);
+	if (has_first)
+		load_calls(text, len);
+	if (!has_late && has_first)
+		return;
+	late = malloc(sizeof(*late) + len + 1);
+	if (late == NULL) {
+		load_rc = -ENOMEM;
+		return;
+	}
+	late->len = len;
+	memcpy(late->text, text, len + 1);
+	STAILQ_INSERT_TAIL(&late_lines, late, link);
 }
 
 static char *item_line(const struct store_item *item, size_t *out_len)
@@ -205,7 +270,7 @@ int state_open_memory(void)
 /* What this version does not understand would be gone with the next compaction. */
 static void keep_file(const char *dir)
 {
-	char path[256], kept[256];
+	char path[sizeof(load_dir) + 16], kept[sizeof(load_dir) + 24];
 
 	snprintf(path, sizeof(path), "%s/state.journal", dir);
 	snprintf(kept, sizeof(kept), "%s/state.journal.bad", dir);
@@ -216,6 +281,16 @@ static void keep_file(const char *dir)
 		log_err("state", "calls not understood are left out, the file is kept as %s", kept);
 }
 
+static void late_lines_free(void)
+{
+	struct late_line *late;
+
+	while ((late = STAILQ_FIRST(&late_lines)) != NULL) {
+		STAILQ_REMOVE_HEAD(&late_lines, link);
+		free(late);
+	}
+}
+
 int state_open(const char *dir)
 {
 	struct journal_report report;
@@ -224,6 +299,8 @@ int state_open(const char *dir)
 	if (rc < 0)
 		return rc;
 	load_rc = 0;
+	is_late = false;
+	snprintf(load_dir, sizeof(load_dir), "%s", dir);
 	rc = journal_open(dir, load_line, NULL, &report, &journal);
 	if (rc == 0 && load_rc < 0) {
 		rc = load_rc;
@@ -231,13 +308,12 @@ int state_open(const char *dir)
 		journal = NULL;
 	}
 	if (rc < 0) {
+		late_lines_free();
 		store_destroy(store);
 		store = NULL;
 		return rc;
 	}
-	if (counts.n_bad > 0 && report.n_bad == 0)
-		keep_file(dir);
-	counts.n_bad += report.n_bad;
+	n_bad_lines = report.n_bad;
 	if (report.n_bad > 0)
 		log_err("state",
 			"damaged lines skipped, the file is kept as %s/state.journal.bad n=%zu",
@@ -250,9 +326,39 @@ int state_open(const char *dir)
 	if (sync_event == NULL || compaction.work == NULL)
 		return -ENOMEM;
 	event_priority_set(compaction.work, LOOP_PRIO_HEAVY);
+	return 0;
+}
+
+/* The whole file has been read. */
+static void load_done(void)
+{
+	if (counts.n_bad > 0 && n_bad_lines == 0)
+		keep_file(load_dir);
+	counts.n_bad += n_bad_lines;
 	if (counts.n_bad > 0 || journal_wants_compaction(journal, live_bytes()))
 		compact_start();
-	return 0;
+}
+
+int state_load(uint64_t end_ns)
+{
+	if (is_late)
+		return load_rc;
+	is_late = true;
+	do {
+		struct late_line *late = STAILQ_FIRST(&late_lines);
+
+		if (late == NULL) {
+			load_done();
+			return 0;
+		}
+		load_calls(late->text, late->len);
+		if (load_rc < 0)
+			return load_rc;
+		STAILQ_REMOVE_HEAD(&late_lines, link);
+		free(late);
+	} while (loop_now_ns() < end_ns);
+	is_late = false;
+	return -EAGAIN;
 }
 
 void state_close(void)
@@ -266,6 +372,7 @@ void state_close(void)
 	sync_event = compaction.work = replay.work = NULL;
 	journal_close(journal);
 	journal = NULL;
+	late_lines_free();
 	store_destroy(store);
 	store = NULL;
 }
@@ -337,10 +444,21 @@ static void replay_item(struct store_item *item)
 	call_start(call);
 }
 
+static void replay_end(int rc)
+{
+	void (*done)(int rc) = replay.done;
+
+	replay.done = NULL;
+	if (done != NULL)
+		done(rc);
+}
+
 static void replay_work(evutil_socket_t fd, short what, void *arg)
 {
 	uint64_t end_ns = loop_now_ns() + 10 * LOOP_SLICE_NS;
 	struct store_item *item;
+	bool is_done = false;
+	int rc = 0;
 
 	(void)fd;
 	(void)what;
@@ -355,15 +473,20 @@ static void replay_work(evutil_socket_t fd, short what, void *arg)
 			return;
 		}
 	}
-	if (replay.n_pending == 0 && replay.done != NULL) {
-		void (*done)(void) = replay.done;
-
-		replay.done = NULL;
-		done();
-	}
+	if (replay.n_pending >
+		0) /* devices are being made, and adopted flows wait for nothing else */
+		return;
+	if (!is_late)
+		rc = state_load(end_ns);
+	else
+		is_done = true;
+	if (is_done || (rc < 0 && rc != -EAGAIN))
+		replay_end(rc);
+	else
+		event_active(replay.work, EV_TIMEOUT, 0);
 }
 
-void state_replay(void (*done)(void))
+void state_replay(void (*done)(int rc))
 {
 	replay.class = OBJECT_NONE;
 	replay.seq = 0;

@@ -21,15 +21,20 @@ struct state_counts {
 struct store *state_store(void);
 const struct state_counts *state_get_counts(void);
 
-/* Reads dir (which must exist). The loop must be there. 0 or -errno; -EIO etc. only if the file cannot be opened. */
+/* Reads dir (which must exist); of what it says only the first classes are in the store then, up to endpoints, so that many services do not
+ * keep ports waiting. The loop must be there. 0 or -errno; -EIO etc. only if the file cannot be opened. */
 int state_open(const char *dir);
 void state_close(void);
+
+/* Loads the rest until end_ns (loop_now_ns()). -EAGAIN: there is more; 0, or -ENOMEM: then leatd must not go on, it would lose objects.
+ * state_replay() calls it itself. */
+int state_load(uint64_t end_ns);
 
 /* A store without a file, for --check and tests. */
 int state_open_memory(void);
 
-/* Brings all objects back, class by class, in slices; then done(). */
-void state_replay(void (*done)(void));
+/* Brings all objects back, class by class, in slices; then done(), with 0 or why the state could not be loaded. */
+void state_replay(void (*done)(int rc));
 
 /* As journal_append(). */
 int state_append(const char *line, size_t len, uint64_t *out_ticket);

@@ -112,7 +112,7 @@ static char *load(bool must_compact)
 {
 	char *text;
 
-	must(state_open(dir) == 0);
+	must(state_open(dir) == 0 && state_load(UINT64_MAX) == 0);
 	text = dump();
 	for (int turn = 0; must_compact && turn < 4; turn++)
 		event_base_loop(loop_base, EVLOOP_NONBLOCK);

@@ -378,10 +378,17 @@ static void describe_tables(char *buf, size_t size)
 	}
 }
 
+static int open_all(void)
+{
+	int rc = state_open(dir);
+
+	return rc < 0 ? rc : state_load(UINT64_MAX);
+}
+
 static void reopen(void)
 {
 	state_close();
-	assert_int_equal(state_open(dir), 0);
+	assert_int_equal(open_all(), 0);
 }
 
 /* The objects that each try starts from. */
@@ -389,7 +396,7 @@ static void begin_try(void)
 {
 	state_close();
 	clear_dir();
-	assert_int_equal(state_open(dir), 0);
+	assert_int_equal(open_all(), 0);
 	for (uint16_t zone = 1; zone < 10; zone++)
 		conn_zone_max[zone] = 0;
 	for (unsigned int i = 0; i < 4; i++) {
@@ -495,7 +502,7 @@ static void test_faults_of_memory_at_the_start_lose_no_object(void **state)
 
 			state_close();
 			fault_arm(FAULT_ALLOC, ENOMEM, at, goes_on);
-			rc = state_open(dir);
+			rc = open_all();
 			has_failed = fault_disarm();
 			assert_true(has_failed || rc == 0);
 			if (rc == 0) {

@@ -103,12 +103,12 @@ POD_NETS = ["10.66.0.0/16", "fd00:66::/32"]
 VIP_NETS = ["10.96.0.0/15", "fd00:96::/32"]
 
 
-def calls(*more):
+def calls(*more, n_rules=N_RULES, n_services=N_SERVICES):
     """The rules and services of a large node."""
-    for i in range(N_SERVICES - 2):
+    for i in range(n_services):
         yield "service.add", {"name": f"s{i}", "backends": [{"ip": "10.66.9.9", "port": 80}], "frontends": [
-            {"kind": "cluster", "ip": f"10.97.{i >> 8}.{i & 255}", "port": 80, "proto": "udp"}]}
-    for p in range(N_RULES // 50):
+            {"kind": "cluster", "ip": f"10.{97 + (i >> 16)}.{i >> 8 & 255}.{i & 255}", "port": 80, "proto": "udp"}]}
+    for p in range(n_rules // 50):
         yield "policy.add", {"name": f"p{p}", "order": p + 10}
         for r in range(50):
             yield "rule.add", {"policy": f"p{p}", "name": f"r{r}", "direction": "ingress", "action": "allow",
@@ -116,8 +116,8 @@ def calls(*more):
     yield from more
 
 
-def write_config(path, *more):
-    path.write_text(json.dumps([{"method": method, "params": params} for method, params in calls(*more)]))
+def write_config(path, *more, **sizes):
+    path.write_text(json.dumps([{"method": method, "params": params} for method, params in calls(*more, **sizes)]))
 
 
 class RestartLab(Lab):

@@ -34,6 +34,7 @@ void neighd_port_gone(const struct port *port);
 
 /* Begins to resolve a new tunnel; forgets one that is about to be removed. */
 void neighd_tunnel_added(uint32_t idx);
+void neighd_tunnel_changed(uint32_t idx);
 void neighd_tunnel_removed(uint32_t idx);
 
 struct neighd_stats {

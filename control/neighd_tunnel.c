@@ -15,7 +15,6 @@
 #include "pmd/portmgr.h"
 
 #define TUNNELS_PER_TICK 1024u
-#define INNER_MTU_MIN 1280u /* RFC 8200 s. 5 */
 
 static uint32_t tick_at;
 
@@ -73,6 +72,11 @@ void neighd_tunnel_added(uint32_t idx)
 	resolve(idx);
 }
 
+void neighd_tunnel_changed(uint32_t idx)
+{
+	resolve(idx);
+}
+
 void neighd_tunnel_removed(uint32_t idx)
 {
 	hold_drop(HOLD_TUNNEL, idx);
@@ -126,7 +130,7 @@ void neighd_tunnel_too_big(const struct ip_addr *remote, uint32_t mtu)
 {
 	uint32_t overhead = ip_is_v4(remote) ? VXLAN_OVERHEAD4 : VXLAN_OVERHEAD6;
 
-	mtu = RTE_MAX(mtu, INNER_MTU_MIN + overhead);
+	mtu = RTE_MAX(mtu, IP6_MTU_MIN + overhead);
 	for (uint32_t i = tunnel_next(0); i != TUNNEL_NONE; i = tunnel_next(i + 1)) {
 		struct tunnel *tunnel = tunnel_at(i);
 		uint32_t path = path_of(tunnel);

@@ -94,6 +94,13 @@ static bool fill_config(struct call *call, const struct req_route *req, struct r
 		.mtu = (uint16_t)req->mtu,
 		.origin = ROUTE_ORIGIN_STATIC,
 	};
+	const bool is_v4 = ip_is_v4(&cfg->prefix.addr);
+
+	if (cfg->mtu != 0 && cfg->mtu < (is_v4 ? IP4_MTU_MIN : IP6_MTU_MIN)) {
+		call_fail(call, LEAT_ERR_PARAMS, "mtu", "mtu must be 0 or %u at least",
+			is_v4 ? IP4_MTU_MIN : IP6_MTU_MIN);
+		return false;
+	}
 	if (req->type != REQ_ROUTE_UNICAST) {
 		if (req->via.is_set || req->port != NULL || req->tunnel != NULL) {
 			call_fail(call, LEAT_ERR_PARAMS, "type",
@@ -117,22 +124,47 @@ static void count_refs(const struct route *route, int step)
 		object_port_refs[route->port_id] += (uint32_t)step;
 }
 
+/* What was configured here wins over what the kernel says; what was configured before goes only if that is asked for. */
+static bool may_replace(const struct call *call, const struct req_route *req, uint32_t idx,
+	const struct route_config *cfg)
+{
+	const struct route *route = route_at(idx);
+
+	if (route->origin == ROUTE_ORIGIN_KERNEL)
+		return true;
+	return route->origin == ROUTE_ORIGIN_STATIC && !route_matches(route, cfg) &&
+		(req->replace || call->is_replay);
+}
+
+/* The node's kernel hears of routes into tunnels. is_replaced: it is told of the one that follows. */
+static void route_gone(const struct route *old, bool is_replaced)
+{
+	count_refs(old, -1);
+	if (old->kind == ROUTE_TUNNEL && !is_replaced)
+		object_kernel_route(old->zone, &old->prefix, 0, false);
+}
+
 static void handle_add(struct call *call)
 {
 	const struct req_route *req = call_req(call);
 	char text[SCHEMA_TEXT_MAX];
 	struct route_config cfg;
+	struct route old;
 	uint32_t idx;
 	int rc;
 
 	if (!fill_config(call, req, &cfg))
 		return;
 	rc = route_add(&cfg, &idx);
-	if (rc == -EEXIST && route_at(idx)->origin == ROUTE_ORIGIN_KERNEL)
-		rc = route_replace(&cfg, &idx); /* what was configured here wins */
+	if (rc == -EEXIST && may_replace(call, req, idx, &cfg)) {
+		memcpy(&old, route_at(idx), sizeof(old));
+		rc = route_replace(&cfg, &idx);
+		if (rc == 0)
+			route_gone(&old, cfg.kind == ROUTE_TUNNEL);
+	}
 	if (rc == -EEXIST) {
 		schema_prefix_format(&req->prefix, text);
-		if (route_matches(route_at(idx), &cfg) && req->exist_ok)
+		if (route_matches(route_at(idx), &cfg) && (req->exist_ok || req->replace))
 			call_unchanged(call, NULL);
 		else
 			call_fail(call, LEAT_ERR_EXISTS, "prefix",
@@ -177,10 +209,8 @@ static void handle_del(struct call *call)
 			"no memory to change the route table: try again");
 		return;
 	}
-	count_refs(&old, -1);
+	route_gone(&old, false);
 	kernel_routes_retry();
-	if (old.kind == ROUTE_TUNNEL)
-		object_kernel_route(zone, &prefix, 0, false);
 	call_ok(call, NULL);
 }
 

@@ -21,11 +21,17 @@ static bool fill_tunnel(struct call *call, const struct req_tunnel *req, struct 
 		.type = TUNNEL_VXLAN,
 		.zone = (uint16_t)req->zone,
 		.udp_port = (uint16_t)req->udp_port,
+		.mtu = (uint16_t)req->mtu,
 		.vni = (uint32_t)req->vni,
 		.remote = api_ip(&req->remote),
 		.remote_mac = api_mac(&req->remote_mac),
 	};
 	strlcpy(proto->name, req->name, sizeof(proto->name));
+	if (proto->mtu != 0 && proto->mtu < IP4_MTU_MIN) {
+		call_fail(
+			call, LEAT_ERR_PARAMS, "mtu", "mtu must be 0 or %u at least", IP4_MTU_MIN);
+		return false;
+	}
 	if (rte_is_multicast_ether_addr(&proto->remote_mac) ||
 		rte_is_zero_ether_addr(&proto->remote_mac)) {
 		call_fail(call, LEAT_ERR_PARAMS, "remote_mac",
@@ -55,18 +61,51 @@ static bool fill_tunnel(struct call *call, const struct req_tunnel *req, struct 
 	return true;
 }
 
+/* Changes what may be changed while routes and flows use the tunnel. */
+static void tunnel_change(struct call *call, uint32_t idx, const struct tunnel *proto)
+{
+	struct tunnel *tunnel = tunnel_at(idx);
+	const char *field = NULL;
+
+	if (!ip_eq(&tunnel->remote, &proto->remote))
+		field = "remote";
+	else if (!ip_eq(&tunnel->local, &proto->local))
+		field = "local";
+	else if (tunnel->vni != proto->vni)
+		field = "vni";
+	else if (tunnel->zone != proto->zone)
+		field = "zone";
+	else if (tunnel->udp_port != proto->udp_port)
+		field = "udp_port";
+	else if (!rte_is_same_ether_addr(&tunnel->remote_mac, &proto->remote_mac))
+		field = "remote_mac";
+	if (field != NULL) {
+		call_fail(call, LEAT_ERR_CONFLICT, field,
+			"tunnel %s has another %s: remove it first", proto->name, field);
+		return;
+	}
+	tunnel->mtu = proto->mtu;
+	neighd_tunnel_changed(idx);
+	call_ok(call, NULL);
+}
+
 static void handle_add(struct call *call)
 {
 	const struct req_tunnel *req = call_req(call);
 	char text[IP_ADDR_STRLEN];
 	struct tunnel proto;
-	uint32_t idx;
+	uint32_t idx = tunnel_by_name(req->name);
 	int rc;
 
-	if (!api_add_may_go_on(call, tunnel_by_name(req->name) != TUNNEL_NONE, req->exist_ok,
-		    "tunnel", req->name) ||
-		!fill_tunnel(call, req, &proto))
+	if (!req->replace && !call->is_replay &&
+		!api_add_may_go_on(call, idx != TUNNEL_NONE, req->exist_ok, "tunnel", req->name))
 		return;
+	if (!fill_tunnel(call, req, &proto))
+		return;
+	if (idx != TUNNEL_NONE) {
+		tunnel_change(call, idx, &proto);
+		return;
+	}
 	rc = tunnel_add(&proto, &idx);
 	if (rc == -EEXIST) {
 		call_fail(call, LEAT_ERR_EXISTS, "remote",

@@ -17,8 +17,10 @@ static const struct field route_fields[] = {
 		"port it leaves by; default: the one that reaches the next hop"),
 	F_TEXT(req_route, tunnel, FIELD_NAME, 0, "tunnel it leaves by"),
 	F_ENUM(req_route, type, 0, route_types, REQ_ROUTE_UNICAST, "what happens to the packet"),
-	F_INT(req_route, mtu, 0, "bytes", 0, 9216, 0, "path MTU; 0: that of the port"),
+	F_INT(req_route, mtu, 0, "bytes", 0, 9216, 0,
+		"largest IP packet that takes this route; 0: that of the way out"),
 	F_SWITCH(req_route, exist_ok, "succeed if the same route is there already"),
+	F_SWITCH(req_route, replace, "change the route into this one if it is there"),
 	F_END,
 };
 
@@ -72,6 +74,7 @@ static const struct field tunnel_fields[] = {
 	F_INT(req_tunnel, udp_port, 0, NULL, 1, 65535, 4789, "destination port"),
 	F_INT(req_tunnel, mtu, 0, "bytes", 0, 9216, 0, "largest inner packet; 0: from the uplink"),
 	F_SWITCH(req_tunnel, exist_ok, "succeed if the same tunnel is there already"),
+	F_SWITCH(req_tunnel, replace, "change the tunnel's mtu into this one if it is there"),
 	F_END,
 };
 

@@ -113,7 +113,7 @@ struct req_route {
 	const char *port, *tunnel;
 	int type;
 	int64_t mtu;
-	bool exist_ok, missing_ok;
+	bool exist_ok, replace, missing_ok;
 };
 
 struct req_route_list {
@@ -142,7 +142,7 @@ struct req_tunnel {
 	int64_t vni, zone;
 	struct schema_mac remote_mac;
 	int64_t udp_port, mtu;
-	bool exist_ok;
+	bool exist_ok, replace;
 };
 
 struct req_txn {

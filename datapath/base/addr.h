@@ -27,6 +27,9 @@ struct ip_prefix {
 	uint8_t len;
 };
 
+#define IP4_MTU_MIN 68u	  /* RFC 791: every link carries that */
+#define IP6_MTU_MIN 1280u /* RFC 8200 s. 5 */
+
 #define IP_ADDR_STRLEN 48
 #define IP_PREFIX_STRLEN 56
 #define MAC_STRLEN 18

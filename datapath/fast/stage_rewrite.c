@@ -15,7 +15,7 @@
 #include "datapath/fast/poison.h"
 
 #define L3_OFF 14u
-#define FLOW_F_RARE (FLOW_F_TRACK | FLOW_F_METERED)
+#define FLOW_F_RARE (FLOW_F_TRACK | FLOW_F_METERED | FLOW_F_MTU)
 #define TCP_STATE_FLAGS (CONN_TCP_FIN | CONN_TCP_SYN | CONN_TCP_RST)
 
 static inline struct flow_prog *prog_of(void *entry, bool is_v6)
@@ -97,10 +97,28 @@ static inline void count(
 		flowtab_count_foreign(is_v6 ? w->ft6 : w->ft4, w->id, b->flow[i], 1, b->len[i]);
 }
 
-/* What most packets do not need; false: the packet is gone. */
-static bool rewrite_rare(struct worker *w, struct batch *b, uint64_t i, struct flow_prog *p,
-	uint16_t flags, bool is_v6)
+/* Fragments or an ICMP error; what is limited stays limited. */
+static __rte_noinline void oversize(struct worker *w, struct batch *b, uint64_t i,
+	struct flow_prog *p, uint16_t flags, bool is_v6)
 {
+	if ((flags & FLOW_F_TRACK) != 0 && !track(w, b, i, p, is_v6))
+		return;
+	if ((flags & FLOW_F_METERED) != 0 && !meters_pass(w, b, i, is_v6))
+		batch_kill(w, b, i, DROP_RATE_LIMIT);
+	else
+		slow_oversize(w, b, i);
+}
+
+/* What most packets do not need; false: the packet is gone. */
+static __rte_noinline bool rewrite_rare(struct worker *w, struct batch *b, uint64_t i,
+	struct flow_prog *p, uint16_t flags, bool is_v6)
+{
+	if ((flags & FLOW_F_MTU) != 0 &&
+		gso_wire_len(b->m[i], b->len[i]) >
+			atomic_load_explicit(&p->mtu, memory_order_relaxed)) {
+		oversize(w, b, i, p, flags, is_v6);
+		return false;
+	}
 	if (((flags & FLOW_F_TRACK) != 0 || (b->tcp_flags[i] & TCP_STATE_FLAGS) != 0) &&
 		!track(w, b, i, p, is_v6))
 		return false;
@@ -109,18 +127,6 @@ static bool rewrite_rare(struct worker *w, struct batch *b, uint64_t i, struct f
 		return false;
 	}
 	return true;
-}
-
-/* Fragments or an ICMP error; what is limited stays limited. */
-static void oversize(struct worker *w, struct batch *b, uint64_t i, const struct path *path,
-	struct flow_prog *p, uint16_t flags, bool is_v6)
-{
-	if ((flags & FLOW_F_TRACK) != 0 && !track(w, b, i, p, is_v6))
-		return;
-	if ((flags & FLOW_F_METERED) != 0 && !meters_pass(w, b, i, is_v6))
-		batch_kill(w, b, i, DROP_RATE_LIMIT);
-	else
-		slow_oversize(w, b, i, path);
 }
 
 /* Packets one after the other mostly leave by one path: what that means is looked up once. */
@@ -156,7 +162,7 @@ void stage_rewrite(struct worker *w, struct batch *b)
 
 		way_out_choose(&way, atomic_load_explicit(&p->path, memory_order_relaxed));
 		if (unlikely(gso_wire_len(m, b->len[i]) > way.path->mtu)) {
-			oversize(w, b, i, way.path, p, flags, is_v6);
+			oversize(w, b, i, p, flags, is_v6);
 			continue;
 		}
 		if (unlikely(((flags & FLOW_F_RARE) | (b->tcp_flags[i] & TCP_STATE_FLAGS)) != 0) &&

@@ -170,6 +170,16 @@ static inline void batch_take(struct batch *b, uint64_t i)
 /* Sends what is queued for the port; what it does not take is dropped by name. */
 void worker_flush_port(struct worker *w, uint16_t port_id);
 
+/* Largest L3 packet that may leave by the program's path and route, bytes. */
+static inline uint16_t flow_prog_mtu(const struct flow_prog *p)
+{
+	uint16_t mtu = path_at(atomic_load_explicit(&p->path, memory_order_relaxed))->mtu;
+
+	if ((atomic_load_explicit(&p->flags, memory_order_relaxed) & FLOW_F_MTU) == 0)
+		return mtu;
+	return RTE_MIN(mtu, atomic_load_explicit(&p->mtu, memory_order_relaxed));
+}
+
 /* Queues a finished frame for a port. Owns m. */
 static inline void worker_emit(struct worker *w, const struct port *port, struct rte_mbuf *m)
 {

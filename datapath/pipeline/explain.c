@@ -58,6 +58,13 @@ static void ttl_take(struct rte_mbuf *m, bool is_v6)
 		commit_ttl4(m);
 }
 
+static uint16_t mtu_of(const struct slow_ctx *ctx)
+{
+	uint16_t mtu = path_at(ctx->path)->mtu;
+
+	return ctx->mtu != 0 ? RTE_MIN(ctx->mtu, mtu) : mtu;
+}
+
 /* The frame as it leaves, from a copy of the one that came; NULL: *out_reason, DROP_NONE when it goes out in pieces. */
 static struct rte_mbuf *rewritten(struct rte_mbuf *m, const struct slow_ctx *ctx,
 	const struct explain_result *res, uint64_t hash, struct rte_mempool *pool,
@@ -68,7 +75,7 @@ static struct rte_mbuf *rewritten(struct rte_mbuf *m, const struct slow_ctx *ctx
 	struct rte_mbuf *copy;
 
 	*out_reason = DROP_NONE;
-	if (ctx->pkt->l3_len > path->mtu) {
+	if (ctx->pkt->l3_len > mtu_of(ctx)) {
 		if (!ctx->pkt->may_fragment)
 			*out_reason = DROP_MTU_EXCEEDED;
 		return NULL;

@@ -66,7 +66,8 @@ void commit_key(struct worker *w, struct batch *b, uint64_t i, const struct pars
 static uint16_t flags_of(const struct slow_ctx *ctx)
 {
 	return (uint16_t)((ctx->pkt->proto == IPPROTO_TCP ? FLOW_F_TCP : 0) |
-		(ctx->keep_ttl ? FLOW_F_KEEP_TTL : 0) | (ctx->is_metered ? FLOW_F_METERED : 0));
+		(ctx->keep_ttl ? FLOW_F_KEEP_TTL : 0) | (ctx->is_metered ? FLOW_F_METERED : 0) |
+		(ctx->mtu != 0 ? FLOW_F_MTU : 0));
 }
 
 static void rules_store(struct conn *c, const struct slow_ctx *ctx)
@@ -98,6 +99,7 @@ static void verdict_store(struct worker *w, bool is_v6, uint32_t flow, const str
 	if (!ctx->is_settled)
 		rules_store(c, ctx);
 	atomic_store_explicit(&p->path, ctx->path, memory_order_relaxed);
+	atomic_store_explicit(&p->mtu, ctx->mtu, memory_order_relaxed);
 	atomic_store_explicit(&p->in_port, ctx->in, memory_order_relaxed);
 	atomic_store_explicit(&p->last_seen_s, w->now_s, memory_order_relaxed);
 	/* acquire: pairs with the release in flowtab_unlink(), whose mark this takes away */
@@ -277,9 +279,7 @@ static void translate_here(
 static bool is_too_big(
 	const struct rte_mbuf *m, const struct parsed *pkt, const struct flow_prog *prog)
 {
-	uint32_t path = atomic_load_explicit(&prog->path, memory_order_relaxed);
-
-	return gso_wire_len(m, pkt->l3_len) > path_at(path)->mtu &&
+	return gso_wire_len(m, pkt->l3_len) > flow_prog_mtu(prog) &&
 		(!pkt->may_fragment || gso_is_superframe(m));
 }
 
@@ -353,6 +353,7 @@ void commit_once(struct worker *w, struct batch *b, uint64_t i, const struct slo
 	memset(p, 0, sizeof(*p));
 	p->owner = w->id;
 	atomic_store_explicit(&p->path, ctx->path, memory_order_relaxed);
+	atomic_store_explicit(&p->mtu, ctx->mtu, memory_order_relaxed);
 	atomic_store_explicit(&p->flags, flags_of(ctx) & ~FLOW_F_TCP, memory_order_relaxed);
 	b->flow[i] = FLOW_NONE;
 	b->entry[i] = &b->scratch[i];

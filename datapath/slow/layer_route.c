@@ -35,6 +35,7 @@ void layer_route(struct slow_ctx *ctx)
 		return;
 	ctx->route = route_lookup(ctx->zone, &ctx->now.dst);
 	r = route_at(ctx->route);
+	ctx->mtu = r->mtu;
 	switch (r->kind) {
 	case ROUTE_VIA:
 		next_hop(ctx, r->port_id, &r->via);

@@ -18,7 +18,7 @@
 #include "datapath/fast/poison.h"
 
 #define L3_OFF 14u
-#define FRAGMENTS_MAX 64
+#define FRAGMENTS_MAX 128 /* 64 KiB at an MTU of 576 */
 
 static void (*const layers[LAYER_N])(struct slow_ctx *ctx) = {
 #define LAYER(name, help) layer_##name,
@@ -304,11 +304,15 @@ void slow_packet(struct worker *w, struct batch *b, uint64_t i)
 }
 
 /* Fragments of an IPv4 packet that may be cut go out on their own; the rest is answered (RFC 1191, RFC 8201). */
-void slow_oversize(struct worker *w, struct batch *b, uint64_t i, const struct path *path)
+void slow_oversize(struct worker *w, struct batch *b, uint64_t i)
 {
 	struct rte_mbuf *m = b->m[i], *fragments[FRAGMENTS_MAX];
+	bool is_v6 = (b->v6 >> i) & 1;
+	const struct flow_prog *p = is_v6 ? &((struct flow6 *)b->entry[i])->prog
+					  : &((struct flow4 *)b->entry[i])->prog;
+	const struct path *path = path_at(atomic_load_explicit(&p->path, memory_order_relaxed));
+	uint16_t flags, mtu = flow_prog_mtu(p);
 	struct parsed pkt;
-	uint16_t flags;
 	int n;
 
 	if (parse_frame(m, &pkt) != DROP_NONE) {
@@ -316,13 +320,13 @@ void slow_oversize(struct worker *w, struct batch *b, uint64_t i, const struct p
 		return;
 	}
 	if (!pkt.may_fragment || gso_is_superframe(m)) {
-		slow_answer_error(w, b, i, &pkt, DROP_MTU_EXCEEDED, ICMP_ERROR_TOO_BIG, path->mtu);
+		slow_answer_error(w, b, i, &pkt, DROP_MTU_EXCEEDED, ICMP_ERROR_TOO_BIG, mtu);
 		return;
 	}
 	flags = commit_count(w, b, i);
 	if ((flags & FLOW_F_NAT) != 0)
 		nat4_apply(rte_pktmbuf_mtod(m, uint8_t *), b->entry[i], csum_is_unfinished(m));
-	n = frag_ip4(m, L3_OFF, w->pool, path->mtu, fragments, FRAGMENTS_MAX);
+	n = frag_ip4(m, L3_OFF, w->pool, mtu, fragments, FRAGMENTS_MAX);
 	if (n < 0) {
 		batch_kill(w, b, i, n == -ENOMEM ? DROP_NO_MBUF : DROP_MTU_EXCEEDED);
 		return;

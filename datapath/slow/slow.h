@@ -64,6 +64,7 @@ struct slow_ctx {
 	bool is_settled; /* policies were not asked again */
 	bool is_logged;	 /* some rule wants a log line */
 	bool needs_neigh;
+	uint16_t mtu; /* the route's, bytes; 0: that of the path */
 	uint16_t out_port;
 	struct ip_addr next_hop;
 	uint32_t error_param;
@@ -175,8 +176,8 @@ void slow_fragment_resume(struct rte_mbuf *m, struct parsed *pkt);
 /* Drops fragments that have waited too long. Once a second, one worker. */
 void slow_fragments_expire(struct worker *w);
 
-/* Packet i is larger than its path takes: goes out as fragments, or is dropped and answered "too big". */
-void slow_oversize(struct worker *w, struct batch *b, uint64_t i, const struct path *path);
+/* Packet i is larger than its path or its route takes: goes out as fragments, or is dropped and answered "too big". */
+void slow_oversize(struct worker *w, struct batch *b, uint64_t i);
 
 /* ARP and ND (neighbour.c). The packet is answered, punted or dropped. */
 /* Keeps packet i until the gate of a restart opens (table/restart.h), or drops it when there is no room. */

@@ -78,6 +78,7 @@ static_assert(sizeof(struct flow_key6) == 40, "five words");
 #define FLOW_F_SELF (1u << 7)	  /* ends at leatd itself */
 #define FLOW_F_ADOPTED                                                                             \
 	(1u << 8) /* judged by the process before: good while the gate is shut (restart.h) */
+#define FLOW_F_MTU (1u << 9) /* its route takes less than its path: `mtu` */
 
 /* The part that both families share. in_port: port id, or FLOW_IN_TUNNEL | tunnel index. */
 #define FLOW_IN_TUNNEL 0x8000u
@@ -91,7 +92,8 @@ struct flow_prog {
 	uint32_t pkts_lo, bytes_lo; /* 48-bit counters, see flow_count() */
 	uint16_t pkts_hi, bytes_hi;
 	uint8_t owner; /* worker that counts in the entry */
-	uint8_t pad[3];
+	uint8_t pad;
+	_Atomic uint16_t mtu; /* FLOW_F_MTU: the route's, bytes of L3 packet */
 };
 static_assert(sizeof(struct flow_prog) == 32, "half a line");
 

@@ -99,8 +99,8 @@ static void prog_restore(struct flow_prog *p, uint32_t saved_now_s, uint32_t now
 	uint16_t keep = FLOW_F_NAT | FLOW_F_TCP;
 
 	if (is_current(p)) {
-		p->flags = (uint16_t)((p->flags & (keep | FLOW_F_KEEP_TTL)) | FLOW_F_ADOPTED |
-			FLOW_F_TRACK);
+		p->flags = (uint16_t)((p->flags & (keep | FLOW_F_KEEP_TTL | FLOW_F_MTU)) |
+			FLOW_F_ADOPTED | FLOW_F_TRACK);
 	} else {
 		p->flags = (uint16_t)((p->flags & keep) | FLOW_F_UNJUDGED | FLOW_F_TRACK);
 		p->path = SLOT_NONE;

@@ -125,6 +125,16 @@ void tunnel_del(uint32_t idx)
 	slots_free(&tunnel_slots, idx);
 }
 
+/* Largest inner packet over a next hop that takes hop_mtu bytes. */
+static uint16_t path_mtu(const struct tunnel *t, uint16_t hop_mtu)
+{
+	uint16_t outer = t->underlay_mtu != 0 ? RTE_MIN(t->underlay_mtu, hop_mtu) : hop_mtu;
+	uint16_t inner =
+		(uint16_t)(outer - (ip_is_v4(&t->remote) ? VXLAN_OVERHEAD4 : VXLAN_OVERHEAD6));
+
+	return t->mtu != 0 ? RTE_MIN(t->mtu, inner) : inner;
+}
+
 int tunnel_resolve(uint32_t idx, uint32_t next_hop_path)
 {
 	struct tunnel *t = tunnel_at(idx);
@@ -148,10 +158,7 @@ int tunnel_resolve(uint32_t idx, uint32_t next_hop_path)
 		memcpy(&cfg.local_mac, &hop->macs[RTE_ETHER_ADDR_LEN], RTE_ETHER_ADDR_LEN);
 		if (!vxlan_template_init(&p.vxlan, &cfg))
 			return -EINVAL;
-		p.mtu = t->underlay_mtu != 0 && t->underlay_mtu < hop->mtu ? t->underlay_mtu
-									   : hop->mtu;
-		p.mtu = (uint16_t)(p.mtu -
-			(ip_is_v4(&t->remote) ? VXLAN_OVERHEAD4 : VXLAN_OVERHEAD6));
+		p.mtu = path_mtu(t, hop->mtu);
 		path = path_create(&p);
 		if (path == PATH_NONE)
 			ret = -ENOSPC;

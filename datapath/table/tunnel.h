@@ -29,6 +29,7 @@ struct tunnel {
 	uint8_t type; /* enum tunnel_type */
 	uint16_t zone;
 	uint16_t udp_port; /* host order */
+	uint16_t mtu;	   /* largest inner packet, bytes; 0: what the underlay takes */
 	uint32_t vni;
 	struct ip_addr remote, local;
 	struct rte_ether_addr remote_mac; /* inner destination */
@@ -64,7 +65,7 @@ uint32_t tunnel_lookup(const struct ip_addr *remote, uint32_t vni);
 bool tunnel_remote_known(const struct ip_addr *remote);
 
 /* Makes or replaces the path: outer Ethernet header from next_hop_path (a resolved neighbour's), MTU from it (or
- * underlay_mtu, if that is less) less the headers.
+ * underlay_mtu, if that is less) less the headers, at most the tunnel's own.
  * next_hop_path PATH_NONE: back to unresolved. 0, -ENOSPC, -EINVAL (families of local and remote differ). Control thread. */
 int tunnel_resolve(uint32_t idx, uint32_t next_hop_path);
 

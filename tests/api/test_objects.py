@@ -3,6 +3,10 @@
 import time
 
 import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
+from scapy.packet import Raw
+from waiting import wait_for
 
 
 def uplink(client, name="up", address="192.0.2.1/24"):
@@ -135,6 +139,69 @@ def test_tunnel_stands_on_the_uplink_and_is_held_by_routes(client):
     assert not client.call("tunnel.show", name="t")["resolved"]
     client.call("route.del", prefix="10.5.0.0/16")
     client.call("tunnel.del", name="t")
+    client.call("port.del", name="up")
+
+
+TUNNEL = {"name": "t", "remote": "192.0.2.7", "vni": 7, "remote_mac": "02:00:00:00:00:07"}
+
+
+def too_big(client, address, size):
+    """What happens to an IPv4 packet of that size with DF, from a pod."""
+    frame = Ether(src=client.call("port.show", name="p")["mac"], dst=client.call("port.show", name="p")["gateway_mac"]) / IP(
+        src="10.0.0.1", dst=address, flags="DF") / UDP(sport=1, dport=2) / Raw(bytes(size - 28))
+    answer = client.call("packet.explain", port="p", frame=bytes(frame).hex())
+    return answer["verdict"] == "drop" and answer["reason"] == "mtu_exceeded"
+
+
+def test_mtu_of_tunnels_and_routes_is_in_force_and_changed_in_place(leatd):
+    client = leatd.start().client()
+    uplink(client)
+    client.call("port.add", name="p", kind="ring")
+    client.call("endpoint.add", id="e", port="p", addresses=["10.0.0.1"])
+    for address in ("192.0.2.7", "192.0.2.9"):
+        client.call("neigh.add", port="up", address=address, mac="02:00:00:00:00:99")
+    client.call("tunnel.add", **TUNNEL, mtu=1000)
+    client.call("route.add", prefix="10.5.0.0/16", tunnel="t")
+    client.call("route.add", prefix="10.6.0.0/16", tunnel="t", mtu=900)
+    client.call("route.add", prefix="10.7.0.0/16", via="192.0.2.9", mtu=900)
+    ways = {"10.5.0.1": 1000, "10.6.0.1": 900, "10.7.0.1": 900}
+    for _ in range(2):
+        for address, mtu in ways.items():
+            assert [too_big(client, address, size) for size in (mtu, mtu + 1)] == [False, True], address
+        assert client.call("tunnel.show", name="t")["mtu"] == 1000
+        leatd.kill()
+        client = leatd.start().client()
+        wait_for(lambda: client.call("tunnel.show", name="t")["resolved"], "the tunnel's next hop")  # pylint: disable=cell-var-from-loop
+    assert client.fails(2, "tunnel.add", **TUNNEL, mtu=1200, exist_ok=True).field == "mtu"
+    client.call("tunnel.add", **TUNNEL, mtu=1200, replace=True)
+    client.call("route.add", prefix="10.6.0.0/16", tunnel="t", mtu=1100, replace=True)
+    client.call("route.add", prefix="10.7.0.0/16", tunnel="t", replace=True)
+    for address, mtu in {"10.5.0.1": 1200, "10.6.0.1": 1100, "10.7.0.1": 1200}.items():
+        assert [too_big(client, address, size) for size in (mtu, mtu + 1)] == [False, True], address
+    assert client.call("tunnel.show", name="t")["routes"] == 3
+    with pytest.raises(Exception):  # what is undone has its MTU again
+        client.txn([{"method": "tunnel.add", "params": {**TUNNEL, "mtu": 800, "replace": True}},
+                    {"method": "route.add", "params": {"prefix": "10.5.0.0/16", "tunnel": "t", "mtu": 800, "replace": True}},
+                    {"method": "route.add", "params": {"prefix": "10.8.0.0/16", "tunnel": "nobody"}}])
+    assert [too_big(client, "10.5.0.1", size) for size in (1200, 1201)] == [False, True]
+    assert client.call("tunnel.show", name="t")["routes"] == 3
+
+
+@pytest.mark.parametrize("field, other", [("remote", "192.0.2.8"), ("vni", 8), ("zone", 5), ("udp_port", 8472),
+                                          ("remote_mac", "02:00:00:00:00:08")])
+def test_tunnel_keeps_in_place_what_others_stand_on(client, field, other):
+    uplink(client)
+    client.call("tunnel.add", **TUNNEL)
+    assert client.fails(5, "tunnel.add", **{**TUNNEL, field: other}, replace=True).field == field
+    client.call("tunnel.del", name="t")
+    client.call("port.del", name="up")
+
+
+def test_mtu_below_what_every_link_carries_is_refused(client):
+    uplink(client)
+    assert client.fails(-32602, "tunnel.add", **TUNNEL, mtu=67).field == "mtu"
+    assert client.fails(-32602, "route.add", prefix="10.0.0.0/8", via="192.0.2.9", mtu=67).field == "mtu"
+    assert client.fails(-32602, "route.add", prefix="fd00::/16", port="up", mtu=1279).field == "mtu"
     client.call("port.del", name="up")
 
 

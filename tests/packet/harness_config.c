@@ -222,6 +222,7 @@ static const char *route_cfg(const cJSON *params, struct route_config *r)
 	if (ip_prefix_parse(harness_str(params, "prefix", ""), &r->prefix) < 0)
 		return "prefix";
 	r->zone = (uint16_t)harness_num(params, "zone", 0);
+	r->mtu = (uint16_t)harness_num(params, "mtu", 0);
 	if (strcmp(type, "blackhole") == 0) {
 		r->kind = ROUTE_BLACKHOLE;
 	} else if (strcmp(type, "prohibit") == 0) {
@@ -299,6 +300,7 @@ static const char *tn_add(const cJSON *params, cJSON *result)
 		.zone = (uint16_t)harness_num(params, "zone", 0),
 		.udp_port = (uint16_t)harness_num(params, "udp_port", TUNNEL_VXLAN_PORT),
 		.vni = (uint32_t)harness_num(params, "vni", 0),
+		.mtu = (uint16_t)harness_num(params, "mtu", 0),
 	};
 	uint32_t idx, neigh;
 	struct ip_addr hop;
@@ -328,6 +330,22 @@ static const char *tn_add(const cJSON *params, cJSON *result)
 	}
 	gen_publish();
 	cJSON_AddStringToObject(result, "mac", mac_format(&tunnel_local_mac, text));
+	return NULL;
+}
+
+static const char *tn_set(const cJSON *params, cJSON *result)
+{
+	uint32_t idx = tunnel_by_name(harness_str(params, "name", "")), neigh;
+	const struct port *p = port_by_name("up");
+
+	(void)result;
+	if (idx == TUNNEL_NONE || p == NULL)
+		return "no such tunnel";
+	neigh = neigh_lookup(p->id, &tunnel_at(idx)->remote);
+	tunnel_at(idx)->mtu = (uint16_t)harness_num(params, "mtu", 0);
+	if (neigh == NEIGH_NONE || tunnel_resolve(idx, neigh_at(neigh)->path_idx) < 0)
+		return "underlay neighbour";
+	gen_publish();
 	return NULL;
 }
 
@@ -379,6 +397,7 @@ const struct harness_command harness_config_commands[] = {
 	{ "route.del", rt_del },
 	{ "neigh.add", nb_add },
 	{ "tunnel.add", tn_add },
+	{ "tunnel.set", tn_set },
 	{ "tunnel.del", tn_del },
 	{ "conntrack.set", ct_set },
 	{ "zone.add", zn_add },

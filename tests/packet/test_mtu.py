@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Packets larger than their way, and super-frames and unfinished checksums from and to ports that take them."""
 import pytest
-from conftest import (A, B, GW, REMOTE2, REMOTE3, UP, assert_checksums, both, error, from_gw, ip, tcp, to_gw, udp)
+from conftest import (A, B, EXTERNAL, GW, N2, REMOTE2, REMOTE3, ROUTER, UP, assert_checksums, both, error, from_gw, ip, tcp, to_gw, udp)
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
@@ -50,6 +50,109 @@ def test_too_big_from_a_tunnel_is_answered_into_it(net, family):
     frames = net.drain("up")
     assert len(frames) == 1
     assert bytes(inner_of(frames[0]).payload) == bytes(error(A, family, "too_big", packet, 1500).payload)
+
+
+def narrow(net, where, family, mtu):
+    """The way to REMOTE2 (a tunnel), EXTERNAL (a gateway) or N2's own address (on-link) takes mtu bytes; the destination."""
+    prefix = {"gateway": EXTERNAL[family] + ("/32" if family == 4 else "/128"), "connected": {4: "192.0.2.0/24", 6: "2001:db8:1::/64"}[family],
+              "tunnel_route": {4: "10.244.2.0/24", 6: "fd00:2::/64"}[family]}
+    if where == "tunnel":
+        net.cmd("tunnel.set", name="n2", mtu=mtu)
+    elif where == "gateway":
+        net.cmd("route.add", prefix=prefix[where], port="up", via=ROUTER.ip(family), mtu=mtu)
+    elif where == "connected":
+        net.cmd("route.add", prefix=prefix[where], port="up", mtu=mtu)
+    else:
+        net.cmd("route.add", prefix=prefix[where], tunnel="n2", mtu=mtu)
+    return {"gateway": EXTERNAL[family], "connected": N2.ip(family)}.get(where, REMOTE2[family])
+
+
+WAYS = pytest.mark.parametrize("where", ["tunnel", "tunnel_route", "gateway", "connected"])
+
+
+@both
+@WAYS
+def test_mtu_of_route_and_tunnel_is_in_force(net, family, where):
+    """The first packet, the next ones of its flow, and both after the MTU has changed."""
+    dst, fields, header = REMOTE2[family], {"flags": "DF"} if family == 4 else {}, 28 if family == 4 else 48
+    for mtu in (1300, 1400, 1290):
+        dst = narrow(net, where, family, mtu)
+        for sport in (1, 2, 2, 1):
+            packet = ip(A.ip(family), dst, ttl=64, **fields) / udp(sport=sport, data=PATTERN[:mtu + 1 - header])
+            net.send_dropped("a", to_gw(A) / packet, "mtu_exceeded")
+            net.expect("a", error(A, family, "too_big", packet, mtu))
+            net.send("a", to_gw(A) / ip(A.ip(family), dst, ttl=64, **fields) / udp(sport=sport, data=PATTERN[:mtu - header]))
+            assert len(net.drain("up")) == 1
+
+
+@both
+@WAYS
+def test_wider_mtu_than_the_way_out_changes_nothing(net, family, where):
+    dst = narrow(net, where, family, 9000)
+    mtu = 1550 if "tunnel" in where else 1600
+    packet = ip(A.ip(family), dst, ttl=64, **({"flags": "DF"} if family == 4 else {})) / udp(data=PATTERN[:mtu + 1 - (28 if family == 4 else 48)])
+    net.send_dropped("a", to_gw(A) / packet, "mtu_exceeded")
+    net.expect("a", error(A, family, "too_big", packet, mtu))
+
+
+@WAYS
+@pytest.mark.parametrize("mtu", [1000, 576])
+def test_packet_without_df_is_cut_to_the_mtu_of_route_and_tunnel(net, where, mtu):
+    dst = narrow(net, where, 4, mtu)
+    packet = IP(src=A.ip4, dst=dst, ttl=64, id=7) / UDP(sport=1, dport=2) / Raw(PATTERN[:1400])
+    for _ in range(2):
+        net.send("a", to_gw(A) / packet)
+        frames = net.drain("up")
+        if "tunnel" in where:
+            frames = [bytes(inner_of(f)) for f in frames]
+        assert len(frames) > 1 and all(len(f) <= mtu + 14 for f in frames)
+        assert reassemble(frames) == bytes(Ether(bytes(to_gw(A) / packet))[IP].payload)
+
+
+@both
+@WAYS
+def test_superframe_over_the_mtu_of_route_and_tunnel_is_answered(net, family, where):
+    dst = narrow(net, where, family, 1300)
+    data, meta, _ = superframe(family, dst, "tcp", 20000, 1300)
+    net.send_dropped("a", data, "mtu_exceeded", meta=meta)
+    (frame,) = net.drain("a", check=False)
+    mtu_at = 14 + (20 + 6 if family == 4 else 40 + 4)
+    assert int.from_bytes(frame[mtu_at:mtu_at + (2 if family == 4 else 4)], "big") == 1300
+    data, meta, _ = superframe(family, dst, "tcp", 2000, 1200)
+    net.send("a", data, meta=meta)
+    assert len(net.drain("up")) == 2
+
+
+@both
+@pytest.mark.parametrize("where", ["tunnel", "tunnel_route"])
+def test_mtu_behind_a_service_is_told_about_the_packet_as_it_was_sent(net, family, where):
+    dst, vip = narrow(net, where, family, 1300), {4: "10.96.0.1", 6: "fd00:96::1"}[family]
+    net.cmd("service.add", name="s", frontends=[{"ip": vip, "proto": "udp", "port": 53}], backends=[{"ip": dst, "port": 5353}])
+    fields = {"flags": "DF"} if family == 4 else {}
+    for n, size in enumerate((1301, 1300, 1301)):
+        packet = ip(A.ip(family), vip, ttl=64, **fields) / udp(dport=53, data=PATTERN[:size - (28 if family == 4 else 48)])
+        if size == 1300:
+            net.send("a", to_gw(A) / packet)
+            assert len(net.drain("up")) == 1
+            continue
+        net.send_dropped("a", to_gw(A) / packet, "mtu_exceeded")
+        net.expect("a", error(A, family, "too_big", packet, 1300))
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_mtu_of_the_route_behind_source_translation(net, is_cut):
+    narrow(net, "gateway", 4, 1300)
+    net.cmd("snat.add", prefixes=["10.244.0.0/16"])
+    packet = IP(src=A.ip4, dst=EXTERNAL[4], ttl=64, id=7, flags="" if is_cut else "DF") / udp(sport=5, data=PATTERN[:1400])
+    for _ in range(2):
+        if not is_cut:
+            net.send_dropped("a", to_gw(A) / packet, "mtu_exceeded")
+            net.expect("a", error(A, 4, "too_big", packet, 1300))
+            continue
+        net.send("a", to_gw(A) / packet)
+        frames = net.drain("up")
+        assert len(frames) == 2 and all(len(f) <= 1314 and Ether(f)[IP].src != A.ip4 for f in frames)
+        assert reassemble(frames)[8:] == PATTERN[:1400]
 
 
 # ---- IPv4 fragmentation

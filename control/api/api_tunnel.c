@@ -26,6 +26,8 @@ static bool fill_tunnel(struct call *call, const struct req_tunnel *req, struct 
 		.remote = api_ip(&req->remote),
 		.remote_mac = api_mac(&req->remote_mac),
 	};
+	proto->has_udp_csum = req->udp_csum == REQ_UDP_CSUM_ON ||
+		(req->udp_csum == REQ_UDP_CSUM_AUTO && !ip_is_v4(&proto->remote));
 	strlcpy(proto->name, req->name, sizeof(proto->name));
 	if (proto->mtu != 0 && proto->mtu < IP4_MTU_MIN) {
 		call_fail(
@@ -85,6 +87,7 @@ static void tunnel_change(struct call *call, uint32_t idx, const struct tunnel *
 		return;
 	}
 	tunnel->mtu = proto->mtu;
+	tunnel->has_udp_csum = proto->has_udp_csum;
 	neighd_tunnel_changed(idx);
 	call_ok(call, NULL);
 }
@@ -160,6 +163,7 @@ static cJSON *tunnel_json(uint32_t idx)
 	cJSON_AddNumberToObject(out, "zone", tunnel->zone);
 	api_add_mac(out, "remote_mac", &tunnel->remote_mac);
 	cJSON_AddNumberToObject(out, "udp_port", tunnel->udp_port);
+	cJSON_AddBoolToObject(out, "udp_csum", tunnel->has_udp_csum);
 	cJSON_AddBoolToObject(out, "resolved", path != PATH_NONE);
 	if (path != PATH_NONE)
 		cJSON_AddNumberToObject(out, "mtu", path_at(path)->mtu);

@@ -5,6 +5,7 @@
 
 static const char *const route_types[] = { "unicast", "blackhole", "prohibit", NULL };
 static const char *const tunnel_types[] = { "vxlan", NULL };
+static const char *const udp_csums[] = { "auto", "on", "off", NULL };
 
 static const struct field no_fields[] = { F_END };
 static const struct field page_fields[] = { F_PAGE(req_page), F_END };
@@ -73,8 +74,12 @@ static const struct field tunnel_fields[] = {
 		"inner MAC of the far end (tunnel.local there)"),
 	F_INT(req_tunnel, udp_port, 0, NULL, 1, 65535, 4789, "destination port"),
 	F_INT(req_tunnel, mtu, 0, "bytes", 0, 9216, 0, "largest inner packet; 0: from the uplink"),
+	F_ENUM(req_tunnel, udp_csum, 0, udp_csums, REQ_UDP_CSUM_AUTO,
+		"outer UDP checksum of what is sent; auto: over IPv6, where zero is an exception "
+		"(RFC 6935), off: zero"),
 	F_SWITCH(req_tunnel, exist_ok, "succeed if the same tunnel is there already"),
-	F_SWITCH(req_tunnel, replace, "change the tunnel's mtu into this one if it is there"),
+	F_SWITCH(req_tunnel, replace,
+		"change the tunnel's mtu and udp_csum into these if it is there"),
 	F_END,
 };
 

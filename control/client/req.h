@@ -10,6 +10,7 @@ enum req_port_role { REQ_ROLE_POD, REQ_ROLE_UPLINK, REQ_ROLE_HOST };
 enum req_vhost_role { REQ_VHOST_SERVER, REQ_VHOST_CLIENT };
 enum req_attach_kind { REQ_ATTACH_TAP, REQ_ATTACH_VHOST_USER };
 enum req_route_type { REQ_ROUTE_UNICAST, REQ_ROUTE_BLACKHOLE, REQ_ROUTE_PROHIBIT };
+enum req_udp_csum { REQ_UDP_CSUM_AUTO, REQ_UDP_CSUM_ON, REQ_UDP_CSUM_OFF };
 enum req_point { REQ_POINT_RX, REQ_POINT_TX, REQ_POINT_DROP };
 enum req_direction { REQ_DIR_IN, REQ_DIR_OUT, REQ_DIR_BOTH };
 
@@ -142,6 +143,7 @@ struct req_tunnel {
 	int64_t vni, zone;
 	struct schema_mac remote_mac;
 	int64_t udp_port, mtu;
+	int udp_csum;
 	bool exist_ok, replace;
 };
 

@@ -16,8 +16,9 @@
 
 /*
  * Merges within pkts[0…n-1] (untagged frames) and closes the gaps in the array; returns how many packets are left.
- * Merged are neighbours in the array: UDP over IPv4 without options, DF set, no checksum (as VXLAN over IPv4 has it), equal
- * in TOS, TTL, addresses, ports; all but the last of the same size; mbufs unshared. Order stays. The result has the
+ * Merged are neighbours in the array: UDP over IPv4 without options, DF set, or over IPv6 without extension headers, without a
+ * checksum or with the one that a tunnel packet of its kind has (vxlan_udp_csum_is_plausible()), equal in TOS, TTL, label,
+ * addresses, ports; all but the last of the same size; mbufs unshared. Order stays. The result has the
  * metadata of a super-frame (datapath/pipeline/port.h) and the pseudo-header sum in its checksum field: the datagrams
  * cut from it carry checksums.
  */

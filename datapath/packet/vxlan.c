@@ -28,6 +28,7 @@ bool vxlan_template_init(struct vxlan_template *t, const struct vxlan_config *cf
 {
 	const uint8_t ttl = cfg->ttl != 0 ? cfg->ttl : 64;
 	struct rte_ether_hdr eth = { .dst_addr = cfg->remote_mac, .src_addr = cfg->local_mac };
+	uint64_t sum;
 
 	if (ip_is_v4(&cfg->local) != ip_is_v4(&cfg->remote) || cfg->vni > 0xffffff ||
 		cfg->udp_port == 0)
@@ -66,30 +67,104 @@ bool vxlan_template_init(struct vxlan_template *t, const struct vxlan_config *cf
 		t->ip_sum = csum_fold(csum_add(0, &ip, sizeof(ip)));
 	}
 	memcpy(t->headers, &eth, sizeof(eth));
+	sum = t->is_v6 ? csum_pseudo_ip6(cfg->local.b, cfg->remote.b, IPPROTO_UDP, 0)
+		       : csum_pseudo_ip4(ip_v4(&cfg->local), ip_v4(&cfg->remote), IPPROTO_UDP, 0);
+	t->udp_sum = csum_fold(csum_add(sum, t->headers + t->len - 30, 30));
 	return true;
+}
+
+/* Sum of an inner L3 packet of len bytes, of which `avail` stand at ip, given that its own checksums are right: the IPv4 header's makes
+ * that add up to nothing, and the L4 one makes what it covers the complement of the pseudo header. False: they do not tell. */
+static bool inner_sum(const uint8_t *ip, uint32_t avail, uint32_t len, uint64_t *sum)
+{
+	const bool is_v6 = avail >= 20 && (ip[0] >> 4) == 6;
+	const uint32_t l3_len = is_v6 ? 40 : 20, l4_len = len - l3_len;
+	const uint8_t proto = is_v6 ? ip[6] : ip[9], *l4 = ip + l3_len;
+	uint16_t words[2];
+
+	if (avail < l3_len + 8 || len < l3_len + 8 || (!is_v6 && ip[0] != 0x45))
+		return false;
+	memcpy(words, ip + (is_v6 ? 4 : 2), 2);
+	if (rte_be_to_cpu_16(words[0]) != (is_v6 ? l4_len : len))
+		return false;
+	memcpy(words, ip + 6, 2);
+	if (!is_v6 && (words[0] & RTE_BE16(0x3fff)) != 0) /* part of a datagram */
+		return false;
+	memcpy(words, l4 + 4, 4); /* UDP: length and checksum */
+	if (proto == IPPROTO_UDP && (words[1] == 0 || rte_be_to_cpu_16(words[0]) != l4_len))
+		return false;
+	if (proto != IPPROTO_UDP && proto != IPPROTO_TCP &&
+		proto != (is_v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP))
+		return false;
+	if (is_v6) {
+		/* Addresses and length stand in the header and, complemented, in what the pseudo header leaves. */
+		uint32_t first;
+
+		memcpy(&first, ip, 4);
+		memcpy(words, ip + 6, 2);
+		*sum += (uint64_t)first + words[0] + (uint16_t)~rte_cpu_to_be_16(proto);
+	} else if (proto != IPPROTO_ICMP) {
+		rte_be32_t src, dst;
+
+		memcpy(&src, ip + 12, 4);
+		memcpy(&dst, ip + 16, 4);
+		*sum += (uint16_t)~csum_fold(csum_pseudo_ip4(src, dst, proto, (uint16_t)l4_len));
+	}
+	return true;
+}
+
+static uint16_t udp_csum_of(uint64_t sum)
+{
+	uint16_t csum = (uint16_t)~csum_fold(sum);
+
+	return csum == 0 ? 0xffff : csum;
 }
 
 void vxlan_udp_csum_fill(struct rte_mbuf *m, const struct vxlan_template *t)
 {
-	const uint8_t *p = rte_pktmbuf_mtod(m, const uint8_t *);
-	const uint32_t udp_off = t->is_v6 ? 54 : 34, len = m->pkt_len - udp_off;
+	uint8_t *p = rte_pktmbuf_mtod(m, uint8_t *);
+	const uint32_t udp_off = (uint32_t)t->len - 30, len = m->pkt_len - udp_off;
+	rte_be16_t be_len = rte_cpu_to_be_16((uint16_t)len), sport, type, csum = 0;
+	uint64_t sum;
+
+	/* The sum covers the inner packet: that must be whole first. */
+	if (unlikely(csum_is_unfinished(m)))
+		(void)csum_finish(m);
+	memcpy(&sport, p + udp_off, 2);
+	memcpy(&type, p + t->len - 2, 2);
+	/* the length twice: in the pseudo header, too */
+	sum = (uint64_t)t->udp_sum + sport + type + 2u * (uint32_t)be_len;
+	if (unlikely(!inner_sum(p + t->len, m->data_len - t->len, m->pkt_len - t->len, &sum)))
+		(void)csum_add_mbuf(&sum, m, t->len, m->pkt_len - t->len);
+	csum = udp_csum_of(sum);
+	memcpy(p + udp_off + 6, &csum, 2);
+}
+
+bool vxlan_udp_csum_is_plausible(const struct rte_mbuf *m)
+{
+	const uint8_t *p = rte_pktmbuf_mtod(m, const uint8_t *), *ip = p + RTE_ETHER_HDR_LEN;
+	const bool is_v6 = m->data_len > RTE_ETHER_HDR_LEN && (ip[0] >> 4) == 6;
+	const uint32_t headers_len = is_v6 ? VXLAN_HEADERS_LEN6 : VXLAN_HEADERS_LEN4;
+	const uint32_t udp_off = headers_len - 30, udp_len = m->pkt_len - udp_off;
 	uint64_t sum;
 	uint16_t csum;
 
-	/* The sum covers the inner packet: that must be whole first. */
-	(void)csum_finish(m);
-	if (t->is_v6) {
-		sum = csum_pseudo_ip6(p + 14 + 8, p + 14 + 24, IPPROTO_UDP, len);
+	if (m->data_len < headers_len)
+		return false;
+	if (is_v6) {
+		sum = csum_pseudo_ip6(ip + 8, ip + 24, IPPROTO_UDP, udp_len);
 	} else {
-		const struct rte_ipv4_hdr *ip = (const void *)(p + 14);
+		rte_be32_t src, dst;
 
-		sum = csum_pseudo_ip4(ip->src_addr, ip->dst_addr, IPPROTO_UDP, (uint16_t)len);
+		memcpy(&src, ip + 12, 4);
+		memcpy(&dst, ip + 16, 4);
+		sum = csum_pseudo_ip4(src, dst, IPPROTO_UDP, (uint16_t)udp_len);
 	}
-	(void)csum_add_mbuf(&sum, m, udp_off, len);
-	csum = (uint16_t)~csum_fold(sum);
-	if (csum == 0)
-		csum = 0xffff;
-	chain_write(m, udp_off + 6, &csum, 2);
+	sum = csum_add(csum_add(sum, p + udp_off, 6), p + udp_off + 8, 22);
+	memcpy(&csum, p + udp_off + 6, 2);
+	return inner_sum(p + headers_len, m->data_len - headers_len, m->pkt_len - headers_len,
+		       &sum) &&
+		csum == udp_csum_of(sum);
 }
 
 bool vxlan_udp_csum_ok(

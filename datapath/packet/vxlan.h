@@ -47,8 +47,7 @@ struct vxlan_config {
 	uint16_t udp_port;			    /* destination, host order */
 	uint8_t ttl;				    /* 0: 64 */
 	uint8_t tos;				    /* outer TOS or traffic class */
-	bool has_udp_csum; /* fill the outer UDP checksum (costs a pass over the payload); default 0
-			      sent, V3 */
+	bool has_udp_csum; /* fill the outer UDP checksum; else 0 is sent (V3) */
 };
 
 /* Immutable once built. */
@@ -60,14 +59,23 @@ struct vxlan_template {
 	bool has_udp_csum;
 	uint32_t
 		ip_sum; /* IPv4: sum of the header as it stands, to which length and id are added */
+	uint32_t udp_sum; /* of pseudo header, UDP, VXLAN and inner Ethernet header as they stand */
 } __rte_cache_aligned;
 
 /* Makes a template. False: families differ, VNI above 24 bits, port 0. */
 bool vxlan_template_init(struct vxlan_template *t, const struct vxlan_config *cfg);
 
-/* Fills the outer UDP checksum of a freshly encapsulated packet, an unfinished inner one first.
- * Slow. */
+/*
+ * Fills the outer UDP checksum of a freshly encapsulated packet, an unfinished inner one first. What a correct inner TCP, UDP or
+ * ICMP checksum says about the bytes that it covers is taken from it, so that the payload is not read; a packet whose own checksum
+ * is wrong gets an outer one that is wrong, too. Fragments, UDP without a checksum, options, extension headers and other
+ * protocols cost a pass over the packet.
+ */
 void vxlan_udp_csum_fill(struct rte_mbuf *m, const struct vxlan_template *t);
+
+/* Whether the UDP checksum of a frame (Ethernet, IP without options, UDP, VXLAN) is the one that its headers ask for, given that the inner
+ * packet's own is right. Nothing behind the inner L4 header is read; false also where headers alone cannot tell. */
+bool vxlan_udp_csum_is_plausible(const struct rte_mbuf *m);
 
 /* Source port for a flow hash: all bits of the hash enter. */
 static inline rte_be16_t vxlan_source_port(uint32_t hash)

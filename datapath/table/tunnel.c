@@ -148,7 +148,8 @@ int tunnel_resolve(uint32_t idx, uint32_t next_hop_path)
 			.inner_src = tunnel_local_mac,
 			.inner_dst = t->remote_mac,
 			.vni = t->vni,
-			.udp_port = t->udp_port };
+			.udp_port = t->udp_port,
+			.has_udp_csum = t->has_udp_csum };
 		struct path p = { .port_id = hop->port_id,
 			.kind = PATH_VXLAN,
 			.endpoint_idx = SLOT_NONE,

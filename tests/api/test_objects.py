@@ -134,6 +134,7 @@ def test_tunnel_stands_on_the_uplink_and_is_held_by_routes(client):
     client.fails(4, "port.del", name="up")
     client.call("neigh.add", port="up", address="192.0.2.7", mac="02:00:00:00:00:99")
     shown = client.call("tunnel.show", name="t")
+    assert not shown["udp_csum"]
     assert shown["resolved"] and shown["mtu"] == 1450
     client.call("neigh.del", port="up", address="192.0.2.7")
     assert not client.call("tunnel.show", name="t")["resolved"]

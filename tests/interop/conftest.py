@@ -77,9 +77,10 @@ class Node:
             space.run("ethtool", "-K", device, "tx", "off", "tso", "off", "gso", "off", "gro", "off")
             space.ip("link", "set", device, "up")
         self.peer.ip("addr", "add", "192.0.2.2/24", "dev", "wire")
+        self.peer.ip("-6", "addr", "add", "2001:db8:1::2/64", "dev", "wire", "nodad")
         self.start()
         self.call("port.add", name="uplink", kind="ethdev", role="uplink", device="net_af_packet0,iface=up0", mtu=mtu,
-                  addresses=["192.0.2.1/24"])
+                  addresses=["192.0.2.1/24", "2001:db8:1::1/64"])
 
     def netns(self, name):
         space = Netns(f"{self.prefix}-{name}")

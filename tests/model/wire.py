@@ -151,11 +151,12 @@ def frame(src_mac, dst_mac, p):
 
 
 def vxlan(tunnel, outer_port, inner):
-    """An inner Ethernet frame in its tunnel's headers (RFC 7348 s. 5; UDP checksum zero)."""
+    """An inner Ethernet frame in its tunnel's headers (RFC 7348 s. 5); the UDP checksum is zero over IPv4, made over IPv6 (RFC 8200 s. 8.1)."""
     payload = struct.pack("!II", 0x08000000, tunnel.vni << 8) + inner
     udp = struct.pack("!HHHH", outer_port, VXLAN_PORT, 8 + len(payload), 0) + payload
     fam = family(tunnel.remote)
     if fam == 6:
+        udp = with_checksum(Packet(tunnel.local, tunnel.remote, UDP), udp, 6)
         ip = struct.pack("!IHBB", 6 << 28, len(udp), UDP, 64) + packed(tunnel.local) + packed(tunnel.remote) + udp
     else:
         header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 0, 0x4000, 64, UDP, 0) + packed(

@@ -332,7 +332,7 @@ def tunnelled(inner, sport, far=N2, vni=VNI2, vtep=N2_VTEP):
     """What leaves the uplink for an inner IP packet: outer IPv4 to n2, or IPv6 to n3."""
     outer = IP(src=UP.ip4, dst=far.ip4, flags="DF", id=0, ttl=64) if far is N2 else IPv6(
         src=UP.ip6, dst=far.ip6, hlim=64)
-    return Ether(src=UP.mac, dst=far.mac) / outer / UDP(sport=sport, dport=4789, chksum=0) / VXLAN(
+    return Ether(src=UP.mac, dst=far.mac) / outer / UDP(sport=sport, dport=4789, chksum=0 if far is N2 else None) / VXLAN(
         flags=8, vni=vni) / Ether(src=LOCAL_VTEP, dst=vtep) / inner
 
 

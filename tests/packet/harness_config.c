@@ -314,6 +314,7 @@ static const char *tn_add(const cJSON *params, cJSON *result)
 		mac_parse(harness_str(params, "local_mac", "02:1e:a7:aa:aa:aa"),
 			&tunnel_local_mac) < 0)
 		return "remote, local, remote_mac or local_mac";
+	t.has_udp_csum = harness_num(params, "udp_csum", !ip_is_v4(&t.remote)) != 0;
 	rc = tunnel_add(&t, &idx);
 	if (rc < 0)
 		return harness_fail("tunnel_add: %s", strerror(-rc));

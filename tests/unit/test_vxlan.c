@@ -95,6 +95,95 @@ static void test_vxlan_encap_lengths_and_ids_match_reference(void **state)
 			}
 }
 
+/* Encapsulates what stands in inner with a UDP checksum and compares with the sum over everything. */
+static void csum_matches(bool outer_v6, uint32_t len, uint32_t first)
+{
+	const uint16_t type = util_get16(inner + 12);
+	struct vxlan_config c = config(outer_v6);
+	struct rte_mbuf *m = util_chain(inner, len, first, 333);
+	struct vxlan_template t;
+	uint32_t n;
+
+	c.has_udp_csum = true;
+	assert_true(vxlan_template_init(&t, &c));
+	assert_true(vxlan_encap(m, &t, rte_cpu_to_be_16(type), (uint32_t)random(), 3));
+	n = util_flat(m, flat, sizeof(flat));
+	assert_int_equal(n, reference(&c, len, type, util_get16(flat + (outer_v6 ? 54 : 34)), 3));
+	assert_memory_equal(flat, frame, n);
+	rte_pktmbuf_free(m);
+}
+
+static void test_vxlan_encap_checksum_is_right_whatever_is_inside(void **state)
+{
+	const uint8_t protos[] = { 6, 17, 1, 58, 132, 47 };
+
+	(void)state;
+	for (unsigned int i = 0; i < 2 * 2 * RTE_DIM(protos) * 4; i++) {
+		struct util_packet k = { .is_v6 = i & 1, .proto = protos[i / 4 % RTE_DIM(protos)] };
+		const bool outer_v6 = i & 2;
+		uint32_t len, l3 = k.is_v6 ? 40 : 20;
+
+		k.payload = (uint32_t)random() % 1400;
+		len = util_packet_make(inner, &k);
+		csum_matches(outer_v6, len, 0);
+		csum_matches(outer_v6, len, 14 + (uint32_t)random() % 80);
+		if (k.proto == 17) { /* no checksum; bytes behind the datagram */
+			util_put16(inner + 14 + l3 + 6, 0);
+			csum_matches(outer_v6, len, 0);
+			k.payload += 10;
+			len = util_packet_make(inner, &k);
+			util_put16(inner + 14 + l3 + 4, 8 + k.payload - 10);
+			csum_matches(outer_v6, len, 0);
+		}
+		if (k.is_v6) {
+			inner[14 + 6] = 44; /* a fragment, where the proto was */
+			csum_matches(outer_v6, len, 0);
+			continue;
+		}
+		util_packet_make(inner, &k);
+		util_put16(inner + 14 + 6, i & 4 ? 0x2000 : 100);
+		util_put16(inner + 14 + 10, 0);
+		util_put16(inner + 14 + 10, 0xffffu & ~util_ref_sum(0, inner + 14, 20));
+		csum_matches(outer_v6, len, 0);
+		k.ip_opts = 8;
+		csum_matches(outer_v6, util_packet_make(inner, &k), 0);
+	}
+}
+
+/* What the inner checksum says of the payload is believed: another payload gives the same. */
+static void test_vxlan_encap_checksum_does_not_read_the_payload(void **state)
+{
+	const uint8_t protos[] = { 6, 17 };
+
+	(void)state;
+	for (unsigned int i = 0; i < 8; i++) {
+		struct util_packet k = {
+			.is_v6 = i & 1, .proto = protos[i / 2 & 1], .payload = 500
+		};
+		struct vxlan_config c = config(i & 4);
+		struct vxlan_template t;
+		uint32_t len = util_packet_make(inner, &k);
+		uint16_t csums[2];
+
+		c.has_udp_csum = true;
+		assert_true(vxlan_template_init(&t, &c));
+		for (unsigned int j = 0; j < 2; j++) {
+			struct rte_mbuf *m = util_chain(inner, len, 0, 0);
+
+			*rte_pktmbuf_mtod_offset(m, uint8_t *, len - 1) ^= (uint8_t)j;
+			assert_true(
+				vxlan_encap(m, &t, rte_cpu_to_be_16(util_get16(inner + 12)), 1, 1));
+			assert_true(j == 1 || vxlan_udp_csum_is_plausible(m));
+			csums[j] = util_get16(
+				rte_pktmbuf_mtod_offset(m, uint8_t *, (i & 4 ? 54 : 34) + 6));
+			*rte_pktmbuf_mtod_offset(m, uint8_t *, (i & 4 ? 54 : 34) + 7) ^= 1;
+			assert_false(vxlan_udp_csum_is_plausible(m));
+			rte_pktmbuf_free(m);
+		}
+		assert_int_equal(csums[0], csums[1]);
+	}
+}
+
 static void test_vxlan_encap_unfinished_inner_checksum_is_found_behind_it(void **state)
 {
 	(void)state;
@@ -376,6 +465,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		UTIL_TEST(test_vxlan_encap_lengths_and_ids_match_reference),
+		UTIL_TEST(test_vxlan_encap_checksum_is_right_whatever_is_inside),
+		UTIL_TEST(test_vxlan_encap_checksum_does_not_read_the_payload),
 		UTIL_TEST(test_vxlan_encap_unfinished_inner_checksum_is_found_behind_it),
 		UTIL_TEST(test_vxlan_encap_without_room_changes_nothing),
 		UTIL_TEST(test_vxlan_template_init_refuses_bad_configuration),

@@ -8,6 +8,7 @@
 #include <rte_udp.h>
 
 #include "datapath/fast/stages.h"
+#include "datapath/packet/chain.h"
 
 #include "datapath/fast/poison.h"
 
@@ -105,9 +106,18 @@ static inline bool l4_common(const uint8_t *l4, uint32_t l4_len, uint32_t avail,
 	return true;
 }
 
+/* Cuts what a link or a sender has put behind the L3 packet; false: the frame is shorter than it should be. */
+static __rte_noinline bool frame_trim(struct rte_mbuf *m, uint32_t len)
+{
+	if (len > m->pkt_len)
+		return false;
+	chain_truncate(m, len);
+	return true;
+}
+
 /* Whether the frame is common IPv4; then its key, length and flags stand in the batch. */
 static inline bool parse_common4(const struct flowtab *t, struct batch *b, uint64_t i,
-	const uint8_t *data, const struct rte_mbuf *m)
+	const uint8_t *data, struct rte_mbuf *m)
 {
 	const uint8_t *ip = data + L3_OFF;
 	uint32_t avail = m->data_len, l3_len, ports;
@@ -121,8 +131,9 @@ static inline bool parse_common4(const struct flowtab *t, struct batch *b, uint6
 	memcpy(&be, ip + 2, 2);
 	l3_len = rte_be_to_cpu_16(be);
 	memcpy(&be, ip + 6, 2);
-	if (unlikely((be & RTE_BE16(0x3fff)) != 0 || l3_len < 28 || L3_OFF + l3_len > m->pkt_len ||
-		    ip[8] <= 1 || !ip4_sum_ok(ip)))
+	if (unlikely((be & RTE_BE16(0x3fff)) != 0 || l3_len < 28 || ip[8] <= 1 || !ip4_sum_ok(ip)))
+		return false;
+	if (unlikely(L3_OFF + l3_len != m->pkt_len) && !frame_trim(m, L3_OFF + l3_len))
 		return false;
 	if (unlikely(!l4_common(ip + 20, l3_len - 20, avail - L3_OFF - 20, ip[9], false, &ports,
 		    &b->tcp_flags[i], &kind)))
@@ -140,7 +151,7 @@ static inline bool parse_common4(const struct flowtab *t, struct batch *b, uint6
 }
 
 static inline bool parse_common6(
-	struct batch *b, uint64_t i, const uint8_t *data, const struct rte_mbuf *m)
+	struct batch *b, uint64_t i, const uint8_t *data, struct rte_mbuf *m)
 {
 	const uint8_t *ip = data + L3_OFF;
 	uint32_t avail = m->data_len, payload_len, ports;
@@ -153,7 +164,10 @@ static inline bool parse_common6(
 		return false;
 	memcpy(&be, ip + 4, 2);
 	payload_len = rte_be_to_cpu_16(be);
-	if (unlikely(L3_OFF + 40 + payload_len > m->pkt_len || ip[7] <= 1))
+	if (unlikely(ip[7] <= 1))
+		return false;
+	if (unlikely(L3_OFF + 40 + payload_len != m->pkt_len) &&
+		!frame_trim(m, L3_OFF + 40 + payload_len))
 		return false;
 	/* link-local, multicast and unspecified addresses are the slow path's */
 	memcpy(mapped, ip + 8, 8);
@@ -180,7 +194,7 @@ void stage_parse(struct worker *w, struct batch *b)
 
 	MASK_FOREACH(i, b->live)
 	{
-		const struct rte_mbuf *m = b->m[i];
+		struct rte_mbuf *m = b->m[i];
 		const uint8_t *data = rte_pktmbuf_mtod(m, const uint8_t *);
 		/* The inner frame's MACs were checked with the tunnel's header. */
 		bool is_from_wire = (b->in[i] & FLOW_IN_TUNNEL) == 0;

@@ -4,6 +4,9 @@
 #include <errno.h>
 #include <netinet/in.h>
 
+#include <rte_arp.h>
+
+#include "datapath/packet/chain.h"
 #include "datapath/packet/csum.h"
 #include "datapath/packet/frag.h"
 #include "datapath/packet/gso.h"
@@ -225,10 +228,22 @@ static void neighbour_message(
 		slow_arp(w, b, i);
 }
 
+/* Cuts what a link or a sender has put behind the L3 packet, as stage_parse.c does. */
+static void frame_trim(struct rte_mbuf *m, const struct parsed *pkt)
+{
+	uint32_t len = pkt->l3 == PARSED_ARP ? L3_OFF + (uint32_t)sizeof(struct rte_arp_hdr)
+					     : pkt->l3_off + pkt->l3_len;
+
+	if (m->pkt_len > len)
+		chain_truncate(m, len);
+}
+
 enum drop_reason slow_packet_check(const struct batch *b, uint64_t i, struct parsed *pkt)
 {
 	enum drop_reason reason = parse_frame(b->m[i], pkt), eth_reason;
 
+	if (reason == DROP_NONE)
+		frame_trim(b->m[i], pkt);
 	if ((b->in[i] & FLOW_IN_TUNNEL) != 0 || reason == DROP_ETH_TRUNCATED)
 		return reason;
 	eth_reason = eth_check(b->port, rte_pktmbuf_mtod(b->m[i], const uint8_t *), pkt);

@@ -68,8 +68,9 @@ def test_unicast_request_is_answered_too(net):
 
 
 def test_padded_request_is_answered(net):
-    net.send("a", bytes(request(A, A.ip4, GW4)) + bytes(18))
-    net.expect("a", reply(GW, GW4, A.mac, A.ip4))
+    for pad, first, step in ((18, 0, 0), (4000, 0, 0), (4000, 128, 500)):
+        net.send("a", bytes(request(A, A.ip4, GW4)) + bytes(pad), first=first, step=step)
+        net.expect("a", reply(GW, GW4, A.mac, A.ip4))
 
 
 def test_pod_claiming_anothers_address_is_dropped(net):

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Plain forwarding: who gets what, with which bytes."""
 import pytest
-from conftest import (A, B, EXTERNAL, GW, HOST, ROUTER, UP, both, echo, from_gw, ip, tcp, to_gw, udp)
+from conftest import (A, B, EXTERNAL, GW, HOST, REMOTE2, ROUTER, UP, assert_same, both, echo, from_gw, from_tunnel, ip, tcp, to_gw,
+                      tunnelled, udp)
 from scapy.layers.inet import IP, UDP, IPOption_NOP, IPOption_Router_Alert
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop
 from scapy.layers.l2 import Ether
@@ -86,13 +87,47 @@ def test_every_length_up_to_the_mtu(net, family):
         net.expect("b", [from_gw(B) / ip(A.ip(family), B.ip(family), ttl=63) / udp(data=bytes(n)) for n in chunk])
 
 
+def padded(frame, n):
+    return bytes(frame) + bytes([0xEE]) * n
+
+
+def packet_of(odd, src, dst, ttl, ident=1):
+    """What the fast path knows, or what only the slow path does."""
+    is_v6, header = ":" in dst, ip(src, dst, ttl=ttl)
+    if odd == "options":
+        header = header / IPv6ExtHdrDestOpt() if is_v6 else IP(src=src, dst=dst, ttl=ttl, options=[IPOption_NOP()] * 4)
+    if odd == "proto":
+        return (IPv6(src=src, dst=dst, hlim=ttl, nh=47) if is_v6 else IP(src=src, dst=dst, ttl=ttl, proto=47)) / Raw(b"gre")
+    return header / (echo(6 if is_v6 else 4, ident=ident) if odd == "echo" else tcp() if odd == "tcp" else udp())
+
+
 @both
-def test_link_padding_is_carried_or_cut_but_never_counted(net, family):
+@pytest.mark.parametrize("odd", ["", "tcp", "echo", "options", "proto"])
+@pytest.mark.parametrize("pad, split", [(1, (0, 0)), (20, (0, 0)), (4000, (0, 0)), (4000, (128, 500))])
+def test_link_padding_is_cut_on_every_way(net, family, odd, pad, split):
+    """The first packet and the next ones: to a pod, out of and into the uplink, into and out of a tunnel."""
+    pod, far, outside, how = A.ip(family), REMOTE2[family], EXTERNAL[family], {"first": split[0], "step": split[1]}
+    for _ in range(2):
+        net.send("a", padded(to_gw(A) / packet_of(odd, pod, B.ip(family), 64), pad), **how)
+        net.expect("b", from_gw(B) / packet_of(odd, pod, B.ip(family), 63))
+        net.send("a", padded(to_gw(A) / packet_of(odd, pod, outside, 64), pad), **how)
+        net.expect("up", Ether(src=UP.mac, dst=ROUTER.mac) / packet_of(odd, pod, outside, 63))
+        net.send("a", padded(to_gw(A) / packet_of(odd, pod, far, 64), pad), **how)
+        (frame,) = net.drain("up")
+        assert_same(frame, tunnelled(packet_of(odd, pod, far, 63), Ether(frame)[UDP].sport))
+        net.send("up", padded(Ether(src=ROUTER.mac, dst=UP.mac) / packet_of(odd, outside, pod, 64, 2), pad), **how)
+        net.expect("a", from_gw(A) / packet_of(odd, outside, pod, 63, 2))
+        # inside, too, where the far end did not cut it
+        inner = packet_of(odd, far, pod, 64, 2)
+        net.send("up", from_tunnel(inner.__class__(bytes(inner)) / Raw(bytes(pad))), **how)
+        net.expect("a", from_gw(A) / packet_of(odd, far, pod, 63, 2))
+
+
+@both
+def test_link_padding_does_not_count_for_the_mtu_or_the_limits(net, family):
     frame = bytes(to_gw(A) / ip(A.ip(family), B.ip(family), ttl=64) / udp())
-    net.send("a", [frame + b"\0" * 20])
-    out = net.drain("b")
-    want = bytes(from_gw(B) / ip(A.ip(family), B.ip(family), ttl=63) / udp())
-    assert len(out) == 1 and out[0][:len(want)] == want
+    net.send("a", [padded(frame, 3000)])
+    net.expect("b", from_gw(B) / ip(A.ip(family), B.ip(family), ttl=63) / udp())
     assert net.conns()[0]["orig_bytes"] == len(frame) - 14
 
 

@@ -8,7 +8,8 @@
 #include "datapath/pipeline/frame.h"
 #include "datapath/pipeline/observe.h"
 
-#define SEGMENTS_MAX 128
+/* Of the smallest segments that a port hands in (VNET_GSO_SIZE_MIN in pmd/vnet_hdr.h). */
+#define SEGMENTS_MAX 1024
 
 void batch_drop(
 	struct worker *w, struct port_stats *stats, struct rte_mbuf *m, enum drop_reason reason)

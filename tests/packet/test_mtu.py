@@ -287,7 +287,7 @@ def segments(packet, family, proto, size, segsz, ttl=63):
 
 @both
 @pytest.mark.parametrize("proto", ["tcp", "udp"])
-@pytest.mark.parametrize("size, segsz", [(64000, 1400), (4201, 1400), (1401, 1400), (1400, 1400), (9000, 536)])
+@pytest.mark.parametrize("size, segsz", [(64000, 1400), (4201, 1400), (1401, 1400), (1400, 1400), (9000, 536), (64000, 300), (65450, 64)])
 def test_superframe_is_segmented_for_a_port_that_needs_it(net, family, proto, size, segsz):
     data, meta, packet = superframe(family, B.ip(family), proto, size, segsz)
     net.send("a", data, meta=meta, first=128, step=2048)
@@ -305,12 +305,14 @@ def test_superframe_passes_whole_to_a_port_that_takes_it(net, family):
 
 @both
 @pytest.mark.parametrize("proto", ["tcp", "udp"])
-def test_superframe_leaves_a_tunnel_segmented(net, family, proto):
-    data, meta, packet = superframe(family, REMOTE2[family], proto, 20000, 1400)
+@pytest.mark.parametrize("size, segsz", [(20000, 1400), (64000, 300), (65450, 64)])
+@pytest.mark.parametrize("remote", [REMOTE2, REMOTE3], ids=["outer4", "outer6"])
+def test_superframe_leaves_a_tunnel_segmented(net, family, proto, size, segsz, remote):
+    data, meta, packet = superframe(family, remote[family], proto, size, segsz)
     net.send("a", data, meta=meta)
     frames = net.drain("up")
     assert [bytes(inner_of(f).payload) for f in frames] == [
-        bytes(s) for s in segments(packet, family, proto, 20000, 1400)]
+        bytes(s) for s in segments(packet, family, proto, size, segsz)]
     assert len({Ether(f)[UDP].sport for f in frames}) == 1
 
 

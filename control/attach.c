@@ -10,6 +10,7 @@
 
 #include "control/announce.h"
 #include "control/api/api.h"
+#include "control/devices.h"
 #include "control/instance.h"
 #include "control/job.h"
 #include "control/journal.h"
@@ -237,6 +238,7 @@ static void device_opened(void *arg)
 			object_port_refs[attach->port->id]++;
 			announce_gateways(attach);
 			observer_port_came();
+			devices_port_came(attach->port, &attach->cfg, "");
 		} else {
 			port_abandon(attach->port);
 		}

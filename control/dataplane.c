@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "control/core_claim.h"
+#include "control/devices.h"
 #include "control/drop_rate.h"
 #include "control/instance.h"
 #include "control/job.h"
@@ -208,6 +209,11 @@ int dataplane_start(const struct options *opts, char *errbuf, size_t errlen)
 		snprintf(errbuf, errlen, "cannot watch the workers' mailbox: %s", strerror(-rc));
 		goto err_workers;
 	}
+	rc = devices_init();
+	if (rc < 0) {
+		snprintf(errbuf, errlen, "cannot follow the kernel's links: %s", strerror(-rc));
+		goto err_workers;
+	}
 	observer_init();
 	load_init();
 	drop_rate_init();
@@ -233,6 +239,7 @@ void dataplane_stop(void)
 	/* What changes from here on is not the configuration: flows stay current. */
 	gen_mirror(NULL);
 	workers_stop();
+	devices_fini();
 	kernel_routes_stop();
 	observer_fini();
 	neighd_fini();

@@ -2,6 +2,7 @@
 /* What the metrics are. Names and units by OpenMetrics: base units, counters end in _total. */
 #include <inttypes.h>
 
+#include "control/devices.h"
 #include "control/instance.h"
 #include "control/load.h"
 #include "control/loop.h"
@@ -63,6 +64,16 @@ static void write_ports(struct evbuffer *out)
 	for (const struct port *port = port_next(NULL); port != NULL; port = port_next(port))
 		evbuffer_add_printf(
 			out, "leat_port_up{port=\"%s\"} %d\n", port->name, port->ops->is_up(port));
+	metrics_family(out, "leat_port_device_missing", "gauge",
+		"1 while the port is without its device.");
+	for (const struct port *port = port_next(NULL); port != NULL; port = port_next(port))
+		evbuffer_add_printf(out, "leat_port_device_missing{port=\"%s\"} %d\n", port->name,
+			devices_missing(port) != NULL);
+	metrics_family(
+		out, "leat_port_link_changes", "counter", "Times that link or device changed.");
+	for (const struct port *port = port_next(NULL); port != NULL; port = port_next(port))
+		evbuffer_add_printf(out, "leat_port_link_changes_total{port=\"%s\"} %" PRIu64 "\n",
+			port->name, devices_n_changes(port));
 }
 
 static void write_memory(struct evbuffer *out)
@@ -173,6 +184,8 @@ void metrics_write(struct evbuffer *out, enum metrics_format format)
 	evbuffer_add_printf(out, "leat_build_info{version=\"" LEAT_VERSION "\",daemon=\"%s\"} 1\n",
 		instance.name);
 	metrics_gauge(out, "leat_ready", "1 when everything has been restored.", instance.is_ready);
+	metrics_gauge(out, "leat_degraded",
+		"Parts that do not work as configured: ports without device.", devices_n_missing());
 	metrics_gauge(out, "leat_uptime_seconds", "Time since the start.",
 		(loop_now_ns() - instance.started_ns) / 1000000000ull);
 	route_get_stats(&routes);

@@ -326,6 +326,28 @@ void neighd_forget(uint32_t idx)
 	neigh_del(idx);
 }
 
+void neighd_port_changed(const struct port *port)
+{
+	for (uint32_t idx = neigh_next(0); idx != NEIGH_NONE; idx = neigh_next(idx + 1)) {
+		struct neigh *neigh = neigh_at(idx);
+		enum neigh_state state = neigh->state;
+		struct rte_ether_addr mac = neigh->mac;
+
+		if (neigh->port_id != port->id || state == NEIGH_PENDING)
+			continue;
+		if (state == NEIGH_FAILED) {
+			start_pending(idx);
+			continue;
+		}
+		if (neigh_set(idx, state, &mac, &port->mac, port->mtu) < 0)
+			log_warn("neigh", "no path left for another neighbour");
+		neighd_tunnel_neigh_changed(idx);
+		if (state != NEIGH_STATIC)
+			neigh->changed_ns = clock_ns() - NEIGHD_REACHABLE_NS;
+	}
+	gen_publish();
+}
+
 void neighd_port_gone(const struct port *port)
 {
 	hold_drop_port(port->id);

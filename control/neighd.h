@@ -29,6 +29,9 @@ int neighd_set_static(
 /* Removes an entry; its held packets are dropped. */
 void neighd_forget(uint32_t idx);
 
+/* The port's own MAC is a new one, or its device is: paths get it, and who answered before is asked again. */
+void neighd_port_changed(const struct port *port);
+
 /* Before the port is destroyed: forgets its neighbours and its packets. */
 void neighd_port_gone(const struct port *port);
 

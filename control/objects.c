@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "control/announce.h"
+#include "control/devices.h"
 #include "control/kernel_routes.h"
 #include "control/locality.h"
 #include "control/names.h"
@@ -356,8 +357,27 @@ int object_port_up(struct port *port, char *errbuf, size_t errlen)
 	return rc;
 }
 
+void object_port_mac_changed(const struct port *port)
+{
+	for (unsigned int i = 0; i < port->n_addrs; i++) {
+		uint32_t owner = endpoint_by_addr(port->zone, &port->addrs[i].addr);
+
+		if (owner != ENDPOINT_NONE && endpoint_at(owner)->kind == ENDPOINT_SELF)
+			endpoint_at(owner)->mac = port->mac; /* no packet is judged by it */
+	}
+}
+
+void object_port_resumed(const struct port *port)
+{
+	if (port != host_port)
+		return;
+	route_all_pods();
+	route_all_tunnels();
+}
+
 void object_port_down(struct port *port)
 {
+	devices_port_gone(port);
 	observer_port_gone(port);
 	neighd_port_gone(port);
 	kernel_routes_port_gone(port);

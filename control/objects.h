@@ -23,6 +23,11 @@ extern uint32_t object_tunnel_refs[TUNNEL_TABLE_MAX];
 int object_port_up(struct port *port, char *errbuf, size_t errlen);
 void object_port_down(struct port *port);
 
+/* An uplink has another MAC: its device was made again. */
+void object_port_mac_changed(const struct port *port);
+/* The port has its device again: what the kernel forgot with the old one (routes) comes back. */
+void object_port_resumed(const struct port *port);
+
 /* Adds an endpoint behind the port, touches what the address was reached by before, and routes it in the node's kernel.
  * As endpoint_add(); errbuf has a sentence. */
 int object_endpoint_add(

@@ -453,7 +453,12 @@ static bool eth_is_up(const struct port *p)
 	if (now - atomic_load_explicit(&e->link_checked_tsc, memory_order_relaxed) >
 		rte_get_tsc_hz() / 1000 * LINK_CACHE_MS) {
 		atomic_store_explicit(&e->link_checked_tsc, now, memory_order_relaxed);
-		if (rte_eth_link_get_nowait(e->port_id, &link) == 0)
+		/* DPDK's driver says up whatever the kernel's device does. */
+		if (e->netdev != NULL && e->rx_fds[0] >= 0)
+			atomic_store_explicit(&e->is_link_up,
+				uplink_netdev_is_running(e->netdev, e->rx_fds[0]),
+				memory_order_relaxed);
+		else if (rte_eth_link_get_nowait(e->port_id, &link) == 0)
 			atomic_store_explicit(&e->is_link_up, link.link_status == RTE_ETH_LINK_UP,
 				memory_order_relaxed);
 	}
@@ -474,8 +479,8 @@ static size_t eth_describe(const struct port *p, char *buf, size_t size)
 		"driver=%s rxq=%u txq=%u link=%s speed_mbps=%u tx_csum=%s tso=%s rx_wake=%s "
 		"device_missed=%lu "
 		"device_tx_errors=%lu",
-		e->driver, p->n_rxq, e->n_txq, link.link_status == RTE_ETH_LINK_UP ? "up" : "down",
-		link.link_speed, (offloads & PORT_TX_CSUM) != 0 ? "device" : "software",
+		e->driver, p->n_rxq, e->n_txq, eth_is_up(p) ? "up" : "down", link.link_speed,
+		(offloads & PORT_TX_CSUM) != 0 ? "device" : "software",
 		(offloads & PORT_TX_TSO4) != 0 ? "device" : "software",
 		e->rx_fds[0] >= 0 ? "event" : "poll", stats.imissed, stats.oerrors);
 	return n < 0 ? 0 : RTE_MIN((size_t)n, size > 0 ? size - 1 : 0);

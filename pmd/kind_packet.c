@@ -19,7 +19,6 @@
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <rte_cycles.h>
@@ -397,13 +396,9 @@ static bool packet_is_up(const struct port *p)
 
 	if (now - atomic_load_explicit(&k->link_checked_tsc, memory_order_relaxed) >
 		rte_get_tsc_hz() / 1000 * LINK_CACHE_MS) {
-		struct ifreq ifr = { 0 };
-
 		atomic_store_explicit(&k->link_checked_tsc, now, memory_order_relaxed);
-		snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", uplink_netdev_ifname(k->netdev));
 		atomic_store_explicit(&k->is_link_up,
-			ioctl(k->queues[0].poll.fd, SIOCGIFFLAGS, &ifr) == 0 &&
-				(ifr.ifr_flags & IFF_RUNNING) != 0,
+			uplink_netdev_is_running(k->netdev, k->queues[0].poll.fd),
 			memory_order_relaxed);
 	}
 	return atomic_load_explicit(&k->is_link_up, memory_order_relaxed);

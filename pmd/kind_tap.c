@@ -167,6 +167,13 @@ static int is_there(const struct port *p, const struct port_config *cfg, const c
 		errbuf, errlen, -EEXIST, "the namespace has an interface '%s' already", ifname);
 }
 
+const char *tap_ifname(const struct port_config *cfg)
+{
+	if (cfg->ifname != NULL)
+		return cfg->ifname;
+	return cfg->role == PORT_ROLE_HOST ? "leat0" : "eth0";
+}
+
 int tap_purge(int netns_fd, const char *ifname, char *errbuf, size_t errlen)
 {
 	struct nl_link link;
@@ -325,9 +332,7 @@ static void offloads_set(struct port *p, const struct tap_port *t)
 
 static int tap_open(struct port *p, const struct port_config *cfg, char *errbuf, size_t errlen)
 {
-	const char *ifname = cfg->ifname != NULL ? cfg->ifname
-		: cfg->role == PORT_ROLE_HOST	 ? "leat0"
-						 : "eth0";
+	const char *ifname = tap_ifname(cfg);
 	struct tap_port *t;
 	int ret;
 

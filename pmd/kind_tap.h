@@ -5,6 +5,11 @@
 
 #include <stddef.h>
 
+#include "datapath/pipeline/port.h"
+
+/* The name of a tap's kernel device: as configured, else by its role. */
+const char *tap_ifname(const struct port_config *cfg);
+
 /* Removes the tap `ifname` of the namespace (netns_fd -1: the process's own) if leat made it (alias "leat:…") and no
  * process holds it. 0, -ENODEV if it is not there, -EEXIST if it is something else, -EBUSY if it is in use; with a
  * sentence. */

@@ -12,6 +12,10 @@
 /* Operations of the kind, or NULL. */
 const struct port_ops *kind_by_name(const char *name);
 
+/* What a port of the kind ("tap", "ethdev") does while its device is missing; whether these are such operations. */
+const struct port_ops *kind_absent(const char *kind);
+bool kind_is_absent(const struct port_ops *ops);
+
 /* "ring, ethdev, …" for messages. Static. */
 const char *kind_names(void);
 

@@ -135,6 +135,50 @@ int nft_drop_add(const char *ifname)
 	return ret;
 }
 
+static int chain_cb(const struct nlmsghdr *nlh, void *data)
+{
+	const struct nlattr *attr;
+	bool *is_dropping = data;
+
+	mnl_attr_for_each(attr, nlh,
+		sizeof(struct nfgenmsg)) if (mnl_attr_get_type(attr) == NFTA_CHAIN_POLICY &&
+		mnl_attr_get_payload_len(attr) ==
+			sizeof(uint32_t)) *is_dropping = ntohl(mnl_attr_get_u32(attr)) == NF_DROP;
+	return MNL_CB_OK;
+}
+
+int nft_drop_is_there(const char *ifname)
+{
+	char buf[4096] __attribute__((aligned(8))), table[IFNAMSIZ + 8];
+	struct mnl_socket *sock = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct nfgenmsg *nfg;
+	bool is_dropping = false;
+	ssize_t n = -1;
+	int ret;
+
+	if (sock == NULL)
+		return -errno;
+	nlh->nlmsg_type = (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_GETCHAIN;
+	nlh->nlmsg_flags = NLM_F_REQUEST;
+	nfg = mnl_nlmsg_put_extra_header(nlh, sizeof(*nfg));
+	nfg->nfgen_family = NFPROTO_NETDEV;
+	nfg->version = NFNETLINK_V0;
+	snprintf(table, sizeof(table), "leat-%s", ifname);
+	mnl_attr_put_strz(nlh, NFTA_CHAIN_TABLE, table);
+	mnl_attr_put_strz(nlh, NFTA_CHAIN_NAME, CHAIN_NAME);
+	if (mnl_socket_bind(sock, 0, MNL_SOCKET_AUTOPID) == 0 &&
+		mnl_socket_sendto(sock, nlh, nlh->nlmsg_len) >= 0)
+		n = mnl_socket_recvfrom(sock, buf, sizeof(buf));
+	ret = n < 0 ? -errno : 0;
+	/* an error is a message, too: the chain or its table is not there */
+	if (n >= 0 && mnl_cb_run(buf, (size_t)n, 0, 0, chain_cb, &is_dropping) < 0 &&
+		errno != ENOENT)
+		ret = -errno;
+	mnl_socket_close(sock);
+	return ret < 0 ? ret : is_dropping;
+}
+
 int nft_drop_del(const char *ifname)
 {
 	return nft_change(ifname, false);

@@ -9,6 +9,9 @@
 /* Sets the rule; nothing to do if it is there. 0 or -errno (-EOPNOTSUPP: kernel without nftables). */
 int nft_drop_add(const char *ifname);
 
+/* 1: the rule is there and drops. 0: it is not. -errno. */
+int nft_drop_is_there(const char *ifname);
+
 /* Removes it. 0, -ENOENT if there is none, -errno. */
 int nft_drop_del(const char *ifname);
 

@@ -12,6 +12,7 @@
 #include "datapath/table/restart.h"
 #include "pmd/eal.h"
 #include "pmd/err.h"
+#include "pmd/kind_tap.h"
 #include "pmd/kinds.h"
 #include "pmd/mempool.h"
 
@@ -297,6 +298,74 @@ err_unpublish:
 	p->ops->close(p, p->is_adopted);
 err_release:
 	slot_release(s);
+	return ret;
+}
+
+bool port_is_absent(const struct port *p)
+{
+	return kind_is_absent(p->ops);
+}
+
+void port_create_absent(struct port *p, const struct port_config *cfg)
+{
+	p->ops = kind_absent(cfg->kind);
+	p->priv = NULL;
+	if (p->ifname == NULL && strcmp(cfg->kind, "tap") == 0)
+		p->ifname = strdup(tap_ifname(cfg));
+}
+
+/* No worker has the port any more. */
+static void port_unpublish(struct port *p)
+{
+	if (config.detach != NULL)
+		config.detach(p);
+	rcu_assign(port_table[p->id], NULL);
+	rcu_synchronize();
+}
+
+static int port_publish(struct port *p, char *errbuf, size_t errlen)
+{
+	rcu_assign(port_table[p->id], p);
+	return config.attach != NULL ? config.attach(p, errbuf, errlen) : 0;
+}
+
+void port_suspend(struct port *p, const struct port_config *cfg)
+{
+	port_unpublish(p);
+	p->ops->close(p, false);
+	port_create_absent(p, cfg);
+	rcu_assign(port_table[p->id], p); /* for those who send: their packets are counted */
+}
+
+int port_resume(struct port *p, const struct port_config *cfg, char *errbuf, size_t errlen)
+{
+	struct rte_ether_addr mac = p->mac;
+	char *ifname = p->ifname;
+	int ret;
+
+	port_unpublish(p);
+	p->ops = kind_by_name(cfg->kind);
+	p->n_rxq = cfg->n_queues != 0 ? cfg->n_queues : 1;
+	p->pool = slots[p->id]->quota_pool;
+	p->ifname = NULL;
+	p->is_adopted = false;
+	if (p->role == PORT_ROLE_UPLINK)
+		p->mac = cfg->mac;
+	ret = p->ops->open(p, cfg, errbuf, errlen);
+	if (ret == 0) {
+		ret = port_publish(p, errbuf, errlen);
+		if (ret == 0) {
+			free(ifname);
+			return 0;
+		}
+		port_unpublish(p);
+		p->ops->close(p, false);
+	}
+	free(p->ifname);
+	p->ifname = ifname;
+	p->mac = mac;
+	port_create_absent(p, cfg);
+	rcu_assign(port_table[p->id], p);
 	return ret;
 }
 

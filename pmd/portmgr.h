@@ -57,6 +57,21 @@ int port_create_end(struct port *p, int ret, char *errbuf, size_t errlen);
  * restart in place. The caller holds no pointer any more. */
 void port_destroy(struct port *p, bool keep);
 
+/* For a port between port_create_begin() and port_create_end() whose device cannot be had now: it is made without one, and
+ * port_resume() may be tried later. Kinds tap and ethdev. */
+void port_create_absent(struct port *p, const struct port_config *cfg);
+
+/* Closes the device, which has gone or is to be opened again, and keeps the port with all that stands on it; packets to it are
+ * dropped as port_down. Waits for a grace period. */
+void port_suspend(struct port *p, const struct port_config *cfg);
+
+/* Opens the device of a port that is without. An uplink's MAC is the device's unless one was configured. 0, or -errno with a
+ * sentence: still without. Waits for a grace period. */
+int port_resume(struct port *p, const struct port_config *cfg, char *errbuf, size_t errlen);
+
+/* Whether the port is without its device. */
+bool port_is_absent(const struct port *p);
+
 /* As port_destroy(), for a port whose set-up failed at a later step: a device that was adopted is left for another try,
  * one that was made goes. */
 void port_abandon(struct port *p);

@@ -234,6 +234,11 @@ bool uplink_netdev_is_packet(const char *device)
 	return true;
 }
 
+bool uplink_netdev_iface(const char *device, char ifname[IFNAMSIZ])
+{
+	return device != NULL && devarg_get(device, "iface", ifname, IFNAMSIZ);
+}
+
 const char *uplink_netdev_ifname(const struct uplink_netdev *u)
 {
 	return u->ifname;
@@ -242,6 +247,14 @@ const char *uplink_netdev_ifname(const struct uplink_netdev *u)
 int uplink_netdev_ifindex(const struct uplink_netdev *u)
 {
 	return u->ifindex;
+}
+
+bool uplink_netdev_is_running(const struct uplink_netdev *u, int fd)
+{
+	struct ifreq ifr = { 0 };
+
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", u->ifname);
+	return ioctl(fd, SIOCGIFFLAGS, &ifr) == 0 && (ifr.ifr_flags & IFF_RUNNING) != 0;
 }
 
 struct rte_ether_addr uplink_netdev_mac(const struct uplink_netdev *u)
@@ -373,6 +386,21 @@ void uplink_netdev_close(struct uplink_netdev *u, bool keep)
 		nl_close(nl);
 	}
 	free(u);
+}
+
+int uplink_netdev_guard(const char *device)
+{
+	char ifname[IFNAMSIZ];
+	int ret;
+
+	if (device == NULL || strncmp(device, "net_af_packet", 13) != 0 ||
+		!devarg_get(device, "iface", ifname, sizeof(ifname)))
+		return 0;
+	ret = nft_drop_is_there(ifname);
+	if (ret != 0)
+		return ret < 0 ? ret : 0;
+	ret = nft_drop_add(ifname);
+	return ret < 0 ? ret : 1;
 }
 
 int uplink_netdev_purge(const char *device)

@@ -12,12 +12,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <net/if.h>
+
 #include <rte_ether.h>
 
 struct uplink_netdev;
 
 /* Whether the device string is for the driver of packet sockets (kind_packet.c): af_packet without ring parameters. */
 bool uplink_netdev_is_packet(const char *device);
+
+/* The kernel device that the string names (iface=…); false: none. */
+bool uplink_netdev_iface(const char *device, char ifname[IFNAMSIZ]);
 
 /* If device is an af_packet string: checks its interface, takes it over (drop rule, MTU, features, up), completes the
  * string in devargs with frame and ring sizes that fit the MTU (devargs NULL: kind_packet.c's own sockets, which know
@@ -29,6 +34,8 @@ int uplink_netdev_open(const char *device, uint16_t mtu, uint16_t n_queues, uint
 
 const char *uplink_netdev_ifname(const struct uplink_netdev *u);
 int uplink_netdev_ifindex(const struct uplink_netdev *u);
+/* Whether the device is up and has a carrier; fd: any socket of the namespace. Any thread. */
+bool uplink_netdev_is_running(const struct uplink_netdev *u, int fd);
 struct rte_ether_addr uplink_netdev_mac(const struct uplink_netdev *u);
 
 /* After the driver has opened its sockets: finds them. */
@@ -36,6 +43,10 @@ void uplink_netdev_take(struct uplink_netdev *u);
 
 /* The packet socket of the queue, readable when frames wait; -1: not found. */
 int uplink_netdev_rx_fd(const struct uplink_netdev *u, uint16_t queue);
+
+/* Looks whether the drop rule of an open port of such a string is in place and puts it back: 1 it was gone, 0 it is there (or
+ * the device needs none), -errno. */
+int uplink_netdev_guard(const char *device);
 
 /* Undoes the rule and the features unless keep. Accepts NULL. */
 void uplink_netdev_close(struct uplink_netdev *u, bool keep);

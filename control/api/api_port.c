@@ -5,6 +5,7 @@
 
 #include "control/api/api.h"
 #include "control/api/api_users.h"
+#include "control/devices.h"
 #include "control/instance.h"
 #include "control/objects.h"
 #include "control/observer.h"
@@ -107,9 +108,9 @@ static void fill_config(const struct req_port *req, struct port_config *cfg)
 	}
 }
 
-/* *out_field: what the device's own refusal is about. */
-static int create(const struct req_port *req, const struct port_config *cfg, struct port **out,
-	const char **out_field, char *errbuf, size_t errlen)
+/* *out_field: what the device's own refusal is about. 0 with a sentence: without the device, which is waited for. */
+static int create(const struct req_port *req, const struct port_config *cfg, bool is_replay,
+	struct port **out, const char **out_field, char *errbuf, size_t errlen)
 {
 	static const char *const opened_by[] = { [REQ_PORT_ETHDEV] = "device",
 		[REQ_PORT_VHOST] = "socket",
@@ -120,8 +121,14 @@ static int create(const struct req_port *req, const struct port_config *cfg, str
 	if (rc < 0)
 		return rc;
 	rc = port_create_open(*out, cfg, errbuf, errlen);
+	if (rc < 0 && devices_may_wait(cfg, is_replay, rc)) {
+		port_create_absent(*out, cfg);
+		return port_create_end(*out, 0, errbuf, errlen);
+	}
 	if (rc < 0)
 		*out_field = opened_by[req->kind];
+	else
+		errbuf[0] = '\0';
 	return port_create_end(*out, rc, errbuf, errlen);
 }
 
@@ -129,7 +136,7 @@ static void handle_add(struct call *call)
 {
 	const struct req_port *req = call_req(call);
 	const char *field = NULL;
-	char errbuf[300] = "", socket[108];
+	char errbuf[300] = "", missing[300], socket[108];
 	struct port_config cfg;
 	struct port *port;
 	cJSON *result;
@@ -142,8 +149,9 @@ static void handle_add(struct call *call)
 	fill_config(req, &cfg);
 	if (!fill_socket(call, &cfg, socket, sizeof(socket)))
 		return;
-	rc = create(req, &cfg, &port, &field, errbuf, sizeof(errbuf));
+	rc = create(req, &cfg, call->is_replay, &port, &field, errbuf, sizeof(errbuf));
 	if (rc == 0) {
+		strcpy(missing, errbuf);
 		rc = object_port_up(port, errbuf, sizeof(errbuf));
 		if (rc < 0) {
 			field = "addresses";
@@ -155,6 +163,7 @@ static void handle_add(struct call *call)
 		return;
 	}
 	observer_port_came();
+	devices_port_came(port, &cfg, missing);
 	log_info("port", "added name=%s kind=%s role=%s", port->name, cfg.kind,
 		role_names[port->role]);
 	result = cJSON_CreateObject();

@@ -65,6 +65,7 @@ int neigh_set(uint32_t idx, enum neigh_state state, const struct rte_ether_addr 
 	int ret = 0;
 
 	if (has_path && old != PATH_NONE && rte_is_same_ether_addr(&n->mac, mac) &&
+		memcmp(&path_at(old)->macs[6], src, sizeof(*src)) == 0 &&
 		path_at(old)->mtu == mtu) {
 		atomic_store_explicit(&n->state, (uint8_t)state, memory_order_relaxed);
 		return 0;

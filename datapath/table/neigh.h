@@ -49,7 +49,7 @@ uint32_t neigh_lookup(uint16_t port_id, const struct ip_addr *addr);
 /* Existing or new entry (new: NEIGH_PENDING, no path). NEIGH_NONE when full. Control thread. */
 uint32_t neigh_get(uint16_t port_id, const struct ip_addr *addr);
 
-/* Sets state and MAC; src is the port's own MAC, mtu the port's. Makes or replaces the path when the MAC is new, drops it for
+/* Sets state and MAC; src is the port's own MAC, mtu the port's. Makes or replaces the path when a MAC or the MTU is new, drops it for
  * PENDING and FAILED. 0 or -ENOSPC (no path left; state FAILED). Control thread. */
 int neigh_set(uint32_t idx, enum neigh_state state, const struct rte_ether_addr *mac,
 	const struct rte_ether_addr *src, uint16_t mtu);

@@ -17,6 +17,7 @@
 #include "control/loop.h"
 #include "control/names.h"
 #include "control/neighd.h"
+#include "control/node_routes.h"
 #include "control/observer.h"
 #include "control/tables.h"
 #include "control/usage.h"
@@ -219,6 +220,7 @@ int dataplane_start(const struct options *opts, char *errbuf, size_t errlen)
 	drop_rate_init();
 	loop_add_tick(tick);
 	loop_add_tick(locality_tick);
+	node_routes_init();
 	return 0;
 err_workers:
 	workers_stop();
@@ -244,6 +246,7 @@ void dataplane_stop(void)
 	observer_fini();
 	neighd_fini();
 	portmgr_fini(true);
+	node_routes_fini();
 	workers_fini();
 	flow_tables_close();
 	tables_stop();

@@ -63,6 +63,8 @@ static void set_up(struct port *port, struct device *d, bool is_up)
 	d->n_changes++;
 	log_info("port", "link %s name=%s", is_up ? "up" : "down", port->name);
 	emit(port, is_up ? "link-up" : "link-down", NULL);
+	if (is_up)
+		object_port_resumed(port); /* the kernel forgets routes of a device that is down */
 }
 
 static void set_missing(struct port *port, struct device *d, bool is_missing, const char *reason)
@@ -233,7 +235,7 @@ static unsigned int tick(void)
 static void on_event(evutil_socket_t fd, short what, void *arg)
 {
 	static struct log_limit limit = { .burst = 1 };
-	int rc = link_monitor_run(monitor);
+	int rc = monitor != NULL ? link_monitor_run(monitor) : 0;
 
 	(void)fd;
 	(void)what;
@@ -295,6 +297,7 @@ void devices_port_came(struct port *port, const struct port_config *cfg, const c
 {
 	struct device *d = calloc(1, sizeof(*d));
 
+	on_event(-1, 0, NULL); /* what is told of how the device was made is no news */
 	if (d == NULL)
 		return; /* the port works; it is not followed */
 	d->cfg = *cfg;

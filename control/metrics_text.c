@@ -10,6 +10,7 @@
 #include "control/metrics_format.h"
 #include "control/metrics_objects.h"
 #include "control/neighd.h"
+#include "control/node_routes.h"
 #include "control/server.h"
 #include "control/state.h"
 #include "control/tables.h"
@@ -186,6 +187,10 @@ void metrics_write(struct evbuffer *out, enum metrics_format format)
 	metrics_gauge(out, "leat_ready", "1 when everything has been restored.", instance.is_ready);
 	metrics_gauge(out, "leat_degraded",
 		"Parts that do not work as configured: ports without device.", devices_n_missing());
+	metrics_gauge(out, "leat_node_routes", "Routes of the node's kernel towards leatd.",
+		node_routes_n_installed());
+	metrics_gauge(out, "leat_node_routes_waiting",
+		"Routes that the kernel is still to be told.", node_routes_n_waiting());
 	metrics_gauge(out, "leat_uptime_seconds", "Time since the start.",
 		(loop_now_ns() - instance.started_ns) / 1000000000ull);
 	route_get_stats(&routes);

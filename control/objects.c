@@ -11,6 +11,7 @@
 #include "control/locality.h"
 #include "control/names.h"
 #include "control/neighd.h"
+#include "control/node_routes.h"
 #include "control/observer.h"
 #include "control/state.h"
 #include "datapath/base/gen.h"
@@ -48,25 +49,6 @@ static uint8_t full_len(const struct ip_addr *addr)
 static struct ip_prefix host_prefix(const struct ip_addr *addr)
 {
 	return (struct ip_prefix){ .addr = *addr, .len = full_len(addr) };
-}
-
-void object_kernel_route(uint16_t zone, const struct ip_prefix *prefix, uint16_t mtu, bool is_add)
-{
-	const struct ip_addr *src = NULL;
-	char errbuf[256] = "";
-	int rc;
-
-	if (host_port == NULL || host_port->zone != zone || host_port->ifname == NULL)
-		return;
-	for (unsigned int i = 0; i < host_port->n_addrs && src == NULL; i++)
-		if (ip_is_v4(&host_port->addrs[i].addr) == ip_is_v4(&prefix->addr))
-			src = &host_port->addrs[i].addr;
-	if (is_add)
-		rc = host_route_add(host_port->ifname, prefix, src, mtu, errbuf, sizeof(errbuf));
-	else
-		rc = host_route_del(host_port->ifname, prefix, errbuf, sizeof(errbuf));
-	if (rc < 0 && !(rc == -ESRCH && !is_add))
-		log_warn("kernel", "%s", errbuf);
 }
 
 /* Whoever was judged by the route that led to this address so far is judged again. */
@@ -128,7 +110,7 @@ int object_endpoint_add(
 
 		touch_covering(cfg->zone, &cfg->addrs[i]);
 		if (cfg->kind == ENDPOINT_POD)
-			object_kernel_route(cfg->zone, &prefix, 0, true);
+			node_route_get(cfg->zone, &prefix, 0);
 		if (cfg->kind == ENDPOINT_POD && host_port != NULL && host_port->zone == cfg->zone)
 			announce_at(host_port, &cfg->addrs[i]);
 	}
@@ -154,7 +136,7 @@ void object_endpoint_del(uint32_t idx)
 	for (unsigned int i = 0; i < ep->n_addrs && ep->kind == ENDPOINT_POD; i++) {
 		const struct ip_prefix prefix = host_prefix(&ep->addrs[i]);
 
-		object_kernel_route(ep->zone, &prefix, 0, false);
+		node_route_put(ep->zone, &prefix);
 	}
 	if (port != NULL && port->endpoint_idx == idx)
 		port->endpoint_idx = object_port_refs[port->id] > 1 ? endpoint_behind(port->id, idx)
@@ -178,19 +160,25 @@ static int self_add(struct port *port, const struct ip_addr *addr, char *errbuf,
 		.n_addrs = 1,
 		.addrs = { *addr } };
 	uint32_t owner = endpoint_by_addr(port->zone, addr);
+	int rc;
 
 	if (owner != ENDPOINT_NONE && endpoint_at(owner)->kind == ENDPOINT_HOST)
 		return 0;
 	snprintf(id, sizeof(id), "self:%s", ip_format(addr, text));
-	return object_endpoint_add(port, &cfg, errbuf, errlen);
+	rc = object_endpoint_add(port, &cfg, errbuf, errlen);
+	if (rc == 0)
+		node_route_get_addr(port->zone, addr);
+	return rc;
 }
 
 static void self_del(const struct port *port, const struct ip_addr *addr)
 {
 	uint32_t owner = endpoint_by_addr(port->zone, addr);
 
-	if (owner != ENDPOINT_NONE && endpoint_at(owner)->kind == ENDPOINT_SELF)
-		object_endpoint_del(owner);
+	if (owner == ENDPOINT_NONE || endpoint_at(owner)->kind != ENDPOINT_SELF)
+		return;
+	node_route_put_addr(port->zone, addr);
+	object_endpoint_del(owner);
 }
 
 static void selves_del(struct port *port)
@@ -300,30 +288,15 @@ static int add_connected(struct port *port, char *errbuf, size_t errlen)
 }
 
 /* The pods that were here before the host port. */
-static void route_all_pods(void)
+static void announce_all_pods(void)
 {
 	for (uint32_t i = endpoint_next(0); i != ENDPOINT_NONE; i = endpoint_next(i + 1)) {
 		const struct endpoint *ep = endpoint_at(i);
 
-		for (unsigned int a = 0; a < ep->n_addrs && ep->kind == ENDPOINT_POD; a++) {
-			const struct ip_prefix prefix = host_prefix(&ep->addrs[a]);
-
-			object_kernel_route(ep->zone, &prefix, 0, true);
+		for (unsigned int a = 0; a < ep->n_addrs && ep->kind == ENDPOINT_POD; a++)
 			if (ep->zone == host_port->zone)
 				announce_at(host_port, &ep->addrs[a]);
-		}
 	}
-}
-
-static void route_all_tunnels(void)
-{
-	struct route_cursor cursor = { .zone = host_port->zone, .is_one_zone = true };
-	uint32_t idx;
-
-	while ((idx = route_next(&cursor)) != ROUTE_IDX_NONE)
-		if (route_at(idx)->kind == ROUTE_TUNNEL)
-			object_kernel_route(route_at(idx)->zone, &route_at(idx)->prefix,
-				route_at(idx)->mtu, true);
 }
 
 int object_port_up(struct port *port, char *errbuf, size_t errlen)
@@ -340,8 +313,8 @@ int object_port_up(struct port *port, char *errbuf, size_t errlen)
 		if (rc < 0)
 			return rc;
 		host_port = port;
-		route_all_pods();
-		route_all_tunnels();
+		node_routes_host_came();
+		announce_all_pods();
 		if (kernel_routes_start(port, errbuf, errlen) < 0)
 			log_warn("kernel", "%s", errbuf);
 	} else if (port->role == PORT_ROLE_UPLINK) {
@@ -369,10 +342,8 @@ void object_port_mac_changed(const struct port *port)
 
 void object_port_resumed(const struct port *port)
 {
-	if (port != host_port)
-		return;
-	route_all_pods();
-	route_all_tunnels();
+	if (port == host_port)
+		node_routes_host_came();
 }
 
 void object_port_down(struct port *port)
@@ -387,8 +358,7 @@ void object_port_down(struct port *port)
 	}
 	if (port == host_port) {
 		kernel_routes_stop();
-		if (port->ifname != NULL)
-			host_routes_purge(port->ifname);
+		node_routes_host_gone();
 		host_port = NULL;
 		if (port->endpoint_idx != ENDPOINT_NONE)
 			object_endpoint_del(port->endpoint_idx);

@@ -25,7 +25,7 @@ void object_port_down(struct port *port);
 
 /* An uplink has another MAC: its device was made again. */
 void object_port_mac_changed(const struct port *port);
-/* The port has its device again: what the kernel forgot with the old one (routes) comes back. */
+/* The port has its device or its link again: what the kernel forgot meanwhile (routes) comes back. */
 void object_port_resumed(const struct port *port);
 
 /* Adds an endpoint behind the port, touches what the address was reached by before, and routes it in the node's kernel.
@@ -39,9 +39,6 @@ bool object_port_has_mac(const char *name);
 
 /* The host port, or NULL. */
 struct port *object_host_port(void);
-
-/* Routes the prefix to leatd in the node's kernel, if there is a host port of this zone; errors are logged. */
-void object_kernel_route(uint16_t zone, const struct ip_prefix *prefix, uint16_t mtu, bool is_add);
 
 /* First address of the family on an uplink, NULL if there is none. */
 const struct ip_addr *object_uplink_addr(bool is_v4);

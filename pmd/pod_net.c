@@ -154,6 +154,9 @@ static void sysctls_set(int netns_fd, const struct pod_net *net)
 	if (has_family(net, false)) {
 		snprintf(name, sizeof(name), "ipv6/conf/%s/disable_ipv6", net->ifname);
 		(void)nl_sysctl_write(netns_fd, name, "0");
+		/* IPv4 addresses stay with a link that is set down and up; these would go */
+		snprintf(name, sizeof(name), "ipv6/conf/%s/keep_addr_on_down", net->ifname);
+		(void)nl_sysctl_write(netns_fd, name, "1");
 	}
 	snprintf(name, sizeof(name), "ipv6/conf/%s/accept_ra", net->ifname);
 	(void)nl_sysctl_write(netns_fd, name, "0");
@@ -371,43 +374,75 @@ int pod_net_check(int netns_fd, const struct pod_net *net, char *errbuf, size_t 
 /* One socket for all of them: thousands of endpoints may come at once. */
 static struct nl *host_nl;
 
-static int host_route_change(const char *ifname, const struct ip_prefix *dst,
-	const struct ip_addr *src, uint16_t mtu, bool is_add, char *errbuf, size_t errlen)
+static int host_route_change(const char *ifname, struct nl_route *r,
+	int (*change)(struct nl *nl, const struct nl_route *route), const char *what, char *errbuf,
+	size_t errlen)
 {
-	struct nl_route r = {
-		.dst = *dst, .is_link_scope = true, .protocol = NL_PROTO_LEAT, .mtu = mtu
-	};
 	char text[IP_PREFIX_STRLEN];
-	struct nl_link link;
-	int ret;
+	int ret = 0;
 
+	r->ifindex = (int)if_nametoindex(ifname);
+	r->is_link_scope = true;
+	r->protocol = NL_PROTO_LEAT;
 	if (host_nl == NULL)
 		host_nl = open_or_say(-1, &ret, errbuf, errlen);
 	if (host_nl == NULL)
 		return ret;
-	ret = nl_link_get(host_nl, ifname, &link);
-	if (ret == 0) {
-		r.ifindex = link.ifindex;
-		if (src != NULL)
-			r.src = *src;
-		ret = is_add ? nl_route_put(host_nl, &r) : nl_route_del(host_nl, &r);
-	}
+	ret = r->ifindex != 0 ? change(host_nl, r) : -ENODEV;
 	if (ret < 0)
 		err_set(errbuf, errlen, ret, "the node's route to %s through '%s' cannot be %s: %s",
-			ip_prefix_format(dst, text), ifname, is_add ? "added" : "removed",
-			nl_error(host_nl));
+			ip_prefix_format(&r->dst, text), ifname, what,
+			ret == -ENODEV ? strerror(ENODEV) : nl_error(host_nl));
 	return ret;
 }
 
 int host_route_add(const char *ifname, const struct ip_prefix *dst, const struct ip_addr *src,
-	uint16_t mtu, char *errbuf, size_t errlen)
+	uint16_t mtu, bool may_replace, char *errbuf, size_t errlen)
 {
-	return host_route_change(ifname, dst, src, mtu, true, errbuf, errlen);
+	struct nl_route r = { .dst = *dst, .mtu = mtu };
+
+	if (src != NULL)
+		r.src = *src;
+	return host_route_change(
+		ifname, &r, may_replace ? nl_route_put : nl_route_add, "added", errbuf, errlen);
 }
 
 int host_route_del(const char *ifname, const struct ip_prefix *dst, char *errbuf, size_t errlen)
 {
-	return host_route_change(ifname, dst, NULL, 0, false, errbuf, errlen);
+	struct nl_route r = { .dst = *dst };
+
+	return host_route_change(ifname, &r, nl_route_del, "removed", errbuf, errlen);
+}
+
+struct listing {
+	int ifindex;
+	int (*fn)(const struct ip_prefix *dst, void *arg);
+	void *arg;
+};
+
+static int list_cb(const struct nl_route *r, void *arg)
+{
+	const struct listing *l = arg;
+
+	return r->protocol == NL_PROTO_LEAT && r->ifindex == l->ifindex ? l->fn(&r->dst, l->arg)
+									: 0;
+}
+
+int host_routes_list(
+	const char *ifname, int (*fn)(const struct ip_prefix *dst, void *arg), void *arg)
+{
+	struct listing l = { .ifindex = (int)if_nametoindex(ifname), .fn = fn, .arg = arg };
+	struct nl *nl;
+	int ret;
+
+	if (l.ifindex == 0)
+		return -ENODEV;
+	nl = nl_open(-1, &ret);
+	if (nl == NULL)
+		return ret;
+	ret = nl_route_list(nl, list_cb, &l);
+	nl_close(nl);
+	return ret;
 }
 
 struct purge {

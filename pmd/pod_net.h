@@ -48,10 +48,14 @@ int pod_net_add_routes(int netns_fd, const char *ifname, const struct pod_route 
 int pod_net_check(int netns_fd, const struct pod_net *net, char *errbuf, size_t errlen);
 
 /* Kernel routes of the node to a prefix through the host port's device (protocol NL_PROTO_LEAT). src: the node's
- * address for it, or NULL. del: -ESRCH if it is not there. */
+ * address for it, or NULL. may_replace: whatever led there, else -EEXIST. del: -ESRCH if it is not there. */
 int host_route_add(const char *ifname, const struct ip_prefix *dst, const struct ip_addr *src,
-	uint16_t mtu, char *errbuf, size_t errlen);
+	uint16_t mtu, bool may_replace, char *errbuf, size_t errlen);
 int host_route_del(const char *ifname, const struct ip_prefix *dst, char *errbuf, size_t errlen);
+
+/* Calls fn with the destination of every route with NL_PROTO_LEAT through the device, until it returns an error. 0 or -errno. */
+int host_routes_list(
+	const char *ifname, int (*fn)(const struct ip_prefix *dst, void *arg), void *arg);
 
 /* Removes every route with NL_PROTO_LEAT through the device (ifname NULL: through any). Number removed or -errno. */
 int host_routes_purge(const char *ifname);

@@ -5,6 +5,7 @@
 
 #include "control/api/api.h"
 #include "control/api/api_users.h"
+#include "control/node_routes.h"
 #include "datapath/table/endpoint.h"
 #include "datapath/table/snat.h"
 
@@ -28,11 +29,22 @@ static bool pool_addrs(struct call *call, const struct req_pool *req, struct ip_
 	return true;
 }
 
+/* The node's kernel leads to a pool's addresses through leatd: a pool is of every zone, the host port mostly of zone 0. */
+static void range_route(
+	const struct snat_range *range, void (*change)(uint16_t zone, const struct ip_addr *addr))
+{
+	for (unsigned int i = 0; i < range->n_v4; i++)
+		change(0, &range->v4[i]);
+	for (unsigned int i = 0; i < range->n_v6; i++)
+		change(0, &range->v6[i]);
+}
+
 static void handle_pool_add(struct call *call)
 {
 	const struct req_pool *req = call_req(call);
 	struct ip_addr addrs[SNAT_POOL_ADDRS_MAX];
 	uint32_t idx = snat_pool_by_name(req->name);
+	struct snat_range old = { 0 };
 	int rc;
 
 	if (!req->replace && !call->is_replay &&
@@ -45,6 +57,8 @@ static void handle_pool_add(struct call *call)
 	if (!pool_addrs(call, req, addrs))
 		return;
 	if (idx != SNAT_POOL_NONE)
+		old = *snat_pool_range(snat_pool_at(idx));
+	if (idx != SNAT_POOL_NONE)
 		rc = snat_pool_set(idx, addrs, req->addresses.len, (uint16_t)req->port_min,
 			(uint16_t)req->port_max);
 	else
@@ -55,8 +69,11 @@ static void handle_pool_add(struct call *call)
 	else if (rc < 0)
 		call_fail(call, LEAT_ERR_RESOURCES, NULL, "no room for pool %s: %u is the limit",
 			req->name, SNAT_POOL_MAX);
-	else
-		call_ok(call, NULL);
+	if (rc < 0)
+		return;
+	range_route(snat_pool_range(snat_pool_at(idx)), node_route_get_addr);
+	range_route(&old, node_route_put_addr);
+	call_ok(call, NULL);
 }
 
 static void handle_pool_del(struct call *call)
@@ -64,13 +81,16 @@ static void handle_pool_del(struct call *call)
 	const struct req_id_name *req = call_req(call);
 	uint32_t idx = snat_pool_by_name(req->name);
 	struct api_users users = { 0 };
+	struct snat_range old;
 
 	if (idx == SNAT_POOL_NONE) {
 		if (api_del_missing(call, req->missing_ok, "pool", req->name))
 			call_ok(call, NULL);
 		return;
 	}
+	old = *snat_pool_range(snat_pool_at(idx));
 	if (snat_pool_del(idx) == 0) {
+		range_route(&old, node_route_put_addr);
 		call_ok(call, NULL);
 	} else if (idx == SNAT_POOL_NODE) {
 		call_fail(call, LEAT_ERR_BUSY, "name", "pool %s is always there", req->name);
@@ -162,19 +182,27 @@ static void handle_pair_add(struct call *call)
 	else if (rc < 0)
 		call_fail(call, LEAT_ERR_RESOURCES, NULL, "no more pairs: %u is the limit",
 			SNAT_PAIR_MAX);
-	else
-		call_ok(call, NULL);
+	if (rc < 0)
+		return;
+	node_route_get_addr(zone, &external);
+	call_ok(call, NULL);
 }
 
 static void handle_pair_del(struct call *call)
 {
 	const struct req_pair *req = call_req(call);
 	const struct ip_addr internal = api_ip(&req->internal);
+	uint32_t idx = snat_pair_of_internal((uint16_t)req->zone, &internal);
 	char text[IP_ADDR_STRLEN];
 
-	if (snat_pair_del((uint16_t)req->zone, &internal) == 0 ||
-		api_del_missing(call, req->missing_ok, "pair of", ip_format(&internal, text)))
-		call_ok(call, NULL);
+	if (idx == SLOT_NONE) {
+		if (api_del_missing(call, req->missing_ok, "pair of", ip_format(&internal, text)))
+			call_ok(call, NULL);
+		return;
+	}
+	node_route_put_addr((uint16_t)req->zone, &snat_pair_at(idx)->external.addr);
+	(void)snat_pair_del((uint16_t)req->zone, &internal);
+	call_ok(call, NULL);
 }
 
 static void handle_pair_list(struct call *call)

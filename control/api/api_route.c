@@ -6,6 +6,7 @@
 
 #include "control/api/api.h"
 #include "control/kernel_routes.h"
+#include "control/node_routes.h"
 #include "control/objects.h"
 #include "datapath/table/endpoint.h"
 #include "datapath/table/route.h"
@@ -136,12 +137,12 @@ static bool may_replace(const struct call *call, const struct req_route *req, ui
 		(req->replace || call->is_replay);
 }
 
-/* The node's kernel hears of routes into tunnels. is_replaced: it is told of the one that follows. */
-static void route_gone(const struct route *old, bool is_replaced)
+/* The node's kernel hears of routes into tunnels. */
+static void route_gone(const struct route *old)
 {
 	count_refs(old, -1);
-	if (old->kind == ROUTE_TUNNEL && !is_replaced)
-		object_kernel_route(old->zone, &old->prefix, 0, false);
+	if (old->kind == ROUTE_TUNNEL)
+		node_route_put(old->zone, &old->prefix);
 }
 
 static void handle_add(struct call *call)
@@ -149,6 +150,7 @@ static void handle_add(struct call *call)
 	const struct req_route *req = call_req(call);
 	char text[SCHEMA_TEXT_MAX];
 	struct route_config cfg;
+	bool is_replaced = false;
 	struct route old;
 	uint32_t idx;
 	int rc;
@@ -159,8 +161,7 @@ static void handle_add(struct call *call)
 	if (rc == -EEXIST && may_replace(call, req, idx, &cfg)) {
 		memcpy(&old, route_at(idx), sizeof(old));
 		rc = route_replace(&cfg, &idx);
-		if (rc == 0)
-			route_gone(&old, cfg.kind == ROUTE_TUNNEL);
+		is_replaced = rc == 0;
 	}
 	if (rc == -EEXIST) {
 		schema_prefix_format(&req->prefix, text);
@@ -179,7 +180,9 @@ static void handle_add(struct call *call)
 	}
 	count_refs(route_at(idx), 1);
 	if (cfg.kind == ROUTE_TUNNEL)
-		object_kernel_route(cfg.zone, &cfg.prefix, cfg.mtu, true);
+		node_route_get(cfg.zone, &cfg.prefix, cfg.mtu);
+	if (is_replaced)
+		route_gone(&old);
 	call_ok(call, NULL);
 }
 
@@ -209,7 +212,7 @@ static void handle_del(struct call *call)
 			"no memory to change the route table: try again");
 		return;
 	}
-	route_gone(&old, false);
+	route_gone(&old);
 	kernel_routes_retry();
 	call_ok(call, NULL);
 }

@@ -9,6 +9,7 @@
 #include "control/api/api.h"
 #include "control/health.h"
 #include "control/locality.h"
+#include "control/node_routes.h"
 #include "control/usage.h"
 #include "datapath/base/log.h"
 #include "datapath/table/ipset.h"
@@ -235,11 +236,21 @@ static bool health_listen(struct call *call, const struct req_service *req, uint
 	return false;
 }
 
+/* The node's kernel leads to ClusterIPs and external addresses through leatd. */
+static void frontends_route(uint16_t zone, const struct frontend_config *frontends, unsigned int n,
+	void (*change)(uint16_t zone, const struct ip_addr *addr))
+{
+	for (unsigned int i = 0; i < n; i++)
+		if (frontends[i].kind == FRONTEND_CLUSTER || frontends[i].kind == FRONTEND_EXTERNAL)
+			change(zone, &frontends[i].addr);
+}
+
 static void handle_add(struct call *call)
 {
+	static struct frontend_config old[SERVICE_FRONTENDS_MAX];
 	const struct req_service *req = call_req(call);
 	uint32_t idx = service_by_name(req->name);
-	unsigned int at = 0;
+	unsigned int at = 0, n_old = 0;
 	uint16_t port = 0;
 	struct wanted w;
 	int rc;
@@ -251,7 +262,13 @@ static void handle_add(struct call *call)
 		wanted_fini(&w);
 		return;
 	}
+	if (idx != SERVICE_NONE)
+		n_old = service_frontends(idx, old, SERVICE_FRONTENDS_MAX);
 	rc = service_set(&w.cfg, &idx, &at);
+	if (rc == 0) {
+		frontends_route(w.cfg.zone, w.frontends, w.cfg.n_frontends, node_route_get_addr);
+		frontends_route(w.cfg.zone, old, n_old, node_route_put_addr);
+	}
 	wanted_fini(&w);
 	if (rc < 0) {
 		health_put(port);
@@ -264,14 +281,19 @@ static void handle_add(struct call *call)
 
 static void handle_del(struct call *call)
 {
+	static struct frontend_config old[SERVICE_FRONTENDS_MAX];
 	const struct req_id_name *req = call_req(call);
 	uint32_t idx = service_by_name(req->name);
+	uint16_t zone;
 
 	if (idx == SERVICE_NONE) {
 		if (api_del_missing(call, req->missing_ok, "service", req->name))
 			call_ok(call, NULL);
 		return;
 	}
+	zone = service_at(idx)->zone;
+	frontends_route(
+		zone, old, service_frontends(idx, old, SERVICE_FRONTENDS_MAX), node_route_put_addr);
 	health_bind(idx, 0);
 	service_del(idx);
 	call_ok(call, NULL);

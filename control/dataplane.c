@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "control/announce_uplink.h"
 #include "control/core_claim.h"
 #include "control/devices.h"
 #include "control/drop_rate.h"
@@ -221,6 +222,7 @@ int dataplane_start(const struct options *opts, char *errbuf, size_t errlen)
 	loop_add_tick(tick);
 	loop_add_tick(locality_tick);
 	node_routes_init();
+	announce_uplink_init();
 	return 0;
 err_workers:
 	workers_stop();

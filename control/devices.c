@@ -8,6 +8,7 @@
 
 #include <net/if.h>
 
+#include "control/announce_uplink.h"
 #include "control/event.h"
 #include "control/instance.h"
 #include "control/loop.h"
@@ -63,8 +64,10 @@ static void set_up(struct port *port, struct device *d, bool is_up)
 	d->n_changes++;
 	log_info("port", "link %s name=%s", is_up ? "up" : "down", port->name);
 	emit(port, is_up ? "link-up" : "link-down", NULL);
-	if (is_up)
-		object_port_resumed(port); /* the kernel forgets routes of a device that is down */
+	if (!is_up)
+		return;
+	announce_uplink(port);
+	object_port_resumed(port); /* the kernel forgets routes of a device that is down */
 }
 
 static void set_missing(struct port *port, struct device *d, bool is_missing, const char *reason)
@@ -119,6 +122,7 @@ static void device_try(struct port *port, struct device *d)
 		object_port_mac_changed(port);
 	object_port_resumed(port);
 	neighd_port_changed(port);
+	announce_uplink(port);
 	set_up(port, d, port->ops->is_up(port));
 	gen_publish();
 }

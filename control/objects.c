@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "control/announce.h"
+#include "control/announce_uplink.h"
 #include "control/devices.h"
 #include "control/kernel_routes.h"
 #include "control/locality.h"
@@ -315,6 +316,7 @@ int object_port_up(struct port *port, char *errbuf, size_t errlen)
 		host_port = port;
 		node_routes_host_came();
 		announce_all_pods();
+		announce_uplink_zone(port->zone);
 		if (kernel_routes_start(port, errbuf, errlen) < 0)
 			log_warn("kernel", "%s", errbuf);
 	} else if (port->role == PORT_ROLE_UPLINK) {
@@ -326,6 +328,7 @@ int object_port_up(struct port *port, char *errbuf, size_t errlen)
 			selves_del(port);
 		else
 			kernel_routes_retry();
+		announce_uplink(port);
 	}
 	return rc;
 }
@@ -363,6 +366,7 @@ void object_port_down(struct port *port)
 		if (port->endpoint_idx != ENDPOINT_NONE)
 			object_endpoint_del(port->endpoint_idx);
 		selves_restore();
+		announce_uplink_zone(port->zone);
 	}
 }
 

@@ -222,3 +222,37 @@ def test_drop_rule_comes_back(leatd, wire, what, kind):
     wait_for(lambda: "drop rule was gone from nftables, put back name=up0" in leatd.log(), "it is logged")
     leatd.ctl("port", "del", "up0")
     wait_for(lambda: not wire.has_rule(), "it goes with the port")
+
+
+@pytest.mark.parametrize("kind", ["packet", "dpdk"])
+def test_neighbours_behind_a_bridge_learn_a_new_mac_at_once(leatd, wire, kind):
+    """A switch stays up while the device behind one of its ports is another: nobody there asks again by itself."""
+    far = wire.far
+    far.ip("link", "add", "br0", "address", "02:00:00:00:00:b0", "type", "bridge")
+    far.ip("link", "add", "other", "type", "veth", "peer", "name", "host")  # keeps the carrier
+    for name in ("host", "other", "br0"):
+        far.ip("link", "set", name, *(["master", "br0"] if name == "other" else []), "up")
+    far.ip("addr", "add", "192.0.2.1/24", "dev", "br0")
+    far.ip("-6", "addr", "add", "2001:db8:2::1/64", "dev", "br0", "nodad")
+
+    def plug(mac):
+        run("ip", "link", "add", wire.name, "address", mac, "type", "veth", "peer", "name", "far", "netns", far.name)
+        far.ip("link", "set", "far", "master", "br0")
+        far.ip("link", "set", "far", "up")
+        far.run("ethtool", "-K", "br0", "tx", "off", check=False)
+        far.run("ethtool", "-K", "far", "tx", "off", "tso", "off", "gso", "off", check=False)
+
+    def known():
+        return {n["dst"]: n.get("lladdr") for n in json.loads(far.ip("-j", "neigh", "show", "dev", "br0"))}
+
+    plug("02:00:00:00:00:01")
+    leatd.start()
+    uplink(leatd, wire, kind)
+    wait_for(wire.pings, "the uplink answers")
+    wait_for(lambda: wire.pings("2001:db8:2::2"), "the uplink answers")
+    wire.remove()
+    wait_for(lambda: degraded(leatd) != [], "the loss is seen")
+    assert known()["192.0.2.2"] == known()["2001:db8:2::2"] == "02:00:00:00:00:01"
+    plug("02:00:00:00:00:02")
+    for address in ("192.0.2.2", "2001:db8:2::2"):
+        wait_for(lambda a=address: known()[a] == "02:00:00:00:00:02", f"the new MAC of {address} without a question")

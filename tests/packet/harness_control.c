@@ -2,9 +2,11 @@
 /* The control thread's part that packets depend on: neighbour resolution with its hold queues, run by commands. */
 #include <event2/event.h>
 
+#include "control/announce_uplink.h"
 #include "control/loop.h"
 #include "control/neighd.h"
 #include "datapath/table/tunnel.h"
+#include "pmd/portmgr.h"
 #include "tests/packet/harness.h"
 
 static unsigned int n_ticks;
@@ -31,6 +33,7 @@ static const char *control_start(const cJSON *params, cJSON *result)
 	(void)result;
 	if (loop_init() < 0 || neighd_init() < 0)
 		return "neighd";
+	announce_uplink_init();
 	loop_add_tick(count_tick);
 	is_started = true;
 	return NULL;
@@ -64,9 +67,21 @@ static const char *control_tunnel(const cJSON *params, cJSON *result)
 	return NULL;
 }
 
+static const char *control_announce(const cJSON *params, cJSON *result)
+{
+	const struct port *port = port_by_name(harness_str(params, "port", ""));
+
+	(void)result;
+	if (port == NULL)
+		return "no such port";
+	announce_uplink(port);
+	return NULL;
+}
+
 const struct harness_command harness_control_commands[] = {
 	{ "control.start", control_start },
 	{ "control.run", control_run },
 	{ "control.tunnel", control_tunnel },
+	{ "control.announce", control_announce },
 	{ NULL, NULL },
 };

@@ -100,8 +100,7 @@ static __rte_noinline void stuck_look(
 {
 	struct vhost_port *vp = p->priv;
 
-	if (!atomic_load_explicit(&vp->is_split, memory_order_relaxed) ||
-		rte_vhost_rx_queue_count(vid, vring) == 0 ||
+	if (rte_vhost_rx_queue_count(vid, vring) == 0 ||
 		rte_mempool_avail_count(p->pool) < 2 * CHUNK) {
 		q->n_stuck = 0;
 		return;
@@ -154,7 +153,6 @@ static uint16_t vhost_rx(
 	uint16_t vring = (uint16_t)(2 * queue + 1), n;
 	uint64_t flags = 0;
 	uint32_t len_max = 0;
-	bool is_split;
 
 	if (unlikely(vid < 0))
 		return 0;
@@ -164,14 +162,11 @@ static uint16_t vhost_rx(
 	if (n == CHUNK && max > CHUNK)
 		n += rte_vhost_dequeue_burst(
 			vid, vring, p->pool, &pkts[CHUNK], RTE_MIN(max - CHUNK, CHUNK));
-	is_split = atomic_load_explicit(&vp->is_split, memory_order_relaxed);
-	if (n < max && is_split)
+	if (n < max)
 		bad_descs_count(p, q, worker, vid, vring, n);
 	else
 		q->last_avail = (uint16_t)(q->last_avail + n);
 	if (n == 0) {
-		if (q->notify == VHOST_NOTIFY_UNPOLLED && !is_split)
-			q->notify = VHOST_NOTIFY_ON;
 		if (unlikely(++q->n_empty % STUCK_POLLS == 0))
 			stuck_look(p, q, worker, vid, vring);
 		return 0;
@@ -258,10 +253,8 @@ static int vhost_rx_arm(struct port *p, uint16_t queue, uint32_t *out_fd_gen)
 	if (q->notify != VHOST_NOTIFY_UNPOLLED)
 		notify_set(q, vid, vring, true);
 	if (q->notify != VHOST_NOTIFY_UNPOLLED)
-		return -ENOTSUP; /* the ring is not there (yet) */
-	/* A split ring can be asked whether something came in between. A packed one is polled once more. */
-	if (!atomic_load_explicit(&vp->is_split, memory_order_relaxed) ||
-		rte_vhost_rx_queue_count(vid, vring) != 0)
+		return -ENOTSUP;		       /* the ring is not there (yet) */
+	if (rte_vhost_rx_queue_count(vid, vring) != 0) /* something came in between */
 		return -EAGAIN;
 	q->notify = VHOST_NOTIFY_ON;
 	return q->epoll_fd;
@@ -284,17 +277,14 @@ static size_t vhost_describe(const struct port *p, char *buf, size_t size)
 						&vp->rx_enabled, memory_order_relaxed))
 				      : 0;
 	int n = snprintf(buf, size,
-		"socket=%s role=%s connected=%s up=%s queues=%u/%u ring=%s features=0x%llx "
+		"socket=%s role=%s connected=%s up=%s queues=%u/%u features=0x%llx "
 		"mergeable=%s indirect=%s "
 		"csum=%s tso4=%s tso6=%s guest_mtu=%u quarantined=%s quarantines=%u "
 		"last_fault=\"%s\" refused=%u connects=%u",
 		vp->path, vp->is_client ? "client" : "server",
 		atomic_load_explicit(&vp->is_connected, memory_order_relaxed) ? "yes" : "no",
-		is_up ? "yes" : "no", n_queues, vp->n_queues,
-		!is_up								    ? "none"
-			: atomic_load_explicit(&vp->is_split, memory_order_relaxed) ? "split"
-										    : "packed",
-		(unsigned long long)features, features >> VIRTIO_NET_F_MRG_RXBUF & 1 ? "yes" : "no",
+		is_up ? "yes" : "no", n_queues, vp->n_queues, (unsigned long long)features,
+		features >> VIRTIO_NET_F_MRG_RXBUF & 1 ? "yes" : "no",
 		features >> VIRTIO_RING_F_INDIRECT_DESC & 1 ? "yes" : "no",
 		offloads & PORT_TX_CSUM ? "yes" : "no", offloads & PORT_TX_TSO4 ? "yes" : "no",
 		offloads & PORT_TX_TSO6 ? "yes" : "no",

@@ -182,13 +182,10 @@ static bool msg_take(struct vhost_port *vp, const char **out_why)
 	struct vhost_conn *c = &vp->conn;
 	unsigned int vring = c->msg.u64 & VHOST_MSG_VRING_MASK;
 
-	if (!vhost_msg_check(&c->msg, c->n_fds, c->is_packed, &vp->limits, out_why))
+	if (!vhost_msg_check(&c->msg, c->n_fds, &vp->limits, out_why))
 		return false;
 	c->n_msgs++;
 	switch (c->msg.request) {
-	case VHOST_REQ_SET_FEATURES:
-		c->is_packed = (c->msg.u64 >> VIRTIO_F_RING_PACKED) & 1;
-		return true;
 	case VHOST_REQ_SET_MEM_TABLE:
 		c->n_mem_tables++;
 		return mem_table_take(vp, out_why);

@@ -124,13 +124,13 @@ static bool vring_fd_check(const struct vhost_user_msg *msg, unsigned int n_fds,
 		refuse(out_why, "number of descriptors");
 }
 
-static bool ring_num_check(uint32_t num, bool is_packed, const char **out_why)
+static bool ring_num_check(uint32_t num, const char **out_why)
 {
-	return (num != 0 && num <= VHOST_MSG_RING_MAX && (is_packed || (num & (num - 1)) == 0)) ||
+	return (num != 0 && num <= VHOST_MSG_RING_MAX && (num & (num - 1)) == 0) ||
 		refuse(out_why, "ring size");
 }
 
-bool vhost_msg_check(const struct vhost_user_msg *msg, unsigned int n_fds, bool is_packed,
+bool vhost_msg_check(const struct vhost_user_msg *msg, unsigned int n_fds,
 	const struct vhost_msg_limits *limits, const char **out_why)
 {
 	struct vhost_vring_state state = msg->state;
@@ -157,7 +157,7 @@ bool vhost_msg_check(const struct vhost_user_msg *msg, unsigned int n_fds, bool 
 		return (msg->u64 & ~limits->protocol_features) == 0 ||
 			refuse(out_why, "protocol features that were not offered");
 	case VHOST_REQ_SET_VRING_NUM:
-		if (!ring_num_check(state.num, is_packed, out_why))
+		if (!ring_num_check(state.num, out_why))
 			return false;
 		/* fall through */
 	case VHOST_REQ_SET_VRING_BASE:

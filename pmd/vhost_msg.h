@@ -76,9 +76,8 @@ struct vhost_msg_limits {
 /* Payload bytes that may follow this header, or -1 if the header itself is refused (*out_why says why). */
 int vhost_msg_header_check(const struct vhost_user_msg *msg, const char **out_why);
 
-/* Whether the complete message with n_fds descriptors may go on to librte_vhost; else *out_why says why not.
- * is_packed: whether packed rings were negotiated (a split ring's size is a power of two). */
-bool vhost_msg_check(const struct vhost_user_msg *msg, unsigned int n_fds, bool is_packed,
+/* Whether the complete message with n_fds descriptors may go on to librte_vhost; else *out_why says why not. */
+bool vhost_msg_check(const struct vhost_user_msg *msg, unsigned int n_fds,
 	const struct vhost_msg_limits *limits, const char **out_why);
 
 /* Whether librte_vhost answers this message. */

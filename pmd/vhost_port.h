@@ -45,7 +45,7 @@ enum vhost_notify {
 
 /* A receive queue; the worker's own but for the atomics. */
 struct vhost_rxq {
-	uint16_t last_avail;   /* split rings: next index that librte_vhost will take */
+	uint16_t last_avail;   /* next index that librte_vhost will take */
 	uint8_t notify;	       /* enum vhost_notify */
 	_Atomic bool is_stale; /* set by librte_vhost's thread: the ring is a new one */
 	_Atomic bool has_kick; /* set by the front: the guest can wake us */
@@ -75,7 +75,6 @@ struct vhost_conn {
 	/* budget of this tick */
 	uint32_t n_msgs, n_mem_tables;
 	uint32_t guest_events, inner_events; /* registered with epoll */
-	bool is_packed;
 };
 
 /* A socket that librte_vhost listens on. */
@@ -87,7 +86,6 @@ struct vhost_inner {
 struct vhost_port {
 	/* read by workers each burst */
 	_Atomic int vid;
-	_Atomic bool is_split;
 	uint16_t frame_max;			   /* bytes of a frame that is no super-frame */
 	_Atomic uint8_t tx_queue[RCU_MAX_READERS]; /* by worker: queue pair, or VHOST_TX_NONE */
 

@@ -119,7 +119,7 @@ static void message_run(const uint8_t *data, size_t size)
 	CHECK(payload >= 0 || why != NULL);
 	(void)vhost_msg_has_reply(&msg);
 	CHECK(vhost_msg_name(msg.request) != NULL);
-	if (!vhost_msg_check(&msg, data[2] % 12, data[1] & 0x80, &limits, &why)) {
+	if (!vhost_msg_check(&msg, data[2] % 12, &limits, &why)) {
 		CHECK(why != NULL);
 		return;
 	}

@@ -78,11 +78,14 @@ class Daemon:
         self.process.kill()
         self.process.wait()
 
+    def stop(self):
+        self.hang_up()
+        self.process.terminate()
+        assert self.process.wait(DEADLINE_S) == 0, self.log()[-3000:]
+
     def close(self):
         if self.process.poll() is None:
-            self.hang_up()
-            self.process.terminate()
-            assert self.process.wait(DEADLINE_S) == 0, self.log()[-3000:]
+            self.stop()
         subprocess.run([LEATD, f"--instance={self.instance}", "--purge"], check=True, capture_output=True)
         os.unlink(self.log_path)
 

@@ -21,6 +21,7 @@
 #include "control/options.h"
 #include "control/pci.h"
 #include "control/purge.h"
+#include "control/retry.h"
 #include "control/server.h"
 #include "control/state.h"
 #include "control/tables.h"
@@ -94,6 +95,7 @@ static void serve(void)
 	log_info("leatd", "ready instance=%s workers=%u start_ms=%llu", instance.name, opts.n_cores,
 		(unsigned long long)((loop_now_ns() - instance.started_ns) / 1000000));
 	notify_send("READY=1");
+	retry_start();
 }
 
 static void on_config_done(const struct leat_error *err)

@@ -9,6 +9,7 @@ import pytest
 
 from operator_rig import Leatd
 from rig import RIG, Netns, Rig, run
+from waiting import wait_for
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root for namespaces and taps"),
@@ -74,12 +75,30 @@ def test_adopt_with_a_route_that_the_pod_refuses_leaves_the_tap(leatd, pod):
     leatd.start()
     assert leatd.ctl("status")["restored"]["failed"] == 1 and "2001:db8:1::/64" in leatd.log()
     assert ifindex(pod) == before
-    leatd.kill()
     pod.run("sysctl", "-q", "-w", "net.ipv6.conf.eth0.disable_ipv6=0")
-    leatd.start()
-    assert leatd.ctl("status")["restored"]["failed"] == 0
+    wait_for(lambda: [e["id"] for e in leatd.ctl("endpoints")] == ["pod-a"], "it is tried again and taken up")
+    assert "restored after all object=\"endpoint pod-a\"" in leatd.log()
     assert ifindex(pod) == before
     assert "adopted=yes" in leatd.ctl("port", "show", "pod-a")["details"]
+    leatd.ctl("endpoint", "detach", "pod-a")
+    assert ifindex(pod) is None and leatd.ctl("config", "dump") == []
+
+
+def test_pods_that_have_gone_are_tried_in_vain_and_can_be_detached(leatd):
+    leatd.start()
+    spaces = [Netns() for _ in range(3)]
+    for i, ns in enumerate(spaces):
+        leatd.ctl("endpoint", "attach", f"id=pod-{i}", "kind=tap", f"netns={ns.path}", f"addresses=10.68.0.{i + 1}/32")
+    leatd.stop()
+    for ns in spaces[:2]:
+        ns.delete()
+    leatd.start()
+    assert leatd.ctl("status")["restored"]["failed"] == 2
+    assert [e["id"] for e in leatd.ctl("endpoints")] == ["pod-2"] and len(leatd.ctl("config", "dump")) == 3
+    for i in range(3):
+        leatd.ctl("endpoint", "detach", f"pod-{i}")
+    assert leatd.ctl("config", "dump") == []
+    spaces[2].delete()
 
 
 def test_adopt_of_a_host_port_whose_address_is_taken_leaves_the_tap(tmp_path):

@@ -256,3 +256,45 @@ def test_neighbours_behind_a_bridge_learn_a_new_mac_at_once(leatd, wire, kind):
     plug("02:00:00:00:00:02")
     for address in ("192.0.2.2", "2001:db8:2::2"):
         wait_for(lambda a=address: known()[a] == "02:00:00:00:00:02", f"the new MAC of {address} without a question")
+
+
+def test_configuration_file_with_a_device_that_comes_later(leatd, wire, tmp_path):
+    path = tmp_path / "node.json"
+    path.write_text(json.dumps([
+        {"method": "port.add", "params": {"name": "up0", "kind": "ethdev", "role": "uplink", "addresses": ["192.0.2.2/24"],
+                                          "device": DEVICES["packet"].format(wire.name)}},
+        {"method": "route.add", "params": {"prefix": "0.0.0.0/0", "via": "192.0.2.1"}}]))
+    leatd.start("--config", str(path))
+    assert len(degraded(leatd)) == 1 and len(leatd.ctl("config", "dump")) == 2
+    wire.make()
+    wait_for(lambda: degraded(leatd) == [], "the device is taken up")
+    wait_for(wire.pings, "the uplink answers")
+
+
+def test_device_exchanged_under_traffic_of_two_workers_loses_no_buffer(leatd, wire):
+    cores = sorted(os.sched_getaffinity(0))[-2:]
+    if len(cores) < 2:
+        pytest.skip("needs two cores")
+    wire.make()
+    leatd.start("--cores", ",".join(map(str, cores)))
+    pods = [leatd.attach(f"pod-{i}", f"10.68.0.{i + 1}") for i in range(2)]
+    uplink(leatd, wire)
+    wait_for(wire.pings, "the uplink answers")
+    floods = [p.space.spawn("ping", "-q", "-i", "0.002", "-W", "1", "192.0.2.1") for p in pods]
+    try:
+        for round_ in range(8):
+            wire.remove()
+            wire.make(f"02:00:00:00:03:{round_:02x}")
+            wire.far.ip("route", "add", "10.68.0.0/24", "via", "192.0.2.2")
+            wait_for(lambda r=round_: leatd.ctl("port", "show", "up0")["mac"] == f"02:00:00:00:03:{r:02x}",
+                     "the new device is taken up")
+            wait_for(lambda: pods[0].space.run("ping", "-q", "-c", "1", "-W", "1", "192.0.2.1", check=False).returncode == 0,
+                     "a pod reaches the router")
+    finally:
+        for flood in floods:
+            flood.terminate()
+            flood.communicate()
+    leatd.ctl("port", "del", "up0")
+    for pod in pods:
+        leatd.ctl("endpoint", "detach", pod.name)
+    wait_for(lambda: leatd.ctl("status")["mbufs"]["in_use"] == 0, "all buffers are back")

@@ -49,6 +49,7 @@ static struct {
 	struct event *work;
 	enum object_class class;
 	uint64_t seq;
+	enum { REPLAY_FIRST, REPLAY_LOAD, REPLAY_REST, REPLAY_DONE } phase;
 	unsigned int n_pending;
 	void (*done)(int rc);
 } replay;
@@ -453,34 +454,36 @@ static void replay_end(int rc)
 		done(rc);
 }
 
+/* Starts what the store has. -EAGAIN: there is more; -EINPROGRESS: some are not done, replay_done() comes back; 0: all are. */
+static int replay_items(uint64_t end_ns)
+{
+	struct store_item *item;
+
+	while ((item = store_next(store, replay.class, replay.seq)) != NULL) {
+		/* What the next class stands on must be complete. */
+		if (item->method->class != replay.class && replay.n_pending > 0)
+			return -EINPROGRESS;
+		replay_item(item);
+		if (loop_now_ns() > end_ns)
+			return -EAGAIN;
+	}
+	return replay.n_pending > 0 ? -EINPROGRESS : 0;
+}
+
+/* Nothing is started while the rest is being loaded: a class is brought back once, when all of it is there. */
 static void replay_work(evutil_socket_t fd, short what, void *arg)
 {
 	uint64_t end_ns = loop_now_ns() + 10 * LOOP_SLICE_NS;
-	struct store_item *item;
-	bool is_done = false;
-	int rc = 0;
+	int rc = replay.phase == REPLAY_LOAD ? state_load(end_ns) : replay_items(end_ns);
 
 	(void)fd;
 	(void)what;
 	(void)arg;
-	while ((item = store_next(store, replay.class, replay.seq)) != NULL) {
-		/* What the next class stands on must be complete. */
-		if (item->method->class != replay.class && replay.n_pending > 0)
-			return;
-		replay_item(item);
-		if (loop_now_ns() > end_ns) {
-			event_active(replay.work, EV_TIMEOUT, 0);
-			return;
-		}
-	}
-	if (replay.n_pending >
-		0) /* devices are being made, and adopted flows wait for nothing else */
+	if (rc == -EINPROGRESS)
 		return;
-	if (!is_late)
-		rc = state_load(end_ns);
-	else
-		is_done = true;
-	if (is_done || (rc < 0 && rc != -EAGAIN))
+	if (rc == 0)
+		replay.phase++;
+	if (replay.phase == REPLAY_DONE || (rc < 0 && rc != -EAGAIN))
 		replay_end(rc);
 	else
 		event_active(replay.work, EV_TIMEOUT, 0);
@@ -490,6 +493,7 @@ void state_replay(void (*done)(int rc))
 {
 	replay.class = OBJECT_NONE;
 	replay.seq = 0;
+	replay.phase = REPLAY_FIRST;
 	replay.n_pending = 0;
 	replay.done = done;
 	replay.work = event_new(loop_base, -1, 0, replay_work, NULL);

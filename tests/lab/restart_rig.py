@@ -200,6 +200,7 @@ def restart_under_traffic(lab, n_restarts):
     floods = list(lab.flood())
     watchers = lab.eyes()
     early, drops = 0, set()
+    n_objects = len(lab.ctl("config", "dump"))
     for n in range(2 * n_restarts):
         ended_s = time.time()
         if n % 2 == 0:
@@ -216,7 +217,9 @@ def restart_under_traffic(lab, n_restarts):
                 assert who == "backend"
             print(f"restart {n}: silent {until_s - since_s:.3f} s, {ready_s - until_s:+.3f} s before ready")
             early += until_s < ready_s
-        assert lab.ctl("status")["restored"]["failed"] == 0
+        restored = lab.ctl("status")["restored"]
+        assert restored["failed"] == restored["unreadable"] == 0
+        assert sum(restored.values()) - restored["flows"] == n_objects, restored
         drops |= {reason for port in ("client", "denied") for reason in lab.leatd.drops(port)}
     for child in (*floods, *talkers.values()):  # so that the eyes see an end
         child.kill()

@@ -63,6 +63,14 @@ uint32_t journal_crc(const char *text, size_t len)
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	uint32_t crc = ~0u;
 
+#ifdef __SSE4_2__ /* has an instruction for it: a start reads the whole file before the first port is back */
+	for (; len >= sizeof(uint64_t); len -= sizeof(uint64_t), text += sizeof(uint64_t)) {
+		uint64_t word;
+
+		memcpy(&word, text, sizeof(word));
+		crc = (uint32_t)__builtin_ia32_crc32di(crc, word);
+	}
+#endif
 	pthread_once(&once, crc_init);
 	for (size_t i = 0; i < len; i++)
 		crc = crc_table[(crc ^ (unsigned char)text[i]) & 0xff] ^ (crc >> 8);

@@ -124,6 +124,7 @@ static void load_calls(const char *text, size_t len)
 static void line_classes(const char *text, bool *out_has_first, bool *out_has_late)
 {
 	static const char mark[] = "{\"method\":\"";
+	static const struct method *last;
 	const char *at = text;
 
 	*out_has_first = *out_has_late = false;
@@ -134,8 +135,13 @@ static void line_classes(const char *text, bool *out_has_first, bool *out_has_la
 
 		at += sizeof(mark) - 1;
 		len = strcspn(at, "\"");
-		snprintf(name, sizeof(name), "%.*s", (int)(len < sizeof(name) ? len : 0), at);
-		method = schema_method(name);
+		/* most often that of the call before */
+		if (last == NULL || strncmp(at, last->name, len) != 0 || last->name[len] != '\0') {
+			snprintf(name, sizeof(name), "%.*s", (int)(len < sizeof(name) ? len : 0),
+				at);
+			last = schema_method(name);
+		}
+		method = last;
 		if (method != NULL && method->class > CLASS_FIRST_LAST)
 			*out_has_late = true;
 		else

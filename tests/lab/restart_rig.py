@@ -181,8 +181,8 @@ def close_eyes(watchers):
     return found
 
 
-# what a flood of first packets may meet: no room to wait at the gate or for the neighbour, which never answers, and what is refused
-WAITED = {"restoring", "port_down", "frag_queue", "neigh_pending_full", "neigh_failed", "consumed"}
+# what a flood of first packets may meet: no room to wait at the gate, for the neighbour, which never answers, or in the table
+WAITED = {"restoring", "port_down", "frag_queue", "neigh_pending_full", "neigh_failed", "consumed", "new_flow_limit"}
 REFUSED = {"policy_denied", "service_no_backend", "ip_multicast"}
 
 

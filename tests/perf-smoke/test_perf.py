@@ -25,10 +25,15 @@ def machine():
 
 
 def run(*argv, seconds=180):
-    r = subprocess.run([str(ROOT / argv[0]), *map(str, argv[1:])], capture_output=True, text=True, timeout=seconds,
-                       check=False)
-    assert r.returncode == 0, f"{' '.join(map(str, argv))}\n{r.stdout}\n{r.stderr}"
-    return r.stdout
+    with subprocess.Popen([str(ROOT / argv[0]), *map(str, argv[1:])], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        try:
+            out, err = child.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            child.terminate()  # it tidies up: a killed one would leave its switches behind
+            out, err = child.communicate()
+            err += f"not done after {seconds} s"
+    assert child.returncode == 0, f"{' '.join(map(str, argv))}\n{out}\n{err}"
+    return out
 
 
 def lines(path):
@@ -117,7 +122,7 @@ def test_scale_services_writes_a_line_a_measure(tmp_path, peer):
 
 def test_scale_rules_measures_all_counts_in_turn(tmp_path):
     out = tmp_path / "rows"
-    run("perf/run", "scale-rules", "--rounds", 1, "--rules", "10,25", "--changes", 2, "--seconds", 0.05, "--json", out)
+    run("perf/run", "scale-rules", "--rounds", 1, "--rules", "10,25", "--changes", 2, "--seconds", 0.05, "--json", out, seconds=400)
     rows = lines(out)
     of_one = ["first-packet", "busy-first-packet", "add-ack", "add-effect"]
     assert [r["measure"] for r in rows] == 2 * ["load", "load", *["established"] * 2, *["new-connections"] * 2, *of_one, *of_one]

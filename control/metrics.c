@@ -11,7 +11,7 @@
 
 #include <event2/http.h>
 
-#include "control/devices.h"
+#include "control/degraded.h"
 #include "control/instance.h"
 #include "control/loop.h"
 #include "control/metrics_objects.h"
@@ -45,9 +45,9 @@ static void on_health(struct evhttp_request *request, void *arg)
 	(void)arg;
 	if (body != NULL)
 		evbuffer_add_printf(body, "%s\n",
-			!instance.is_ready		  ? "starting"
-				: devices_n_missing() > 0 ? "degraded"
-							  : "ok");
+			!instance.is_ready			? "starting"
+				: degraded_list(NULL, NULL) > 0 ? "degraded"
+								: "ok");
 	evhttp_send_reply(request, instance.is_ready ? HTTP_OK : HTTP_SERVUNAVAIL, "", body);
 	if (body != NULL)
 		evbuffer_free(body);

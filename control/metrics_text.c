@@ -2,6 +2,7 @@
 /* What the metrics are. Names and units by OpenMetrics: base units, counters end in _total. */
 #include <inttypes.h>
 
+#include "control/degraded.h"
 #include "control/devices.h"
 #include "control/instance.h"
 #include "control/load.h"
@@ -186,7 +187,8 @@ void metrics_write(struct evbuffer *out, enum metrics_format format)
 		instance.name);
 	metrics_gauge(out, "leat_ready", "1 when everything has been restored.", instance.is_ready);
 	metrics_gauge(out, "leat_degraded",
-		"Parts that do not work as configured: ports without device.", devices_n_missing());
+		"Parts that do not work as configured; status names them.",
+		degraded_list(NULL, NULL));
 	metrics_gauge(out, "leat_node_routes", "Routes of the node's kernel towards leatd.",
 		node_routes_n_installed());
 	metrics_gauge(out, "leat_node_routes_waiting",

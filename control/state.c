@@ -247,6 +247,21 @@ static void note_write(int rc)
 	counts.n_write_failed += rc < 0;
 }
 
+size_t state_n_failed(void)
+{
+	uint64_t seq = 0;
+	enum object_class class = OBJECT_NONE;
+	const struct store_item *item;
+	size_t n = 0;
+
+	while (counts.n_failed > 0 && (item = store_next(store, class, seq)) != NULL) {
+		n += item->is_failed;
+		class = item->method->class;
+		seq = item->seq;
+	}
+	return n;
+}
+
 int state_write_error(void)
 {
 	return write_error;

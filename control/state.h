@@ -39,6 +39,9 @@ void state_replay(void (*done)(int rc));
 /* As journal_append(). */
 int state_append(const char *line, size_t len, uint64_t *out_ticket);
 
+/* Objects that are still not in effect since the start. */
+size_t state_n_failed(void);
+
 /* -errno of the last write to the file if it failed, else 0. */
 int state_write_error(void);
 

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "control/api/api.h"
-#include "control/devices.h"
+#include "control/degraded.h"
 #include "control/instance.h"
 #include "control/loop.h"
 #include "control/server.h"
@@ -106,19 +106,9 @@ static void add_state_file(cJSON *result)
 		object, "write_failures", (double)state_get_counts()->n_write_failed);
 }
 
-/* What does not work as configured, a sentence each. */
-static void add_degraded(cJSON *result)
+static void add_sentence(void *list, const char *sentence)
 {
-	cJSON *list = cJSON_AddArrayToObject(result, "degraded");
-	char text[400];
-
-	for (const struct port *port = port_next(NULL); port != NULL; port = port_next(port)) {
-		if (devices_missing(port) == NULL)
-			continue;
-		snprintf(text, sizeof(text), "port %s is without its device: %s", port->name,
-			devices_missing(port));
-		cJSON_AddItemToArray(list, cJSON_CreateString(text));
-	}
+	cJSON_AddItemToArray(list, cJSON_CreateString(sentence));
 }
 
 static void handle_status(struct call *call)
@@ -129,7 +119,7 @@ static void handle_status(struct call *call)
 	cJSON_AddStringToObject(result, "version", LEAT_VERSION);
 	cJSON_AddStringToObject(result, "instance", instance.name);
 	cJSON_AddBoolToObject(result, "ready", instance.is_ready);
-	add_degraded(result);
+	degraded_list(add_sentence, cJSON_AddArrayToObject(result, "degraded"));
 	cJSON_AddNumberToObject(result, "uptime_s",
 		(double)((loop_now_ns() - instance.started_ns) / 1000000000ull));
 	cJSON_AddNumberToObject(result, "workers", eal_n_workers());

@@ -166,6 +166,7 @@ def test_namespace_that_went_away_while_leatd_was_down_is_reported_and_detached(
     client = leatd.start().client()
     assert client.call("sys.status")["restored"]["failed"] == 1
     assert "\nleat_restore_failures 1\n" in client.call("metrics.text")["text"]
+    assert client.call("sys.status")["degraded"] == ["1 saved object could not be brought back: the log names it"]
     client.call("endpoint.detach", id="pod1")
     assert client.call("config.dump")["calls"] == []
 

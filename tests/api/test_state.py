@@ -138,7 +138,9 @@ def test_full_disk_changes_nothing_and_says_so(leatd):
             pytest.fail("64 KiB hold everything")
         state = client.call("sys.status")["state_file"]
         assert state["writable"] is False and state["write_failures"] >= 1 and "space" in state["error"]
+        assert client.call("sys.status")["degraded"] == [f"the state file cannot be written: {state['error']}"]
         text = client.call("metrics.text")["text"]
+        assert "\nleat_degraded 1\n" in text
         assert "\nleat_state_writable 0\n" in text and "\nleat_state_write_failures_total 0\n" not in text
         assert [c["params"]["id"] for c in client.call("config.dump", limit=10000)["calls"]] == done
         leatd.kill()

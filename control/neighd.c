@@ -275,6 +275,7 @@ static unsigned int tick(void)
 	for (idx = neigh_next(sweep_at); idx != NEIGH_NONE && idx < end; idx = neigh_next(idx + 1))
 		age(idx, now_ns);
 	sweep_at = idx == NEIGH_NONE ? 0 : end;
+	on_punt(-1, 0, NULL); /* whatever became of a wake-up: nothing waits for ever */
 	neighd_tunnel_tick();
 	gen_publish();
 	return 0;

@@ -108,7 +108,7 @@ static void poller_sleep(struct poller *p, struct rx_list *list)
 {
 	struct epoll_event events[EVENTS_MAX];
 	struct worker *w = p->w;
-	uint64_t sleep_ns = arm(p, list), t0, n_wakes;
+	uint64_t sleep_ns = arm(p, list), t0;
 	struct timespec ts;
 	int n;
 
@@ -121,9 +121,8 @@ static void poller_sleep(struct poller *p, struct rx_list *list)
 	n = epoll_pwait2(p->epoll_fd, events, EVENTS_MAX, &ts, NULL);
 	rcu_reader_online(w->id);
 	for (int i = 0; i < n; i++)
-		if (events[i].data.u32 == INJECT_EVENT &&
-			read(inject_fd(w->id), &n_wakes, sizeof(n_wakes)) < 0)
-			continue; /* the mailbox cleared it meanwhile */
+		if (events[i].data.u32 == INJECT_EVENT)
+			inject_woken(w->id);
 	w->stats.n_sleeps++;
 	w->stats.slept_ns += clock_ns() - t0;
 	list = rcu_deref(p->list);

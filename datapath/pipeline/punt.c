@@ -9,6 +9,7 @@
 #include <rte_ring.h>
 #include <rte_ring_elem.h>
 
+#include "datapath/base/race.h"
 #include "datapath/base/rcu.h"
 
 #define PUNT_RING_LEN 4096
@@ -17,9 +18,11 @@
 static_assert(
 	sizeof(struct punt_msg) % 4 == 0 && sizeof(struct inject_msg) % 4 == 0, "ring elements");
 
+/* is_asleep: its reader has seen all that it will see without being woken. Who takes it away wakes, whatever else is in the box. */
 struct mailbox {
 	struct rte_ring *ring;
 	int fd;
+	_Atomic bool is_asleep;
 };
 
 static struct mailbox punt_box = { .fd = -1 };
@@ -31,6 +34,7 @@ static int mailbox_open(struct mailbox *box, const char *name, unsigned int elem
 	box->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (box->fd < 0)
 		return -errno;
+	atomic_store_explicit(&box->is_asleep, true, memory_order_relaxed);
 	box->ring = rte_ring_create_elem(name, elem_size, len, SOCKET_ID_ANY, flags);
 	if (box->ring == NULL) {
 		close(box->fd);
@@ -57,29 +61,42 @@ static void mailbox_wake(struct mailbox *box)
 	}
 }
 
-/* Wakes when the message is the only one: whoever finds others knows that their sender woke the reader, and the
- * reader itself leaves the descriptor readable when it leaves messages behind. */
+/* The message first, then the look at the reader; it goes to sleep first and looks at the box then. One of both sees the other. */
 static bool mailbox_put(struct mailbox *box, const void *msg, unsigned int size)
 {
 	if (box->ring == NULL ||
 		rte_ring_enqueue_elem(box->ring, (void *)(uintptr_t)msg, size) != 0)
 		return false;
-	if (rte_ring_count(box->ring) <= 1)
+	RACE_POINT(RACE_MAILBOX);
+	/* pairs with the fence in mailbox_take() */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load_explicit(&box->is_asleep, memory_order_relaxed) &&
+		atomic_exchange_explicit(&box->is_asleep, false, memory_order_relaxed))
 		mailbox_wake(box);
 	return true;
+}
+
+/* Clears the descriptor, before the ring is looked at: a message that comes now makes it readable again. */
+static void mailbox_clear(struct mailbox *box)
+{
+	uint64_t n_wakes;
+
+	if (read(box->fd, &n_wakes, sizeof(n_wakes)) < 0) {
+		/* It was not readable. */
+	}
+	atomic_store_explicit(&box->is_asleep, true, memory_order_relaxed);
+	/* pairs with the fence in mailbox_put() */
+	atomic_thread_fence(memory_order_seq_cst);
 }
 
 static unsigned int mailbox_take(
 	struct mailbox *box, void *msgs, unsigned int size, unsigned int max)
 {
-	uint64_t n_wakes;
 	unsigned int n;
 
 	if (box->ring == NULL)
 		return 0;
-	/* Cleared before the ring is read, so that a message which comes now makes it readable again. */
-	if (read(box->fd, &n_wakes, sizeof(n_wakes)) < 0 && rte_ring_empty(box->ring) == 1)
-		return 0;
+	mailbox_clear(box);
 	n = rte_ring_dequeue_burst_elem(box->ring, msgs, size, max, NULL);
 	if (rte_ring_empty(box->ring) == 0)
 		mailbox_wake(box);
@@ -145,6 +162,11 @@ unsigned int inject_receive(unsigned int worker, struct inject_msg *msgs, unsign
 	if (box->ring == NULL || rte_ring_empty(box->ring) == 1)
 		return 0;
 	return mailbox_take(box, msgs, sizeof(*msgs), max);
+}
+
+void inject_woken(unsigned int worker)
+{
+	mailbox_clear(&inject_boxes[worker]);
 }
 
 int inject_fd(unsigned int worker)

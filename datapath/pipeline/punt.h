@@ -69,7 +69,7 @@ int punt_fd(void);
 /* Worker: hands a message over. false (nothing taken) when the ring is full. */
 bool punt_send(const struct punt_msg *msg);
 
-/* Control thread: up to max messages; clears the descriptor. */
+/* Control thread: up to max messages; clears the descriptor, and leaves it readable when some are left. */
 unsigned int punt_receive(struct punt_msg *msgs, unsigned int max);
 
 /* Control thread: a message to worker `worker`. false (nothing taken) when its ring is full. */
@@ -78,7 +78,11 @@ bool inject_send(unsigned int worker, const struct inject_msg *msg);
 /* Worker: its messages; called once a loop. */
 unsigned int inject_receive(unsigned int worker, struct inject_msg *msgs, unsigned int max);
 
-/* Worker: descriptor to sleep on besides its ports. Readable after inject_send(), cleared by inject_receive(). */
+/* Worker: descriptor to sleep on besides its ports. Readable after inject_send(), cleared by inject_woken() or by an inject_receive()
+ * that finds something. Nobody reads it otherwise: then the next sender would wake nobody. */
 int inject_fd(unsigned int worker);
+
+/* Worker: its descriptor woke it. inject_receive() follows. */
+void inject_woken(unsigned int worker);
 
 #endif

@@ -40,7 +40,7 @@ static bool final_tuple(
 		return true;
 	}
 	nat_ports_init(&ports, ctx, b->hash[0]);
-	for (unsigned int n = 0; nat_ports_at(&ports, n, &out->sport); n++) {
+	while (nat_ports_next(&ports, &out->sport)) {
 		uint32_t flow = nat_reply_flow(ctx, out, kind);
 
 		if (flow == FLOW_NONE ||

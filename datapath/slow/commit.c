@@ -172,7 +172,7 @@ static int conn_publish(
 	int ret = -EADDRINUSE;
 
 	nat_ports_init(&ports, ctx, b->hash[i]);
-	for (unsigned int n = 0; ret == -EADDRINUSE && nat_ports_at(&ports, n, &final.sport); n++) {
+	for (unsigned int n = 0; ret == -EADDRINUSE && nat_ports_next(&ports, &final.sport); n++) {
 		/* The first one mostly is: publishing asks too. */
 		if (n == 1)
 			nat_ports_limit(&ports, w, ctx);

@@ -39,7 +39,7 @@ void nat_ports_init(struct nat_ports *ports, const struct slow_ctx *ctx, uint64_
 	}
 	ports->lo = (uint16_t)lo;
 	ports->n = (uint16_t)(hi - lo + 1);
-	ports->start = (uint32_t)((hash >> 32) * ports->n >> 32);
+	ports->hash = hash;
 }
 
 /* Of all that a reply's key has but the port that is looked for. */
@@ -70,16 +70,50 @@ void nat_ports_note(struct worker *w, const struct slow_ctx *ctx)
 			.until_ns = w->now_ns + NAT_EXHAUSTED_NS };
 }
 
-bool nat_ports_at(const struct nat_ports *ports, unsigned int i, rte_be16_t *out_port)
+/* Clients with ports in a row have hashes in a row, too, before they are mixed once more. */
+static void shuffle_begin(struct nat_ports *ports)
 {
-	if (ports->has_wanted && i-- == 0) {
+	uint64_t mixed = hash_word(hash_word(ports->hash, ports->lo), HASH_MULTIPLIER);
+
+	ports->mask = rte_align32pow2(ports->n) - 1;
+	ports->shift = (uint8_t)(__builtin_popcount(ports->mask) / 2 + 1);
+	ports->at = (uint32_t)(mixed >> 32);
+	ports->stride = (uint32_t)mixed | 1;
+}
+
+/* A permutation of 0 … mask: each step can be undone. */
+static uint32_t shuffled(const struct nat_ports *ports, uint32_t x)
+{
+	x &= ports->mask;
+	x ^= x >> ports->shift;
+	x = x * 0x9e3779b1u & ports->mask;
+	x ^= x >> ports->shift;
+	x = x * 0x85ebca6bu & ports->mask;
+	return x ^ x >> ports->shift;
+}
+
+/* An odd stride visits every offset once; the shuffle keeps rows of taken ports from being met in a row. */
+bool nat_ports_next(struct nat_ports *ports, rte_be16_t *out_port)
+{
+	if (ports->has_wanted) {
+		ports->has_wanted = false;
 		*out_port = ports->wanted;
 		return true;
 	}
-	if (i >= ports->n || i >= ports->n_tries)
+	if (ports->n == 0 || ports->n_tries == 0)
 		return false;
-	*out_port = rte_cpu_to_be_16((uint16_t)(ports->lo + (ports->start + i) % ports->n));
-	return true;
+	if (ports->n_steps == 0)
+		shuffle_begin(ports);
+	while (ports->n_steps <= ports->mask) {
+		uint32_t offset = shuffled(ports, ports->at + ports->n_steps++ * ports->stride);
+
+		if (offset < ports->n) {
+			ports->n_tries--;
+			*out_port = rte_cpu_to_be_16((uint16_t)(ports->lo + offset));
+			return true;
+		}
+	}
+	return false;
 }
 
 bool nat_is_needed(const struct slow_ctx *ctx, const struct translation *final)
@@ -164,7 +198,8 @@ static void program6(struct flow6 *f, const struct flow_key6 *out)
 }
 
 static void programs4(struct flowtab *t, uint32_t conn, const struct slow_ctx *ctx,
-	const struct translation *client, const struct translation *final, uint8_t kind)
+	const struct translation *client, const struct translation *final, uint8_t kind,
+	bool is_translated)
 {
 	struct flow4 *orig = flowtab_flow4(t, 2 * conn), *reply = flowtab_flow4(t, 2 * conn + 1);
 	const struct flow_key4 in = key4(ctx, client, kind), out = key4(ctx, final, kind);
@@ -172,12 +207,15 @@ static void programs4(struct flowtab *t, uint32_t conn, const struct slow_ctx *c
 
 	orig->key = in;
 	reply->key = flow_key4_reverse(&out);
+	if (!is_translated)
+		return;
 	program4(orig, &out);
 	program4(reply, &back);
 }
 
 static void programs6(struct flowtab *t, uint32_t conn, const struct slow_ctx *ctx,
-	const struct translation *client, const struct translation *final, uint8_t kind)
+	const struct translation *client, const struct translation *final, uint8_t kind,
+	bool is_translated)
 {
 	struct flow6 *orig = flowtab_flow6(t, 2 * conn), *reply = flowtab_flow6(t, 2 * conn + 1);
 	const struct flow_key6 in = key6(ctx, client, kind), out = key6(ctx, final, kind);
@@ -185,6 +223,8 @@ static void programs6(struct flowtab *t, uint32_t conn, const struct slow_ctx *c
 
 	orig->key = in;
 	reply->key = flow_key6_reverse(&out);
+	if (!is_translated)
+		return;
 	program6(orig, &out);
 	program6(reply, &back);
 }
@@ -197,6 +237,8 @@ bool nat_conn_fill(struct flowtab *t, uint32_t conn, const struct slow_ctx *ctx,
 		.sport = ctx->pkt->sport,
 		.dport = ctx->pkt->dport };
 
-	(t->is_v6 ? programs6 : programs4)(t, conn, ctx, &client, final, kind);
-	return nat_is_needed(ctx, final);
+	bool is_translated = nat_is_needed(ctx, final);
+
+	(t->is_v6 ? programs6 : programs4)(t, conn, ctx, &client, final, kind, is_translated);
+	return is_translated;
 }

@@ -8,13 +8,17 @@
 
 #include "datapath/slow/slow.h"
 
-/* The source port's candidates for a connection, in the order in which they are tried. */
+/* The source port's candidates for a connection, in the order in which they are tried: the packet's own, then the range's in a
+ * shuffled order that depends on the tuple. One after the other would not do: clients choose their ports in rows. */
 struct nat_ports {
 	uint16_t lo, n;	  /* range; n 0: only the wanted one */
-	uint32_t start;	  /* first of the range to be tried, offset */
 	uint32_t n_tries; /* of the range, at most */
 	bool has_wanted;  /* the packet's own (or as the layers left it) is tried first */
 	rte_be16_t wanted;
+	uint64_t hash;
+	/* offsets are shuffled within the power of two that holds the range */
+	uint32_t mask, n_steps, at, stride;
+	uint8_t shift;
 };
 
 void nat_ports_init(struct nat_ports *ports, const struct slow_ctx *ctx, uint64_t hash);
@@ -25,8 +29,8 @@ void nat_ports_init(struct nat_ports *ports, const struct slow_ctx *ctx, uint64_
 void nat_ports_limit(struct nat_ports *ports, const struct worker *w, const struct slow_ctx *ctx);
 void nat_ports_note(struct worker *w, const struct slow_ctx *ctx);
 
-/* Candidate number i into *out_port; false: no more. */
-bool nat_ports_at(const struct nat_ports *ports, unsigned int i, rte_be16_t *out_port);
+/* The next candidate into *out_port; false: no more. */
+bool nat_ports_next(struct nat_ports *ports, rte_be16_t *out_port);
 
 /* Whether the connection would leave unchanged with that tuple. */
 bool nat_is_needed(const struct slow_ctx *ctx, const struct translation *final);

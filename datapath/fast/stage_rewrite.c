@@ -29,6 +29,15 @@ static void flow_track(struct flow_prog *p)
 		atomic_fetch_or_explicit(&p->flags, FLOW_F_TRACK, memory_order_relaxed);
 }
 
+static void flow_untrack(const struct conn *c, struct flow_prog *p)
+{
+	atomic_fetch_and_explicit(&p->flags, (uint16_t)~FLOW_F_TRACK, memory_order_acq_rel);
+	/* The other direction's worker may have closed it since. */
+	if (unlikely(conn_is_tracked(
+		    (enum conn_state)atomic_load_explicit(&c->state, memory_order_relaxed))))
+		flow_track(p);
+}
+
 /* The connection's state; false: strict tracking has dropped the packet. */
 static bool track(struct worker *w, struct batch *b, uint64_t i, struct flow_prog *p, bool is_v6)
 {
@@ -55,7 +64,7 @@ static bool track(struct worker *w, struct batch *b, uint64_t i, struct flow_pro
 		for (unsigned int d = 0; d < CONN_DIR_N; d++)
 			flow_track(flowtab_prog(t, (flow & ~1u) + d));
 	else
-		atomic_fetch_and_explicit(&p->flags, (uint16_t)~FLOW_F_TRACK, memory_order_relaxed);
+		flow_untrack(c, p);
 	return true;
 }
 
@@ -91,7 +100,7 @@ static inline void count(
 	/* Stored only when it changes: the line is dirty anyway, but other workers may read it. */
 	if (unlikely(atomic_load_explicit(&p->last_seen_s, memory_order_relaxed) != w->now_s))
 		atomic_store_explicit(&p->last_seen_s, w->now_s, memory_order_relaxed);
-	if (likely(p->owner == w->id))
+	if (likely(atomic_load_explicit(&p->owner, memory_order_relaxed) == w->id))
 		flow_prog_count(p, b->len[i]);
 	else if (b->flow[i] != FLOW_NONE)
 		flowtab_count_foreign(is_v6 ? w->ft6 : w->ft4, w->id, b->flow[i], 1, b->len[i]);
@@ -149,7 +158,7 @@ static inline void way_out_choose(struct way_out *way, uint32_t path_idx)
 
 void stage_rewrite(struct worker *w, struct batch *b)
 {
-	struct way_out way = { .path_idx = PATH_NONE };
+	struct way_out way = { .path_idx = UINT32_MAX };
 	uint64_t v6 = b->v6;
 
 	MASK_FOREACH(i, b->live)

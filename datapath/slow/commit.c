@@ -6,6 +6,7 @@
 
 #include <rte_ip.h>
 
+#include "datapath/base/race.h"
 #include "datapath/packet/csum.h"
 #include "datapath/packet/gso.h"
 #include "datapath/slow/nat.h"
@@ -86,9 +87,12 @@ static void verdict_store(struct worker *w, bool is_v6, uint32_t flow, const str
 	struct conn *c = flowtab_conn(t, flow);
 	unsigned int dir = flow & 1;
 	uint16_t old = atomic_load_explicit(&p->flags, memory_order_relaxed);
+	uint8_t owner = FLOW_OWNER_NONE;
 
-	if ((old & FLOW_F_UNJUDGED) != 0)
-		p->owner = w->id;
+	/* Once: another one may be counting by it. */
+	if (atomic_load_explicit(&p->owner, memory_order_relaxed) == FLOW_OWNER_NONE)
+		atomic_compare_exchange_strong_explicit(
+			&p->owner, &owner, w->id, memory_order_relaxed, memory_order_relaxed);
 	atomic_store_explicit(&c->route[dir], ctx->route, memory_order_relaxed);
 	if (ctx->reverse_route != SLOT_NONE)
 		atomic_store_explicit(&c->route[!dir], ctx->reverse_route, memory_order_relaxed);
@@ -100,11 +104,15 @@ static void verdict_store(struct worker *w, bool is_v6, uint32_t flow, const str
 		rules_store(c, ctx);
 	atomic_store_explicit(&p->path, ctx->path, memory_order_relaxed);
 	atomic_store_explicit(&p->mtu, ctx->mtu, memory_order_relaxed);
+	RACE_POINT(RACE_VERDICT);
 	atomic_store_explicit(&p->in_port, ctx->in, memory_order_relaxed);
 	atomic_store_explicit(&p->last_seen_s, w->now_s, memory_order_relaxed);
-	/* acquire: pairs with the release in flowtab_unlink(), whose mark this takes away */
-	atomic_exchange_explicit(
-		&p->flags, (uint16_t)(flags_of(ctx) | (old & keep_flags)), memory_order_acq_rel);
+	/* release: the path first. acquire: pairs with the release in flowtab_unlink(), whose mark this takes away. What others set
+	 * meanwhile stays. */
+	while (!atomic_compare_exchange_weak_explicit(&p->flags, &old,
+		(uint16_t)(flags_of(ctx) | (old & keep_flags)), memory_order_acq_rel,
+		memory_order_relaxed))
+		;
 	if (atomic_load_explicit(&c->state, memory_order_relaxed) == CONN_DEAD)
 		atomic_fetch_or_explicit(&p->flags, FLOW_F_UNJUDGED, memory_order_relaxed);
 	atomic_store_explicit(&p->epoch, w->epoch, memory_order_release);
@@ -128,7 +136,7 @@ static void conn_count(const struct slow_ctx *ctx)
 				&rule_at(ctx->rule[d])->n_conns, 1, memory_order_relaxed);
 }
 
-/* Record and flows of a connection that nobody sees yet, but for its keys. */
+/* Record and flows of a connection that nobody can find yet, but for its keys. */
 static void conn_init(struct worker *w, bool is_v6, uint32_t conn, const struct slow_ctx *ctx)
 {
 	struct conn *c = &(is_v6 ? w->ft6 : w->ft4)->conns[conn];
@@ -144,7 +152,8 @@ static void conn_init(struct worker *w, bool is_v6, uint32_t conn, const struct 
 	atomic_store_explicit(&c->opener, ctx->src_ep, memory_order_relaxed);
 	atomic_store_explicit(&c->route[CONN_REPLY], SLOT_NONE, memory_order_relaxed);
 	verdict_store(w, is_v6, 2 * conn, ctx, 0);
-	orig->owner = reply->owner = w->id;
+	atomic_store_explicit(&orig->owner, w->id, memory_order_relaxed);
+	atomic_store_explicit(&reply->owner, FLOW_OWNER_NONE, memory_order_relaxed);
 	if (state != CONN_NEW && conn_is_tracked(state))
 		atomic_fetch_or_explicit(&orig->flags, FLOW_F_TRACK, memory_order_relaxed);
 	atomic_store_explicit(&reply->path, PATH_NONE, memory_order_relaxed);
@@ -160,9 +169,10 @@ static void nat_flag_set(struct worker *w, bool is_v6, uint32_t conn, bool is_na
 			&prog_at(w, is_v6, flow)->flags, FLOW_F_NAT, memory_order_relaxed);
 }
 
-/* Publishes the connection under the first source port whose replies are nobody's. As flowtab_publish(). */
-static int conn_publish(
-	struct worker *w, struct batch *b, uint64_t i, uint32_t conn, const struct slow_ctx *ctx)
+/* Publishes the connection under the first source port whose replies are nobody's. As flowtab_publish(): what failed has not been
+ * seen, so that the record may be filled again. */
+static int conn_publish(struct worker *w, struct batch *b, uint64_t i, uint32_t conn,
+	const struct slow_ctx *ctx, uint32_t *out_taken)
 {
 	bool is_v6 = ctx->ft->is_v6;
 	struct flowtab *t = is_v6 ? w->ft6 : w->ft4;
@@ -179,36 +189,40 @@ static int conn_publish(
 		if (n > 0 && nat_reply_flow(ctx, &final, kind) != FLOW_NONE)
 			continue;
 		nat_flag_set(w, is_v6, conn, nat_conn_fill(t, conn, ctx, &final, kind));
-		ret = flowtab_publish(t, conn);
+		RACE_POINT(RACE_COMMIT);
+		ret = flowtab_publish(t, conn, out_taken);
 	}
 	if (unlikely(ret == -EADDRINUSE))
 		nat_ports_note(w, ctx);
 	return ret;
 }
 
-/* A new connection for packet i: flow index of its original direction; FLOW_NONE: -errno in *out_error as conn_publish(), -ENOMEM
- * without a free record. */
-static uint32_t conn_create(
-	struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx, int *out_error)
+/* A new connection for packet i: 0 and the flow of its original direction. -errno as conn_publish() (-EEXIST: *out_flow is the flow
+ * that has the key), -ENOMEM without a free record. */
+static int conn_create(struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx,
+	uint32_t *out_flow)
 {
 	bool is_v6 = ctx->ft->is_v6;
 	struct flowtab *t = is_v6 ? w->ft6 : w->ft4;
 	uint32_t conn = flowtab_alloc(t, w->id);
+	int ret;
 
-	*out_error = -ENOMEM;
 	if (conn == FLOW_NONE)
-		return FLOW_NONE;
+		return -ENOMEM;
 	conn_init(w, is_v6, conn, ctx);
-	*out_error = conn_publish(w, b, i, conn, ctx);
-	if (*out_error < 0) {
-		flowtab_abort(t, w->id, conn);
-		return FLOW_NONE;
-	}
+	/* Before it is published: whoever ends it takes it back. */
 	endpoint_conn_get(ctx->src_ep);
+	ret = conn_publish(w, b, i, conn, ctx, out_flow);
+	if (ret < 0) {
+		endpoint_conn_put(ctx->src_ep);
+		flowtab_abort(t, w->id, conn);
+		return ret;
+	}
 	conn_count(ctx);
 	t->cache[w->id].n_created++;
 	w->stats.n_new_conns++;
-	return 2 * conn;
+	*out_flow = 2 * conn;
+	return 0;
 }
 
 enum drop_reason commit_may_open(const struct worker *w, const struct slow_ctx *ctx)
@@ -271,7 +285,7 @@ static void translate_here(
 	atomic_store_explicit(&copy->flags,
 		atomic_load_explicit(&real->flags, memory_order_relaxed) & ~FLOW_F_NAT,
 		memory_order_relaxed);
-	copy->owner = w->id;
+	atomic_store_explicit(&copy->owner, w->id, memory_order_relaxed);
 	b->entry[i] = &b->scratch[i];
 }
 
@@ -311,15 +325,15 @@ static void create_failed(
 	batch_kill(w, b, i, DROP_NAT_EXHAUSTED);
 }
 
-void commit_flow(struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx)
+uint32_t commit_flow(struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx)
 {
 	uint32_t flow = ctx->flow;
-	int error;
+	int ret;
 
 	if (ctx->pkt->proto == IPPROTO_TCP && ctx->pkt->has_l4 && !ctx->pkt->is_frag &&
 		conn_tcp_flags_bad(ctx->pkt->tcp_flags)) {
 		batch_kill(w, b, i, DROP_TCP_INVALID);
-		return;
+		return FLOW_NONE;
 	}
 	if (flow != FLOW_NONE) {
 		verdict_store(
@@ -330,18 +344,18 @@ void commit_flow(struct worker *w, struct batch *b, uint64_t i, const struct slo
 
 		if (reason != DROP_NONE) {
 			batch_kill(w, b, i, reason);
-			return;
+			return FLOW_NONE;
 		}
-		flow = conn_create(w, b, i, ctx, &error);
-		/* Another worker was faster. */
-		if (flow == FLOW_NONE && error == -EEXIST)
-			flow = commit_find(w, b, i);
-		if (flow == FLOW_NONE) {
-			create_failed(w, b, i, ctx, error);
-			return;
+		ret = conn_create(w, b, i, ctx, &flow);
+		if (unlikely(ret == -EEXIST))
+			return flow;
+		if (ret < 0) {
+			create_failed(w, b, i, ctx, ret);
+			return FLOW_NONE;
 		}
 	}
 	flow_apply(w, b, i, ctx, flow);
+	return FLOW_NONE;
 }
 
 void commit_once(struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx)
@@ -351,7 +365,7 @@ void commit_once(struct worker *w, struct batch *b, uint64_t i, const struct slo
 
 	commit_key(w, b, i, ctx->pkt);
 	memset(p, 0, sizeof(*p));
-	p->owner = w->id;
+	atomic_store_explicit(&p->owner, w->id, memory_order_relaxed);
 	atomic_store_explicit(&p->path, ctx->path, memory_order_relaxed);
 	atomic_store_explicit(&p->mtu, ctx->mtu, memory_order_relaxed);
 	atomic_store_explicit(&p->flags, flags_of(ctx) & ~FLOW_F_TCP, memory_order_relaxed);
@@ -366,7 +380,7 @@ uint16_t commit_count(struct worker *w, struct batch *b, uint64_t i)
 				    : &((struct flow4 *)b->entry[i])->prog;
 
 	atomic_store_explicit(&p->last_seen_s, w->now_s, memory_order_relaxed);
-	if (p->owner == w->id)
+	if (atomic_load_explicit(&p->owner, memory_order_relaxed) == w->id)
 		flow_prog_count(p, b->len[i]);
 	else if (b->flow[i] != FLOW_NONE)
 		flowtab_count_foreign(is_v6 ? w->ft6 : w->ft4, w->id, b->flow[i], 1, b->len[i]);

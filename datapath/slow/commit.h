@@ -16,8 +16,9 @@ uint32_t commit_find(const struct worker *w, const struct batch *b, uint64_t i);
  * ctx->is_peek. */
 enum drop_reason commit_may_open(const struct worker *w, const struct slow_ctx *ctx);
 
-/* Makes (or judges again) the flow of packet i as the context says; the packet goes on with it. */
-void commit_flow(struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx);
+/* Makes (or judges again) the flow of packet i as the context says; the packet goes on with it: FLOW_NONE. Else nothing has changed:
+ * another worker has opened the packet's connection meanwhile, and its flow is returned, which the layers are to be asked about. */
+uint32_t commit_flow(struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx);
 
 /* A program for this packet only. */
 void commit_once(struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx);

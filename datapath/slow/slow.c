@@ -22,6 +22,7 @@
 
 #define L3_OFF 14u
 #define FRAGMENTS_MAX 128 /* 64 KiB at an MTU of 576 */
+#define RACES_MAX 8u
 
 static void (*const layers[LAYER_N])(struct slow_ctx *ctx) = {
 #define LAYER(name, help) layer_##name,
@@ -135,23 +136,26 @@ static void related_forward(
 		batch_kill(w, b, i, DROP_NAT_UNTRANSLATABLE);
 }
 
-static void forward(struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx)
+/* As commit_flow(). */
+static uint32_t forward(struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx)
 {
 	if (!ctx->keep_ttl && ctx->pkt->ttl <= 1)
 		slow_answer_error(w, b, i, ctx->pkt, DROP_TTL_EXCEEDED, ICMP_ERROR_TTL_EXCEEDED, 0);
 	else if (ctx->is_related)
 		related_forward(w, b, i, ctx);
 	else
-		commit_flow(w, b, i, ctx);
+		return commit_flow(w, b, i, ctx);
+	return FLOW_NONE;
 }
 
-static void act(struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx)
+/* As commit_flow(). */
+static uint32_t act(struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx)
 {
-	if (unlikely(ctx->is_logged))
-		slow_policy_log(w, b, ctx);
+	uint32_t other = FLOW_NONE;
+
 	switch (ctx->action) {
 	case SLOW_FORWARD:
-		forward(w, b, i, ctx);
+		other = forward(w, b, i, ctx);
 		break;
 	case SLOW_RESOLVE_NEIGH:
 	case SLOW_RESOLVE_TUNNEL:
@@ -167,6 +171,9 @@ static void act(struct worker *w, struct batch *b, uint64_t i, const struct slow
 		drop(w, b, i, ctx);
 		break;
 	}
+	if (unlikely(ctx->is_logged) && other == FLOW_NONE)
+		slow_policy_log(w, b, ctx);
+	return other;
 }
 
 /* Asks the layers about the packet; ctx->flow says whose it is. */
@@ -203,7 +210,8 @@ void slow_judge(struct slow_ctx *ctx, bool *out_is_rebound)
 	judge(ctx);
 }
 
-static void judge_and_act(struct worker *w, struct batch *b, uint64_t i, struct slow_ctx *ctx)
+/* As commit_flow(). */
+static uint32_t judge_and_act(struct worker *w, struct batch *b, uint64_t i, struct slow_ctx *ctx)
 {
 	uint32_t flow = ctx->flow;
 	bool is_rebound;
@@ -213,7 +221,7 @@ static void judge_and_act(struct worker *w, struct batch *b, uint64_t i, struct 
 		flowtab_unlink(ctx->ft->is_v6 ? w->ft6 : w->ft4, flow >> 1);
 	if (unlikely((w->observe & OBSERVE_TRACE) != 0))
 		observe_verdict(w, b, i, ctx);
-	act(w, b, i, ctx);
+	return act(w, b, i, ctx);
 }
 
 /* ARP and ND have no business inside a routed tunnel. */
@@ -250,7 +258,26 @@ enum drop_reason slow_packet_check(const struct batch *b, uint64_t i, struct par
 	return eth_reason != DROP_NONE ? eth_reason : reason;
 }
 
-void slow_first(struct worker *w, struct batch *b, uint64_t i, const struct parsed *pkt)
+/* The packet's flow, FLOW_NONE for a connection's first. False: it is gone, an error about nothing. */
+static bool flow_find(
+	struct worker *w, struct batch *b, uint64_t i, const struct parsed *pkt, uint32_t *out_flow)
+{
+	if (!pkt->is_icmp_error) {
+		commit_key(w, b, i, pkt);
+		*out_flow = commit_find(w, b, i);
+		return true;
+	}
+	*out_flow = slow_quoted_flow(w, b->m[i], pkt, b->zone[i]);
+	if (*out_flow != FLOW_NONE)
+		return true;
+	batch_kill(
+		w, b, i, slow_tunnel_too_big(w, b, i, pkt) ? DROP_CONSUMED : DROP_ICMP_UNMATCHED);
+	return false;
+}
+
+/* Packet i belongs to the flow, FLOW_NONE: it is a connection's first. As commit_flow(). */
+static uint32_t packet_judge(
+	struct worker *w, struct batch *b, uint64_t i, const struct parsed *pkt, uint32_t flow)
 {
 	struct slow_ctx ctx = { .pkt = pkt,
 		.port = b->port,
@@ -259,24 +286,29 @@ void slow_first(struct worker *w, struct batch *b, uint64_t i, const struct pars
 		.in = b->in[i],
 		.zone = b->zone[i],
 		.ft = pkt->l3 == PARSED_IP6 ? w->ft6 : w->ft4,
-		.flow = FLOW_NONE,
+		.flow = flow,
+		.is_related = pkt->is_icmp_error,
 		.now_s = w->now_s,
 		SLOW_CTX_INTENT };
 
-	if (pkt->is_icmp_error) {
-		ctx.is_related = true;
-		ctx.flow = slow_quoted_flow(w, b->m[i], pkt, ctx.zone);
-		if (ctx.flow == FLOW_NONE) {
-			batch_kill(w, b, i,
-				slow_tunnel_too_big(w, b, i, pkt) ? DROP_CONSUMED
-								  : DROP_ICMP_UNMATCHED);
+	return judge_and_act(w, b, i, &ctx);
+}
+
+void slow_first(struct worker *w, struct batch *b, uint64_t i, const struct parsed *pkt)
+{
+	uint32_t flow;
+
+	if (!flow_find(w, b, i, pkt, &flow))
+		return;
+	flow = packet_judge(w, b, i, pkt, flow);
+	/* The packet is of a connection that another worker opened meanwhile: mostly one of its replies, which nobody has judged. */
+	for (unsigned int n = 0; unlikely(flow != FLOW_NONE); n++) {
+		if (n == RACES_MAX) {
+			batch_kill(w, b, i, DROP_FLOW_RACE);
 			return;
 		}
-	} else {
-		commit_key(w, b, i, pkt);
-		ctx.flow = commit_find(w, b, i);
+		flow = packet_judge(w, b, i, pkt, flow);
 	}
-	judge_and_act(w, b, i, &ctx);
 }
 
 /* Nobody can tell yet what may be done with the packet: it waits as it came, if there is room. */
@@ -330,6 +362,10 @@ void slow_oversize(struct worker *w, struct batch *b, uint64_t i)
 	struct parsed pkt;
 	int n;
 
+	if (path == path_at(PATH_NONE)) {
+		batch_kill(w, b, i, DROP_NO_PATH);
+		return;
+	}
 	if (parse_frame(m, &pkt) != DROP_NONE) {
 		batch_kill(w, b, i, DROP_MTU_EXCEEDED);
 		return;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "datapath/table/flowtab.h"
 
-#include <errno.h>
+#include <stddef.h>
 
 #include <rte_pause.h>
 
+#include "datapath/base/race.h"
 #include "datapath/table/endpoint.h"
 #include "datapath/table/flowtab_layout.h"
 #include "datapath/table/usage.h"
@@ -13,219 +14,6 @@
 #define CACHE_REFILL 64u
 
 _Atomic bool flowtab_early_drop = true;
-
-/* --- lookup --------------------------------------------------------------------------------------------------- */
-
-static bool key_eq(const struct flowtab *t, uint32_t flow, const void *key)
-{
-	return t->is_v6 ? flow_key6_eq(&flowtab_flow6(t, flow)->key, key)
-			: flow_key4_eq(&flowtab_flow4(t, flow)->key, key);
-}
-
-static uint64_t key_hash(const struct flowtab *t, const void *key)
-{
-	return t->is_v6 ? flowtab_hash6(t, key) : flowtab_hash4(t, key);
-}
-
-static void *flow_key(const struct flowtab *t, uint32_t flow)
-{
-	return t->is_v6 ? (void *)&flowtab_flow6(t, flow)->key
-			: (void *)&flowtab_flow4(t, flow)->key;
-}
-
-static uint32_t bucket_find(const struct flowtab *t, uint32_t bucket, uint16_t tag, const void *key,
-	unsigned int *out_slot)
-{
-	const struct flowtab_bucket *b = &t->buckets[bucket];
-
-	for (uint32_t m = flowtab_match(b, tag); m != 0; m &= m - 1) {
-		unsigned int slot = (unsigned int)__builtin_ctz(m) / 2;
-		/* acquire: pairs with the release in bucket_put() */
-		uint32_t flow = atomic_load_explicit(&b->flow[slot], memory_order_acquire);
-
-		if (flow < 2 * t->n_conns && key_eq(t, flow, key)) {
-			if (out_slot != NULL)
-				*out_slot = slot;
-			return flow;
-		}
-	}
-	return FLOW_NONE;
-}
-
-/* Unlinked, or about to be removed: its entries stay in the index until its sweeper comes, or its keys are used again. */
-static bool is_dead(const struct flowtab *t, uint32_t flow)
-{
-	uint8_t state = atomic_load_explicit(&t->conns[flow >> 1].state, memory_order_relaxed);
-
-	return state == CONN_DEAD || state == CONN_FREE;
-}
-
-static uint32_t find(const struct flowtab *t, const void *key)
-{
-	uint64_t hash = key_hash(t, key);
-	uint16_t tag = flowtab_tag(hash);
-	uint32_t b1 = flowtab_bucket1(t, hash);
-	uint32_t flow = bucket_find(t, b1, tag, key, NULL);
-
-	if (flow == FLOW_NONE)
-		flow = bucket_find(t, flowtab_alt(t, b1, tag), tag, key, NULL);
-	return flow != FLOW_NONE && is_dead(t, flow) ? FLOW_NONE : flow;
-}
-
-uint32_t flowtab_find4(const struct flowtab *t, const struct flow_key4 *key)
-{
-	return find(t, key);
-}
-
-uint32_t flowtab_find6(const struct flowtab *t, const struct flow_key6 *key)
-{
-	return find(t, key);
-}
-
-/* --- the index -------------------------------------------------------------------------------------------------- */
-
-static void bucket_lock(struct flowtab_bucket *b)
-{
-	while (atomic_exchange_explicit(&b->lock, 1, memory_order_acquire) != 0)
-		rte_pause();
-}
-
-static bool bucket_trylock(struct flowtab_bucket *b)
-{
-	return atomic_exchange_explicit(&b->lock, 1, memory_order_acquire) == 0;
-}
-
-static void bucket_unlock(struct flowtab_bucket *b)
-{
-	atomic_store_explicit(&b->lock, 0, memory_order_release);
-}
-
-/* Both buckets of a key, in address order so that two inserts never wait for each other. */
-static void pair_lock(struct flowtab *t, uint32_t b1, uint32_t b2)
-{
-	bucket_lock(&t->buckets[b1 < b2 ? b1 : b2]);
-	if (b1 != b2)
-		bucket_lock(&t->buckets[b1 < b2 ? b2 : b1]);
-}
-
-static void pair_unlock(struct flowtab *t, uint32_t b1, uint32_t b2)
-{
-	bucket_unlock(&t->buckets[b1]);
-	if (b1 != b2)
-		bucket_unlock(&t->buckets[b2]);
-}
-
-static int bucket_free_slot(const struct flowtab_bucket *b)
-{
-	uint32_t m = flowtab_match(b, 0);
-
-	return m != 0 ? __builtin_ctz(m) / 2 : -1;
-}
-
-static void bucket_put(struct flowtab_bucket *b, int slot, uint16_t tag, uint32_t flow)
-{
-	/* release: the entry before its index, the index before its tag; pairs with the acquire in bucket_find() */
-	atomic_store_explicit(&b->flow[slot], flow, memory_order_release);
-	atomic_store_explicit(&b->tag[slot], tag, memory_order_release);
-}
-
-/* Makes room in bucket `from` (locked) by moving one of its keys to that key's other bucket. A reader may miss the moving key once
- * and takes the slow path, where the lookup is repeated. Slot freed, or -1. */
-static int bucket_displace(struct flowtab *t, uint32_t from, uint32_t other)
-{
-	struct flowtab_bucket *b = &t->buckets[from];
-
-	for (int slot = 0; slot < FLOWTAB_BUCKET_LEN; slot++) {
-		uint16_t tag = atomic_load_explicit(&b->tag[slot], memory_order_relaxed);
-		uint32_t to = flowtab_alt(t, from, tag);
-		struct flowtab_bucket *alt = &t->buckets[to];
-		int room;
-
-		/* trylock: a third bucket, out of order */
-		if (to == from || to == other || !bucket_trylock(alt))
-			continue;
-		room = bucket_free_slot(alt);
-		if (room >= 0) {
-			bucket_put(alt, room, tag,
-				atomic_load_explicit(&b->flow[slot], memory_order_relaxed));
-			atomic_store_explicit(&b->tag[slot], 0, memory_order_release);
-		}
-		bucket_unlock(alt);
-		if (room >= 0)
-			return slot;
-	}
-	return -1;
-}
-
-/* Looks for the key in a locked bucket; an entry of a dead connection becomes the flow's. 1: that, 0: not there, -EEXIST. */
-static int bucket_take_over(
-	struct flowtab *t, uint32_t bucket, uint16_t tag, const void *key, uint32_t flow)
-{
-	unsigned int slot;
-	uint32_t old = bucket_find(t, bucket, tag, key, &slot);
-
-	if (old == FLOW_NONE)
-		return 0;
-	if (!is_dead(t, old))
-		return -EEXIST;
-	bucket_put(&t->buckets[bucket], (int)slot, tag, flow);
-	return 1;
-}
-
-static int index_insert(struct flowtab *t, uint32_t flow)
-{
-	const void *key = flow_key(t, flow);
-	uint64_t hash = key_hash(t, key);
-	uint16_t tag = flowtab_tag(hash);
-	uint32_t b1 = flowtab_bucket1(t, hash), b2 = flowtab_alt(t, b1, tag), into = b1;
-	int slot, ret;
-
-	pair_lock(t, b1, b2);
-	ret = bucket_take_over(t, b1, tag, key, flow);
-	if (ret == 0)
-		ret = bucket_take_over(t, b2, tag, key, flow);
-	if (ret != 0)
-		goto out;
-	slot = bucket_free_slot(&t->buckets[b1]);
-	if (slot < 0) {
-		into = b2;
-		slot = bucket_free_slot(&t->buckets[b2]);
-	}
-	if (slot < 0)
-		slot = bucket_displace(t, b2, b1);
-	if (slot < 0) {
-		into = b1;
-		slot = bucket_displace(t, b1, b2);
-	}
-	if (slot < 0)
-		ret = -ENOSPC;
-	else
-		bucket_put(&t->buckets[into], slot, tag, flow);
-out:
-	pair_unlock(t, b1, b2);
-	return RTE_MIN(ret, 0);
-}
-
-static void index_delete(struct flowtab *t, uint32_t flow)
-{
-	uint64_t hash = key_hash(t, flow_key(t, flow));
-	uint16_t tag = flowtab_tag(hash);
-	uint32_t b[2] = { flowtab_bucket1(t, hash) };
-
-	b[1] = flowtab_alt(t, b[0], tag);
-	pair_lock(t, b[0], b[1]);
-	for (int i = 0; i < 2; i++) {
-		struct flowtab_bucket *bucket = &t->buckets[b[i]];
-
-		for (uint32_t m = flowtab_match(bucket, tag); m != 0; m &= m - 1) {
-			unsigned int slot = (unsigned int)__builtin_ctz(m) / 2;
-
-			if (atomic_load_explicit(&bucket->flow[slot], memory_order_relaxed) == flow)
-				atomic_store_explicit(&bucket->tag[slot], 0, memory_order_release);
-		}
-	}
-	pair_unlock(t, b[0], b[1]);
-}
 
 /* --- allocation ------------------------------------------------------------------------------------------------- */
 
@@ -297,7 +85,11 @@ uint32_t flowtab_alloc(struct flowtab *t, unsigned int worker)
 	conn = c->free_head;
 	c->free_head = t->conns[conn].next;
 	c->n_free--;
-	memset(&t->conns[conn], 0, sizeof(t->conns[conn]));
+	/* A free record's state and link are 0; its sweeper may be looking at them. */
+	t->conns[conn].proto = 0;
+	atomic_store_explicit(&t->conns[conn].flags, 0, memory_order_relaxed);
+	memset((uint8_t *)&t->conns[conn] + offsetof(struct conn, route), 0,
+		sizeof(t->conns[conn]) - offsetof(struct conn, route));
 	atomic_store_explicit(&t->conns[conn].opener, ENDPOINT_NONE, memory_order_relaxed);
 	t->conns[conn].service = t->conns[conn].backend = SLOT_NONE;
 	t->conns[conn].rule[0] = t->conns[conn].rule[1] = SLOT_NONE;
@@ -324,32 +116,12 @@ void flowtab_abort(struct flowtab *t, unsigned int worker, uint32_t conn)
 	cache_give(t, worker, conn);
 }
 
-int flowtab_publish(struct flowtab *t, uint32_t conn)
-{
-	int ret = index_insert(t, 2 * conn);
-
-	if (ret < 0)
-		return ret;
-	ret = index_insert(t, 2 * conn + 1);
-	/* A packet to oneself has one key for both directions. */
-	if (ret == -EEXIST && key_eq(t, 2 * conn, flow_key(t, 2 * conn + 1)))
-		ret = 0;
-	if (ret < 0) {
-		index_delete(t, 2 * conn);
-		return ret == -EEXIST ? -EADDRINUSE : ret;
-	}
-	atomic_fetch_add_explicit(&t->zone_n_conns[t->conns[conn].zone], 1, memory_order_relaxed);
-	/* release: both keys before; pairs with the acquire in flowtab_unlink() */
-	atomic_store_explicit(&t->conns[conn].is_linked, 1, memory_order_release);
-	return 0;
-}
-
 bool flowtab_unlink(struct flowtab *t, uint32_t conn)
 {
 	struct conn *c = &t->conns[conn];
 	uint8_t state = atomic_load_explicit(&c->state, memory_order_relaxed);
 
-	/* Half published it stays: a key that came after this would never go. */
+	/* Not published it stays: a key that came after this would never go. */
 	if (atomic_load_explicit(&c->is_linked, memory_order_acquire) == 0)
 		return false;
 	do {
@@ -369,8 +141,8 @@ void flowtab_remove(struct flowtab *t, unsigned int worker, uint32_t conn)
 	struct flowtab_cache *c = &t->cache[worker];
 
 	atomic_store_explicit(&t->conns[conn].is_linked, 0, memory_order_relaxed);
-	index_delete(t, 2 * conn);
-	index_delete(t, 2 * conn + 1);
+	flowtab_index_delete(t, 2 * conn);
+	flowtab_index_delete(t, 2 * conn + 1);
 	t->conns[conn].next = FLOW_NONE;
 	if (c->n_retired++ == 0)
 		c->retired_head = conn;
@@ -493,7 +265,9 @@ unsigned int flowtab_sweep(struct flowtab *t, unsigned int worker, unsigned int 
 		record = &t->conns[conn];
 		rte_prefetch0(record + 16);
 		state = atomic_load_explicit(&record->state, memory_order_acquire);
-		if (state == CONN_FREE)
+		/* What is not published yet is its worker's alone. acquire: pairs with the release in flowtab_publish() */
+		if (state == CONN_FREE ||
+			atomic_load_explicit(&record->is_linked, memory_order_acquire) == 0)
 			continue;
 		if (state == CONN_DEAD ||
 			(int32_t)(now_s - conn_last_seen_s(t, conn) -
@@ -501,6 +275,7 @@ unsigned int flowtab_sweep(struct flowtab *t, unsigned int worker, unsigned int 
 			usage_conn_ended(t, conn);
 			/* FREE: the next round passes it by; a late packet's conn_track() changes nothing in it. */
 			atomic_store_explicit(&record->state, CONN_FREE, memory_order_relaxed);
+			RACE_POINT(RACE_SWEEP);
 			flowtab_remove(t, worker, conn);
 		}
 	}

@@ -10,7 +10,8 @@
  * Threads: lookups are lock-free; an insert locks the buckets it touches; a connection is removed only by the sweeper of
  * the worker that owns its chunk, and its memory is reused after a grace period; any reader may unlink its keys before. What may change in a published flow: path,
  * in_port, flags, epoch, last_seen (each one aligned word, stored atomically) and the counters; key and NAT program never.
- * Any worker may count: the flow's first worker in the entry, others in their own side slots (flowtab_count_foreign).
+ * Any worker may count: the first one that judged the flow in the entry, others in their own side slots (flowtab_count_foreign).
+ * A connection whose key can be found is complete, and is given up by unlinking it only.
  */
 #ifndef LEAT_TABLE_FLOWTAB_H
 #define LEAT_TABLE_FLOWTAB_H
@@ -80,6 +81,8 @@ static_assert(sizeof(struct flow_key6) == 40, "five words");
 	(1u << 8) /* judged by the process before: good while the gate is shut (restart.h) */
 #define FLOW_F_MTU (1u << 9) /* its route takes less than its path: `mtu` */
 
+#define FLOW_OWNER_NONE UINT8_MAX
+
 /* The part that both families share. in_port: port id, or FLOW_IN_TUNNEL | tunnel index. */
 #define FLOW_IN_TUNNEL 0x8000u
 
@@ -91,7 +94,8 @@ struct flow_prog {
 	_Atomic uint32_t last_seen_s;
 	uint32_t pkts_lo, bytes_lo; /* 48-bit counters, see flow_count() */
 	uint16_t pkts_hi, bytes_hi;
-	uint8_t owner; /* worker that counts in the entry */
+	_Atomic uint8_t
+		owner; /* worker that counts in the entry, for good; FLOW_OWNER_NONE: not judged yet */
 	uint8_t pad;
 	_Atomic uint16_t mtu; /* FLOW_F_MTU: the route's, bytes of L3 packet */
 };
@@ -336,12 +340,13 @@ static inline struct flow_key6 flow_key6_reverse(const struct flow_key6 *k)
 /* Takes a connection (zeroed record, zeroed flows) for `worker`; its index, or FLOW_NONE when the table is full. */
 uint32_t flowtab_alloc(struct flowtab *t, unsigned int worker);
 
-/* Gives an unpublished connection back at once. */
+/* Gives a connection back at once that was never published. */
 void flowtab_abort(struct flowtab *t, unsigned int worker, uint32_t conn);
 
-/* Publishes both flows of the connection under the keys in them. 0; -EEXIST: the original direction's key is taken (look it up
- * again); -EADDRINUSE: the reply's is; -ENOSPC: its buckets are full. On error nothing is published. */
-int flowtab_publish(struct flowtab *t, uint32_t conn);
+/* Publishes both flows of the connection under the keys in them, the reply's first, both or none: the buckets of both stay locked
+ * meanwhile. 0; -EEXIST: the original direction's key is taken, by the flow in *out_taken (may be NULL), good until the caller's next
+ * quiescent state; -EADDRINUSE: the reply's is; -ENOSPC: their buckets are full. On error no key could be found at any time. */
+int flowtab_publish(struct flowtab *t, uint32_t conn, uint32_t *out_taken);
 
 /* Marks the connection dead, without a look at the index: the next packet asks the layers, which find nothing, the keys may be
  * used again, its sweeper takes them out of the index and retires the record later. False: it is not published yet, or is gone already. Any worker, for a

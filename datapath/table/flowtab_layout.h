@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What of the flow table lies in the hugepage file: shared by flowtab.c and flowtab_open.c only. */
+/* What of the flow table lies in the hugepage file, and what its files share: for flowtab*.c only. */
 #ifndef LEAT_TABLE_FLOWTAB_LAYOUT_H
 #define LEAT_TABLE_FLOWTAB_LAYOUT_H
 
@@ -22,5 +22,8 @@ struct flowtab_header {
 	_Atomic uint32_t now_s;	    /* clock of the process that wrote, once a second */
 	_Atomic uint32_t n_touched; /* connections beyond are zero */
 };
+
+/* Takes a published flow's key out of the index, unless a successor has its place (flowtab_index.c). */
+void flowtab_index_delete(struct flowtab *t, uint32_t flow);
 
 #endif

@@ -12,6 +12,7 @@
 #include "datapath/base/slots.h"
 #include "datapath/table/endpoint.h"
 #include "datapath/table/flowtab_layout.h"
+#include "datapath/table/path.h"
 #include "datapath/table/restart.h"
 
 #define FILL_PERCENT 80u
@@ -103,9 +104,10 @@ static void prog_restore(struct flow_prog *p, uint32_t saved_now_s, uint32_t now
 			FLOW_F_ADOPTED | FLOW_F_TRACK);
 	} else {
 		p->flags = (uint16_t)((p->flags & keep) | FLOW_F_UNJUDGED | FLOW_F_TRACK);
-		p->path = SLOT_NONE;
+		p->path = PATH_NONE;
 	}
-	p->owner = 0;
+	/* Who runs before it is judged counts by worker 0's entry. */
+	p->owner = (p->flags & FLOW_F_UNJUDGED) != 0 ? FLOW_OWNER_NONE : 0;
 	p->epoch = 0; /* never a worker's: the rare way in stage_lookup.c */
 	if (idle_s < 0)
 		idle_s = 0;
@@ -137,7 +139,7 @@ static void adopt(struct flowtab *t)
 
 	memset(t->buckets, 0, t->n_buckets * sizeof(*t->buckets));
 	for (uint32_t i = 0; i < n; i++) {
-		if (conn_restore(t, i, saved_now_s, now_s) && flowtab_publish(t, i) == 0) {
+		if (conn_restore(t, i, saved_now_s, now_s) && flowtab_publish(t, i, NULL) == 0) {
 			t->n_adopted++;
 			continue;
 		}

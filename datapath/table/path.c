@@ -5,11 +5,6 @@
 
 struct slots path_slots;
 
-int path_table_init(void)
-{
-	return slots_init(&path_slots, sizeof(struct path), PATH_TABLE_MAX);
-}
-
 void path_table_fini(void)
 {
 	slots_fini(&path_slots);
@@ -37,6 +32,19 @@ void path_restore(uint32_t idx, const struct path *proto)
 	slots_reserve(&path_slots, idx);
 	slots_alloc_at(&path_slots, idx);
 	path_fill(idx, proto);
+}
+
+int path_table_init(void)
+{
+	const struct path none = {
+		.port_id = UINT16_MAX, .endpoint_idx = SLOT_NONE, .tunnel_idx = SLOT_NONE
+	};
+	int ret = slots_init(&path_slots, sizeof(struct path), PATH_TABLE_MAX);
+
+	if (ret < 0)
+		return ret;
+	path_restore(PATH_NONE, &none);
+	return 0;
 }
 
 uint32_t path_create_plain(uint16_t port_id, const struct rte_ether_addr *dst,

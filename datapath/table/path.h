@@ -19,7 +19,8 @@
 #include "datapath/base/slots.h"
 #include "datapath/packet/vxlan.h"
 
-#define PATH_NONE SLOT_NONE
+/* The first slot, which is a path that takes no packet: its MTU is 0. So a program without a path, a fresh one's too, leads nowhere. */
+#define PATH_NONE 0u
 #define PATH_TABLE_MAX (1u << 18)
 
 enum path_kind { PATH_PLAIN, PATH_VXLAN };

@@ -81,7 +81,7 @@ static bool path_is_good(const struct path *p)
 
 static void paths_adopt(void)
 {
-	for (uint32_t i = 0; i < RESTART_PATHS_MAX; i++) {
+	for (uint32_t i = PATH_NONE + 1; i < RESTART_PATHS_MAX; i++) {
 		struct path p;
 
 		if (!is_live(&kept->paths[i].is_live))

@@ -19,6 +19,8 @@ void node_stop(void);
 
 /* A node without configuration, and back: everything is freed, so that a sanitizer can tell what leaked. */
 void node_init(uint32_t n_conns);
+/* The same with n_workers of them, each to be run on a thread of its own, which registers it as an RCU reader. */
+void node_init_workers(uint32_t n_conns, unsigned int n_workers);
 void node_fini(void);
 
 /* Runs the command in params ("cmd" and its members). NULL, or what was wrong. */

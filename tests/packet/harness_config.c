@@ -110,6 +110,7 @@ static const char *port_add(const cJSON *params, cJSON *result)
 	cfg.zone = (uint16_t)harness_num(params, "zone", 0);
 	cfg.mtu = (uint16_t)harness_num(params, "mtu", 0);
 	cfg.n_desc = (uint16_t)harness_num(params, "descriptors", 0);
+	cfg.n_queues = (uint16_t)harness_num(params, "queues", 0);
 	if (mac_parse(harness_str(params, "mac", ""), &cfg.mac) < 0)
 		return "mac";
 	error = addresses(params, cfg.addrs, &cfg.n_addrs);

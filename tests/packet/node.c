@@ -77,7 +77,13 @@ void node_start(const char *instance)
 
 void node_init(uint32_t n_conns)
 {
-	const struct portmgr_config ports = { .n_workers = 1 };
+	node_init_workers(n_conns, 1);
+	rcu_reader_register(0);
+}
+
+void node_init_workers(uint32_t n_conns, unsigned int n_workers)
+{
+	const struct portmgr_config ports = { .n_workers = n_workers };
 	const char *cold, *what;
 
 	must("tables", tables_init(1u << 16, 256u << 20, &what));
@@ -88,19 +94,24 @@ void node_init(uint32_t n_conns)
 	atomic_store(&flowtab_early_drop, true);
 	memset(conn_zone_max, 0, sizeof(conn_zone_max));
 	conn_timeout_set(CONN_UDP, CONN_NEW, 0);
-	must("IPv4 flows", flowtab_open(&harness_ft4, NULL, false, n_conns, 1, 0, &cold));
-	must("IPv6 flows", flowtab_open(&harness_ft6, NULL, true, n_conns, 1, 0, &cold));
-	harness_worker = worker_create(0, &harness_ft4, &harness_ft6, mempool_get(0));
-	must("worker", harness_worker != NULL ? 0 : -ENOMEM);
-	rcu_reader_register(0);
+	must("IPv4 flows", flowtab_open(&harness_ft4, NULL, false, n_conns, n_workers, 0, &cold));
+	must("IPv6 flows", flowtab_open(&harness_ft6, NULL, true, n_conns, n_workers, 0, &cold));
+	for (unsigned int i = 0; i < n_workers; i++)
+		must("worker",
+			worker_create(i, &harness_ft4, &harness_ft6, mempool_get(0)) != NULL
+				? 0
+				: -ENOMEM);
+	harness_worker = worker_table[0];
 	harness_policy_reset();
 }
 
 void node_fini(void)
 {
-	rcu_reader_unregister(0);
+	rcu_reader_unregister(0); /* if it was */
 	portmgr_fini(false);
-	worker_destroy(harness_worker);
+	for (unsigned int i = 0; i < worker_count; i++)
+		worker_destroy(worker_table[i]);
+	worker_count = 0;
 	flowtab_close(&harness_ft4, false);
 	flowtab_close(&harness_ft6, false);
 	observe_fini();

@@ -69,7 +69,7 @@ static uint32_t add(uint32_t i, unsigned int worker)
 	flowtab_prog(t, 2 * conn)->last_seen_s = flowtab_prog(t, 2 * conn + 1)->last_seen_s =
 		clock_s();
 	atomic_store(&t->conns[conn].state, CONN_NEW);
-	if (flowtab_publish(t, conn) < 0) {
+	if (flowtab_publish(t, conn, NULL) < 0) {
 		flowtab_abort(t, worker, conn);
 		return FLOW_NONE;
 	}

@@ -40,9 +40,9 @@ static int teardown(void **state)
 /* The connection of client number i with that source port; pool SNAT_POOL_NONE: nothing but a clash makes it another one. */
 static void ports_begin(struct nat_ports *ports, uint32_t i, uint16_t sport, uint32_t pool)
 {
-	struct slow_ctx ctx = { .pkt = &pkt,
-		.now = { .sport = rte_cpu_to_be_16(sport) },
-		SLOW_CTX_INTENT };
+	struct slow_ctx ctx = {
+		.pkt = &pkt, .now = { .sport = rte_cpu_to_be_16(sport) }, SLOW_CTX_INTENT
+	};
 
 	ctx.snat = pool != SNAT_POOL_NONE ? SNAT_POOL : SNAT_NONE;
 	ctx.pool = pool;
@@ -144,7 +144,8 @@ static void test_nat_ports_in_a_row_leave_the_rest_to_be_found(void **state)
 		unsigned int free = 100 - percent[i];
 
 		/* services: any port above the well-known ones */
-		take(2000, 2000 + 64512 * percent[i] / 100 - 1 < 65535
+		take(2000,
+			2000 + 64512 * percent[i] / 100 - 1 < 65535
 				? 2000 + 64512 * percent[i] / 100 - 1
 				: 65535);
 		assert_true(all_find(SNAT_POOL_NONE) < 2.0 * 100 / free + 1);

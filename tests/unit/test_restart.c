@@ -103,7 +103,7 @@ static uint32_t flow_add(uint16_t n, uint16_t in, uint32_t path)
 	reply->prog.flags = FLOW_F_UNJUDGED;
 	t.conns[conn].proto = 17;
 	t.conns[conn].state = CONN_NEW;
-	assert_int_equal(flowtab_publish(&t, conn), 0);
+	assert_int_equal(flowtab_publish(&t, conn, NULL), 0);
 	return 2 * conn;
 }
 

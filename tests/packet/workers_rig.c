@@ -382,3 +382,13 @@ unsigned int rig_n_conns(const struct flowtab *t)
 			atomic_load(&t->conns[i].state) != CONN_DEAD;
 	return n;
 }
+
+unsigned int rig_n_keys(const struct flowtab *t)
+{
+	unsigned int n = 0;
+
+	for (uint32_t b = 0; b < t->n_buckets; b++)
+		for (unsigned int slot = 0; slot < FLOWTAB_BUCKET_LEN; slot++)
+			n += atomic_load(&t->buckets[b].tag[slot]) != 0;
+	return n;
+}

@@ -59,7 +59,8 @@ uint64_t rig_drops_all(void);
 /* Lets seconds pass, with sweepers at work, until every connection that times out is gone. */
 void rig_expire(unsigned int seconds);
 
-/* Connections that are in the index. */
+/* Connections that are in the index, and keys that are. */
 unsigned int rig_n_conns(const struct flowtab *t);
+unsigned int rig_n_keys(const struct flowtab *t);
 
 #endif

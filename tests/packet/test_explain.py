@@ -10,8 +10,9 @@ C_MAC = "0a:58:0a:f4:01:04"
 C = {4: "10.244.1.4", 6: "fd00:1::4"}
 
 
-def meet_all(net, port, frames):
-    """Asks, sends, compares, one after the other; what was said of each."""
+def meet_all(net, port, frames, is_crowded=False):
+    """Asks, sends, compares, one after the other; what was said of each. is_crowded: a table so full that both places of a key may be taken
+    before its last record is, which is only known when it is tried."""
     results = net.cmd("exchange", frames=[[port, raw(frame).hex()] for frame in frames], explain=1)["results"]
     for result in results:
         said = result["explain"]
@@ -20,6 +21,8 @@ def meet_all(net, port, frames):
         if said["verdict"] == "drop":
             assert [port, said["reason"], 1] in result["drops"], f"{said}, but {result}"
         elif said["verdict"] == "forward":
+            if is_crowded and result["drops"] == [[port, "flow_table_full", 1]]:
+                continue
             assert result["drops"] == [], f"{said}, but {result}"
             if "frame" in said:
                 assert result["out"] == [[said["port"], said["frame"]]], f"{said}, but {result}"
@@ -120,7 +123,7 @@ def test_full_table_is_known(net, family):
     """What comes from outside is at no endpoint's expense: it fills the table."""
     net.cmd("conntrack.set", early_drop=False)
     said = meet_all(net, "up", [Ether(src=ROUTER.mac, dst=UP.mac) / ip(EXTERNAL[family], A.ip(family), ttl=64) / udp(1000 + n)
-                                for n in range(1200)])
+                                for n in range(1200)], is_crowded=True)
     assert said[0]["reason"] == "none" and said[-1]["reason"] == "flow_table_full"
 
 

@@ -50,18 +50,6 @@ static bool is_dhcp_server(const struct parsed *pkt)
 			(pkt->sport == DHCP6_SERVER && pkt->dport == DHCP6_CLIENT));
 }
 
-/* A pod may not speak to tunnel ends in their own language: what it wraps would escape every check. */
-static bool is_tunnel_packet(const struct slow_ctx *ctx)
-{
-	uint32_t ep;
-
-	if (ctx->pkt->proto != IPPROTO_UDP || !tunnel_listens(rte_be_to_cpu_16(ctx->pkt->dport)))
-		return false;
-	ep = endpoint_by_addr(ctx->zone, &ctx->pkt->dst);
-	return (ep != ENDPOINT_NONE && endpoint_at(ep)->kind != ENDPOINT_POD) ||
-		tunnel_remote_known(&ctx->pkt->dst);
-}
-
 /* A pod asks the gateway from a link-local address of its own choice; its MAC was checked with the frame's, and the answer
  * goes back to the same port. */
 static bool is_link_local_talk(const struct slow_ctx *ctx)
@@ -100,8 +88,6 @@ static void admit_pod(struct slow_ctx *ctx)
 		slow_drop(ctx, DROP_ETH_SRC_SPOOFED, ICMP_ERROR_N);
 	else if (is_dhcp_server(ctx->pkt))
 		slow_drop(ctx, DROP_DHCP_FROM_POD, ICMP_ERROR_N);
-	else if (is_tunnel_packet(ctx))
-		slow_drop(ctx, DROP_TUNNEL_FROM_POD, ICMP_ERROR_N);
 	else if (ctx->is_related && !is_about_own(ctx))
 		slow_drop(ctx, DROP_ICMP_UNMATCHED, ICMP_ERROR_N);
 }

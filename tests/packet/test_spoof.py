@@ -116,6 +116,35 @@ def test_tunnel_packets_from_a_pod_to_tunnel_ends_are_dropped(net, family):
 
 
 @both
+@pytest.mark.parametrize("end", ["another node", "this node", "the node's uplink"])
+@pytest.mark.parametrize("has_snat", [False, True])
+def test_tunnel_packets_from_a_pod_through_a_service_are_dropped(net, family, end, has_snat):
+    """The backend is a tunnel's end, and the packet would leave as the node's own."""
+    backend = {"another node": N2.ip4 if family == 4 else "2001:db8:1::3", "this node": HOST.ip(family), "the node's uplink": UP.ip(family)}[end]
+    if has_snat:
+        net.cmd("snat.add", name="all")
+    vip = "10.96.0.10" if family == 4 else "fd00:96::10"
+    for name, port in (("s", 80), ("same", 4789)):
+        net.cmd("service.add", name=name, frontends=[{"kind": "cluster", "proto": "udp", "ip": vip, "port": port, "target_port": 4789}],
+                backends=[{"ip": backend}])
+        frame = to_gw(A) / ip(A.ip(family), vip) / UDP(sport=50000, dport=port) / VXLAN(flags=8, vni=VNI2) / (
+            Ether(src=N2_VTEP, dst="02:1e:a7:aa:aa:aa") / IP(src="10.244.2.5", dst=B.ip4) / udp())
+        net.send_dropped("a", frame, "tunnel_from_pod")
+
+
+@both
+def test_tunnel_packets_from_outside_through_a_service_are_dropped(net, family):
+    """With the node's address they would be taken for its own at the far end of the tunnel."""
+    backend = N2.ip4 if family == 4 else "2001:db8:1::3"
+    vip, client = ("203.0.113.10", "203.0.113.9") if family == 4 else ("2001:db8:5::10", "2001:db8:5::9")
+    inner = Ether(src=N2_VTEP, dst="02:1e:a7:aa:aa:aa") / IP(src="10.244.2.5", dst=B.ip4) / udp()
+    net.cmd("service.add", name="s", frontends=[{"kind": "external", "proto": "udp", "ip": vip, "port": 80, "target_port": 4789}],
+            backends=[{"ip": backend}])
+    frame = Ether(src=ROUTER.mac, dst=UP.mac) / ip(client, vip) / UDP(sport=50000, dport=80) / VXLAN(flags=8, vni=VNI2) / inner
+    net.send_dropped("up", frame, "tunnel_from_pod")
+
+
+@both
 def test_vxlan_between_pods_is_their_own_business(net, family):
     inner = Ether() / IP(src="1.2.3.4", dst="5.6.7.8") / udp()
     net.send("a", to_gw(A) / ip(A.ip(family), B.ip(family)) / UDP(sport=5, dport=4789) / VXLAN(flags=8, vni=1) / inner)

@@ -318,6 +318,7 @@ static int eth_open(struct port *p, const struct port_config *cfg, char *errbuf,
 	e->fd_gen = ++next_fd_gen;
 	ret = uplink_netdev_open(cfg->device, p->mtu, p->n_rxq, cfg->n_desc, devargs,
 		sizeof(devargs), &e->netdev, errbuf, errlen);
+	p->is_adopted = uplink_netdev_was_ours(e->netdev);
 	if (ret == 0)
 		ret = probe(e, devargs, errbuf, errlen);
 	if (ret == 0)
@@ -333,7 +334,7 @@ static int eth_open(struct port *p, const struct port_config *cfg, char *errbuf,
 				rte_strerror(-ret));
 	}
 	if (ret < 0) {
-		eth_close(p, false);
+		eth_close(p, p->is_adopted);
 		return ret;
 	}
 	e->is_started = true;

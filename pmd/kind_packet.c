@@ -195,6 +195,7 @@ static int packet_open(struct port *p, const struct port_config *cfg, char *errb
 	p->priv = k;
 	ret = uplink_netdev_open(
 		cfg->device, p->mtu, p->n_rxq, cfg->n_desc, NULL, 0, &k->netdev, errbuf, errlen);
+	p->is_adopted = uplink_netdev_was_ours(k->netdev);
 	if (ret < 0)
 		goto err_close;
 	mac = uplink_netdev_mac(k->netdev);
@@ -212,7 +213,7 @@ static int packet_open(struct port *p, const struct port_config *cfg, char *errb
 	return 0;
 
 err_close:
-	packet_close(p, false);
+	packet_close(p, p->is_adopted);
 	return ret;
 }
 

@@ -33,7 +33,7 @@ struct uplink_netdev {
 	uint32_t old_mtu;
 	uint16_t mtu, n_queues;
 	struct rte_ether_addr mac;
-	bool has_rule, had_gro, was_down;
+	bool has_rule, had_rule, had_gro, was_down;
 	bool takes_superframes; /* the sockets do: receive merging stays on */
 	int rx_fds[PORT_QUEUES_MAX];
 	uint8_t known_fds[FDS_MAX / 8]; /* packet sockets that were there before the driver's */
@@ -203,6 +203,7 @@ static int device_prepare(struct uplink_netdev *u, struct nl *nl, char *errbuf, 
 	uint32_t is_on = 0;
 	int ret;
 
+	u->had_rule = nft_drop_is_there(u->ifname) == 1;
 	ret = nft_drop_add(u->ifname);
 	if (ret < 0)
 		return err_set(errbuf, errlen, ret,
@@ -247,6 +248,11 @@ const char *uplink_netdev_ifname(const struct uplink_netdev *u)
 int uplink_netdev_ifindex(const struct uplink_netdev *u)
 {
 	return u->ifindex;
+}
+
+bool uplink_netdev_was_ours(const struct uplink_netdev *u)
+{
+	return u != NULL && u->had_rule;
 }
 
 bool uplink_netdev_is_running(const struct uplink_netdev *u, int fd)
@@ -343,7 +349,7 @@ int uplink_netdev_open(const char *device, uint16_t mtu, uint16_t n_queues, uint
 	}
 out:
 	nl_close(nl);
-	uplink_netdev_close(u, false);
+	uplink_netdev_close(u, uplink_netdev_was_ours(u));
 	return ret;
 }
 

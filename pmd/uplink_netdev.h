@@ -34,6 +34,8 @@ int uplink_netdev_open(const char *device, uint16_t mtu, uint16_t n_queues, uint
 
 const char *uplink_netdev_ifname(const struct uplink_netdev *u);
 int uplink_netdev_ifindex(const struct uplink_netdev *u);
+/* Whether an earlier leatd had taken the device (its drop rule was there): a set-up that fails leaves it so. Accepts NULL. */
+bool uplink_netdev_was_ours(const struct uplink_netdev *u);
 /* Whether the device is up and has a carrier; fd: any socket of the namespace. Any thread. */
 bool uplink_netdev_is_running(const struct uplink_netdev *u, int fd);
 struct rte_ether_addr uplink_netdev_mac(const struct uplink_netdev *u);

@@ -62,6 +62,41 @@ def test_adopt_out_of_descriptors_at_any_step_leaves_the_tap(pod, queues):
         assert second.mbufs() == (0, 0)
 
 
+@pytest.mark.parametrize("parameters", ["", ",framesz=2048"], ids=["packet", "dpdk"])
+def test_adopt_of_an_uplink_out_of_descriptors_keeps_the_drop_rule(pod, parameters):
+    """Else the node's kernel would take what the uplink brings, past leatd, until a later try succeeds."""
+    name = f"leatu{os.getpid() % 100000}"
+
+    def has_rule():
+        return "policy drop" in run("nft", "list", "table", "netdev", f"leat-{name}", check=False).stdout
+
+    run("ip", "link", "add", name, "type", "veth", "peer", "name", "far", "netns", pod.name)
+    try:
+        with Rig() as first:
+            first.uplink("u", f"net_af_packet0,iface={name}{parameters}", "192.0.2.1/24")
+            assert has_rule()
+            first.kill()
+            first.quit = lambda: None
+        with Rig() as second:
+            pid, n_failed = second.process.pid, 0
+            _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+            highest = max(int(fd) for fd in os.listdir(f"/proc/{pid}/fd"))
+            for limit in range(3, highest + 40):
+                resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, hard))
+                try:
+                    second.uplink("u", f"net_af_packet0,iface={name}{parameters}", "192.0.2.1/24")
+                    break
+                except RuntimeError:
+                    n_failed += 1
+                    assert has_rule(), f"the rule is gone after a try with {limit} descriptors"
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))
+            assert n_failed > 2 and has_rule()
+            second.command("del", "u")
+            assert not has_rule()
+    finally:
+        run("ip", "link", "del", name)
+
+
 def attach(leatd, ns, *words):
     return leatd.ctl("endpoint", "attach", "id=pod-a", "kind=tap", f"netns={ns.path}", "addresses=10.68.0.1/32", *words)
 

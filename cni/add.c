@@ -203,6 +203,10 @@ static cJSON *attach_params(const struct cni_args *args, const struct cni_conf *
 	snprintf(container, sizeof(container), "%.255s", args->container);
 	cJSON_AddStringToObject(params, "id", add->id);
 	cJSON_AddStringToObject(params, "container", container);
+	if (args->pod[0] != '\0')
+		cJSON_AddStringToObject(params, "pod", args->pod);
+	if (args->pod_namespace[0] != '\0')
+		cJSON_AddStringToObject(params, "namespace", args->pod_namespace);
 	cJSON_AddStringToObject(params, "ifname", args->ifname);
 	cJSON_AddStringToObject(params, "kind", conf->mode == CNI_MODE_TAP ? "tap" : "vhost-user");
 	cJSON_AddItemToObject(params, "addresses", addresses_json(ipam));

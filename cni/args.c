@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cni/args.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,6 +53,26 @@ static int set_arg(char out[CNI_ARG_LEN], const char *key, const char *value, si
 	return 0;
 }
 
+static bool is_key(const char *text, size_t len, const char *key)
+{
+	return len == strlen(key) && memcmp(text, key, len) == 0;
+}
+
+/* A name for people: cut to fit, left out when it is none. It never stops a pod. */
+static void set_name(char out[CNI_POD_LEN], const char *value, size_t len)
+{
+	if (len >= CNI_POD_LEN)
+		len = CNI_POD_LEN - 1;
+	out[0] = '\0';
+	if (len == 0 || value[0] == '.' || value[0] == '-')
+		return;
+	for (size_t i = 0; i < len; i++)
+		if (!isalnum((unsigned char)value[i]) && strchr("._:-", value[i]) == NULL)
+			return;
+	memcpy(out, value, len);
+	out[len] = '\0';
+}
+
 static bool is_true(const char *value, size_t len)
 {
 	return (len == 1 && *value == '1') || (len == 4 && strncasecmp(value, "true", 4) == 0);
@@ -81,6 +102,10 @@ int cni_args_parse_pairs(const char *text, struct cni_args *out, struct cni_erro
 				rc = set_arg(out->ip, "IP", eq + 1, len, err);
 			else if (key == 3 && memcmp(text, "MAC", 3) == 0)
 				rc = set_arg(out->mac, "MAC", eq + 1, len, err);
+			else if (is_key(text, key, "K8S_POD_NAME"))
+				set_name(out->pod, eq + 1, len);
+			else if (is_key(text, key, "K8S_POD_NAMESPACE"))
+				set_name(out->pod_namespace, eq + 1, len);
 			else if (unknown[0] == '\0')
 				memcpy(unknown, text,
 					key < sizeof(unknown) - 1 ? key : sizeof(unknown) - 1);

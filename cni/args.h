@@ -8,6 +8,7 @@
 enum cni_verb { CNI_ADD, CNI_DEL, CNI_CHECK, CNI_GC, CNI_STATUS, CNI_VERSION, CNI_VERB_N };
 
 #define CNI_ARG_LEN 256
+#define CNI_POD_LEN 128
 
 struct cni_args {
 	enum cni_verb verb;
@@ -17,6 +18,8 @@ struct cni_args {
 	const char *path;
 	char ip[CNI_ARG_LEN];  /* CNI_ARGS IP, may be a list with commas; or "" */
 	char mac[CNI_ARG_LEN]; /* CNI_ARGS MAC, or "" */
+	/* K8S_POD_NAME and K8S_POD_NAMESPACE, what people call it; "" when not given, or not of A-Z a-z 0-9 . _ : - */
+	char pod[CNI_POD_LEN], pod_namespace[CNI_POD_LEN];
 };
 
 /* The verb of CNI_COMMAND. 0 or -1 (code 4). */
@@ -25,7 +28,7 @@ int cni_args_verb(enum cni_verb *out, struct cni_error *err);
 /* What the verb needs. 0 or -1 (code 4, naming the variable). */
 int cni_args_read(enum cni_verb verb, struct cni_args *out, struct cni_error *err);
 
-/* CNI_ARGS, "K=V;K=V": IP, MAC and IgnoreUnknown are ours, others are refused unless IgnoreUnknown is set. 0 or -1. */
+/* CNI_ARGS, "K=V;K=V": IP, MAC, K8S_POD_NAME, K8S_POD_NAMESPACE and IgnoreUnknown are ours, others are refused unless IgnoreUnknown is set. 0 or -1. */
 int cni_args_parse_pairs(const char *text, struct cni_args *out, struct cni_error *err);
 
 const char *cni_verb_name(enum cni_verb verb);

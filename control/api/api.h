@@ -49,6 +49,9 @@ bool api_check_host_ip(struct call *call, const char *field, const struct schema
 /* "0660" → mode; default for NULL. -1 if it is not octal or above 0777. */
 int api_mode(const char *text, unsigned int def, uint32_t *out_mode);
 
+/* What people call the pod of an endpoint: "pod" and "namespace", as far as its runtime told them. */
+void api_add_pod(cJSON *object, const char *endpoint_id);
+
 /* A page of a list: items are added until the limit is reached. */
 struct api_page {
 	cJSON *result, *items;

@@ -135,6 +135,27 @@ static void add_limits(cJSON *out, const char *name, const struct endpoint_limit
 	cJSON_AddNumberToObject(object, "burst_bytes", (double)limits->burst_bytes);
 }
 
+void api_add_pod(cJSON *out, const char *id)
+{
+	static const char *const fields[] = { "pod", "namespace" };
+	char key[STORE_KEY_MAX];
+	const struct store_item *item;
+	cJSON *params;
+
+	snprintf(key, sizeof(key), "endpoint %s", id);
+	item = store_find(state_store(), key);
+	if (item == NULL || strstr(item->params, "\"pod\":") == NULL)
+		return;
+	params = cJSON_Parse(item->params);
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+		cJSON *value = cJSON_DetachItemFromObjectCaseSensitive(params, fields[i]);
+
+		if (value != NULL)
+			cJSON_AddItemToObject(out, fields[i], value);
+	}
+	cJSON_Delete(params);
+}
+
 static cJSON *endpoint_json(uint32_t idx)
 {
 	static const char *const kinds[] = { "pod", "host", "self" };
@@ -144,6 +165,7 @@ static cJSON *endpoint_json(uint32_t idx)
 	char text[IP_ADDR_STRLEN];
 
 	cJSON_AddStringToObject(out, "id", ep->id);
+	api_add_pod(out, ep->id);
 	cJSON_AddStringToObject(out, "kind", kinds[ep->kind]);
 	cJSON_AddStringToObject(out, "port", port != NULL ? port->name : "");
 	cJSON_AddNumberToObject(out, "zone", ep->zone);

@@ -237,8 +237,10 @@ static cJSON *port_json(const struct port *port, bool is_full)
 	cJSON_AddNumberToObject(out, "mtu", port->mtu);
 	cJSON_AddNumberToObject(out, "queues", port->n_rxq);
 	api_add_mac(out, "mac", &port->mac);
-	if (port->endpoint_idx != ENDPOINT_NONE)
+	if (port->endpoint_idx != ENDPOINT_NONE) {
 		cJSON_AddStringToObject(out, "endpoint", endpoint_at(port->endpoint_idx)->id);
+		api_add_pod(out, endpoint_at(port->endpoint_idx)->id);
+	}
 	port_stats_sum(port, &stats);
 	cJSON_AddNumberToObject(out, "rx_packets", (double)stats.rx_pkts);
 	cJSON_AddNumberToObject(out, "rx_bytes", (double)stats.rx_bytes);

@@ -72,6 +72,9 @@ static const struct field vhost_fields[] = {
 static const struct field attach_fields[] = {
 	F_TEXT(req_attach, id, FIELD_ID, FIELD_REQUIRED | FIELD_KEY, "id of the endpoint"),
 	F_TEXT(req_attach, container, FIELD_STRING, 0, "id of the container, for people"),
+	F_TEXT(req_attach, pod, FIELD_ID, 0, "name of the pod, for people"),
+	F_TEXT(req_attach, namespace, FIELD_ID, 0,
+		"namespace that the pod's name is in, for people"),
 	F_TEXT(req_attach, ifname, FIELD_STRING, 0, "name of the device in the pod, default eth0"),
 	F_ENUM(req_attach, kind, FIELD_REQUIRED, attach_kinds, -1,
 		"kernel device or vhost-user socket"),

@@ -72,7 +72,7 @@ struct req_vhost {
 };
 
 struct req_attach {
-	const char *id, *container, *ifname;
+	const char *id, *container, *pod, *namespace, *ifname;
 	int kind;
 	const char *netns;
 	int64_t netns_id;	      /* inode of the namespace, saved by leatd */

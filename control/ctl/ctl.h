@@ -10,7 +10,10 @@
 
 struct ctl {
 	const char *instance; /* name, or socket path */
-	bool is_json;
+	bool is_json, is_wide;
+	const char *sort;  /* column of lists, NULL: as they come */
+	const char *since; /* file that ctl_mark() wrote, NULL: counters as they are */
+	long watch_ms;	   /* lists are shown again and again; 0: once */
 	int timeout_ms;
 	struct leat_client *client; /* NULL until ctl_connect() */
 };
@@ -24,6 +27,19 @@ __attribute__((format(printf, 2, 3))) int ctl_complain(int exit_code, const char
 
 /* Exit code for the error of a call. */
 int ctl_exit_code(const struct leat_error *err);
+
+/* Takes the options that say how an answer is shown out of the words. 0, or -1 and a message. */
+int ctl_output_options(struct ctl *ctl, int *io_argc, char **argv);
+
+/* Takes the counters of ctl->since off a list's items. Exit code. */
+int ctl_apply_since(struct ctl *ctl, const char *method, cJSON *items);
+/* The same for what a list said before. */
+void ctl_items_since(cJSON *items, const cJSON *before);
+
+void ctl_wait_ms(long ms);
+
+/* Takes "name=value" out of the words; NULL: not there. */
+const char *ctl_take_option(int *argc, char **argv, const char *name);
 
 /* Connects; on failure says why and returns an exit code, else 0. */
 int ctl_connect(struct ctl *ctl);
@@ -69,6 +85,7 @@ int ctl_config(struct ctl *ctl, int argc, char **argv);
 int ctl_bundle(struct ctl *ctl, int argc, char **argv);
 int ctl_events(struct ctl *ctl, int argc, char **argv);
 int ctl_trace(struct ctl *ctl, int argc, char **argv);
+int ctl_mark(struct ctl *ctl, int argc, char **argv);
 int ctl_top(struct ctl *ctl, int argc, char **argv);
 
 /* Words that may follow the given ones, one a line, for the shell; the manual page in mdoc. Both from the tables. */

@@ -15,6 +15,7 @@ const struct ctl_command ctl_commands[] = {
 	{ "trace", "[FIELD=VALUE…] [wait=SECONDS]",
 		"Show what happens to the next packets that match; fields as of trace start." },
 	{ "top", "[interval=SECONDS] [count=N]", "Workers, ports and drops, again and again." },
+	{ "mark", "FILE", "Keep what counters say now; lists take it off with --since FILE." },
 	{ "support-bundle", "FILE.tar.gz",
 		"Collect everything that helps to find a fault into a tar archive." },
 	{ "help", "[OBJECT [COMMAND]]",
@@ -22,17 +23,19 @@ const struct ctl_command ctl_commands[] = {
 	{ NULL, NULL, NULL },
 };
 
+#define GROUP_MAX 10
+
 /* Objects by what people come for. One that is in no group is under the last. */
 static const struct {
 	const char *title;
-	const char *words[8];
+	const char *words[GROUP_MAX];
 } groups[] = {
 	{ "Ports and pods", { "port", "endpoint", "mirror" } },
 	{ "Ways", { "zone", "route", "neigh", "tunnel" } },
 	{ "Services and addresses", { "service", "snat", "pool", "pair" } },
 	{ "Policies", { "policy", "rule", "group", "member" } },
 	{ "What is going on",
-		{ "packet", "trace", "conn", "flow", "drop", "capture", "top", "event" } },
+		{ "packet", "trace", "conn", "flow", "drop", "capture", "top", "mark", "event" } },
 	{ "The daemon",
 		{ "sys", "config", "txn", "conntrack", "worker", "stage", "metrics",
 			"support-bundle" } },
@@ -64,7 +67,7 @@ bool ctl_is_object(const char *word)
 static bool is_grouped(const char *object)
 {
 	for (size_t g = 0; g < N_GROUPS; g++)
-		for (size_t i = 0; i < 8 && groups[g].words[i] != NULL; i++)
+		for (size_t i = 0; i < GROUP_MAX && groups[g].words[i] != NULL; i++)
 			if (strcmp(groups[g].words[i], object) == 0)
 				return true;
 	return false;
@@ -94,11 +97,13 @@ void ctl_help(void)
 {
 	char object[64], last[64] = "";
 
-	puts("usage: leatctl [-i INSTANCE] [-s SOCKET] [-t SECONDS] [--json] OBJECT COMMAND "
-	     "[VALUE…] [FIELD=VALUE…]");
+	puts("usage: leatctl [-i INSTANCE] [-s SOCKET] [-t SECONDS] OBJECT COMMAND [VALUE…] "
+	     "[FIELD=VALUE…]\n"
+	     "       anywhere: [-o json|wide|table], of lists: [--sort COLUMN] [--watch[=SECONDS]] "
+	     "[--since FILE]");
 	for (size_t g = 0; g < N_GROUPS; g++) {
 		printf("\n%s\n", groups[g].title);
-		for (size_t i = 0; i < 8 && groups[g].words[i] != NULL; i++)
+		for (size_t i = 0; i < GROUP_MAX && groups[g].words[i] != NULL; i++)
 			print_word(groups[g].words[i]);
 	}
 	for (size_t i = 0; i < schema_n_methods; i++) {

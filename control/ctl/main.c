@@ -3,8 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "control/ctl/ctl.h"
+#include "control/ctl/table.h"
 
 int ctl_connect(struct ctl *ctl)
 {
@@ -114,6 +116,41 @@ const struct method *ctl_find_method(int *argc, char ***argv)
 	return method;
 }
 
+static bool is_list(const struct method *method)
+{
+	return method->flags & METHOD_LISTS && strcmp(method->name, "config.dump") != 0;
+}
+
+/* A list, sorted and since the mark as it was asked for, once or again and again. */
+static int run_list(struct ctl *ctl, const struct method *method, cJSON *params)
+{
+	int rc;
+
+	do {
+		cJSON *result = NULL, *items;
+
+		rc = ctl_call_paged(
+			ctl, method->name, cJSON_Duplicate(params, true), "items", &result);
+		items = cJSON_GetObjectItemCaseSensitive(result, "items");
+		if (rc == CTL_EXIT_OK && ctl->since != NULL)
+			rc = ctl_apply_since(ctl, method->name, items);
+		if (rc == CTL_EXIT_OK && ctl->sort != NULL &&
+			table_sort(method, items, ctl->sort) < 0)
+			rc = ctl_complain(
+				CTL_EXIT_USAGE, "%s has no column \"%s\"", method->name, ctl->sort);
+		if (rc == CTL_EXIT_OK && ctl->watch_ms > 0 && isatty(STDOUT_FILENO))
+			fputs("\033[H\033[2J", stdout);
+		if (rc == CTL_EXIT_OK)
+			ctl_print(ctl, method, result);
+		fflush(stdout);
+		cJSON_Delete(result);
+		if (rc == CTL_EXIT_OK)
+			ctl_wait_ms(ctl->watch_ms);
+	} while (rc == CTL_EXIT_OK && ctl->watch_ms > 0);
+	cJSON_Delete(params);
+	return rc;
+}
+
 static int run_method(struct ctl *ctl, const struct method *method, int argc, char **argv)
 {
 	cJSON *params, *result = NULL;
@@ -122,10 +159,9 @@ static int run_method(struct ctl *ctl, const struct method *method, int argc, ch
 	params = ctl_params(method, argc, argv);
 	if (params == NULL)
 		return CTL_EXIT_USAGE;
-	if (method->flags & METHOD_LISTS && strcmp(method->name, "config.dump") != 0)
-		rc = ctl_call_paged(ctl, method->name, params, "items", &result);
-	else
-		rc = ctl_call(ctl, method->name, params, &result);
+	if (is_list(method))
+		return run_list(ctl, method, params);
+	rc = ctl_call(ctl, method->name, params, &result);
 	if (rc == CTL_EXIT_OK)
 		ctl_print(ctl, method, result);
 	cJSON_Delete(result);
@@ -150,6 +186,8 @@ static int run(struct ctl *ctl, int argc, char **argv)
 		return ctl_bundle(ctl, argc - 1, argv + 1);
 	if (strcmp(object, "event") == 0)
 		return ctl_events(ctl, argc - 1, argv + 1);
+	if (strcmp(object, "mark") == 0)
+		return ctl_mark(ctl, argc - 1, argv + 1);
 	if (strcmp(object, "top") == 0)
 		return ctl_top(ctl, argc - 1, argv + 1);
 	if (strcmp(object, "man") == 0)
@@ -176,27 +214,19 @@ int main(int argc, char **argv)
 		{ "instance", required_argument, NULL, 'i' },
 		{ "socket", required_argument, NULL, 's' },
 		{ "timeout", required_argument, NULL, 't' },
-		{ "json", no_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
 		{ "offline-schema", no_argument, NULL, 'S' }, /* the schema that is built in */
 		{ NULL, 0, NULL, 0 },
 	};
 	struct ctl ctl = { .instance = getenv("LEAT_INSTANCE") };
-	int opt, rc, n = 0;
+	int opt, rc, n = argc;
 	long ms;
 
-	/* --json may come anywhere. */
-	for (int i = 0; i < argc; i++) {
-		if (i > 0 && (strcmp(argv[i], "--json") == 0 || strcmp(argv[i], "-j") == 0))
-			ctl.is_json = true;
-		else
-			argv[n++] = argv[i];
-	}
-	argv[n] = NULL;
-	ctl_errors_as_json(ctl.is_json);
+	if (ctl_output_options(&ctl, &n, argv) < 0)
+		return CTL_EXIT_USAGE;
 	opterr = 0;
-	while ((opt = getopt_long(n, argv, "+i:s:t:jhV", options, NULL)) != -1) {
+	while ((opt = getopt_long(n, argv, "+i:s:t:hV", options, NULL)) != -1) {
 		switch (opt) {
 		case 'i':
 		case 's':
@@ -206,9 +236,6 @@ int main(int argc, char **argv)
 			if (ctl_seconds("-t", optarg, 0.001, &ms) < 0)
 				return CTL_EXIT_USAGE;
 			ctl.timeout_ms = (int)ms;
-			break;
-		case 'j':
-			ctl.is_json = true;
 			break;
 		case 'h':
 			ctl_help();

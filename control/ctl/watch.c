@@ -1,19 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Commands that look again: trace, top. */
-#include <limits.h>
+/* trace: start, look again until it is done, show. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-#include <bsd/stdlib.h>
 
 #include "control/ctl/ctl.h"
 
 #define LOOK_MS 100
 
-/* Takes "name=value" out of the words; NULL: not there. */
-static const char *take_option(int *argc, char **argv, const char *name)
+const char *ctl_take_option(int *argc, char **argv, const char *name)
 {
 	size_t len = strlen(name);
 
@@ -29,7 +24,7 @@ static const char *take_option(int *argc, char **argv, const char *name)
 	return NULL;
 }
 
-static void wait_ms(long ms)
+void ctl_wait_ms(long ms)
 {
 	struct timespec ts = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
 
@@ -86,7 +81,7 @@ static void say_what_is_awaited(const struct ctl *ctl, const cJSON *params, long
 
 int ctl_trace(struct ctl *ctl, int argc, char **argv)
 {
-	const char *wait = take_option(&argc, argv, "wait");
+	const char *wait = ctl_take_option(&argc, argv, "wait");
 	long left_ms = 30000;
 	cJSON *params = wait != NULL && ctl_seconds("wait", wait, 0, &left_ms) < 0
 		? NULL
@@ -106,13 +101,13 @@ int ctl_trace(struct ctl *ctl, int argc, char **argv)
 			cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(result, "done")) ||
 			left_ms <= 0;
 		if (!is_done) {
-			wait_ms(LOOK_MS);
+			ctl_wait_ms(LOOK_MS);
 			left_ms -= LOOK_MS;
 		}
 	}
 	if (rc == CTL_EXIT_OK && cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(result, "done"))) {
 		/* the last packet may still be on its way through the stages */
-		wait_ms(LOOK_MS);
+		ctl_wait_ms(LOOK_MS);
 		cJSON_Delete(result);
 		rc = ctl_call(ctl, "trace.show", cJSON_Duplicate(id, true), &result);
 	}
@@ -126,42 +121,5 @@ int ctl_trace(struct ctl *ctl, int argc, char **argv)
 	}
 	cJSON_Delete(id);
 	cJSON_Delete(result);
-	return rc;
-}
-
-int ctl_top(struct ctl *ctl, int argc, char **argv)
-{
-	static const char *const methods[] = { "worker.show", "port.list", "drop.show" };
-	const char *interval = take_option(&argc, argv, "interval"),
-		   *count = take_option(&argc, argv, "count");
-	long ms = 1000, rounds = -1;
-	const char *bad = NULL;
-	int rc = CTL_EXIT_OK;
-
-	if (count != NULL)
-		rounds = (long)strtonum(count, 1, LONG_MAX, &bad);
-	if (argc != 0 || bad != NULL ||
-		(interval != NULL && ctl_seconds("interval", interval, 0.1, &ms) < 0)) {
-		return ctl_complain(CTL_EXIT_USAGE,
-			"usage: leatctl top [interval=SECONDS, at least 0.1] [count=N]");
-	}
-	for (; rounds != 0 && rc == CTL_EXIT_OK; rounds -= rounds > 0) {
-		if (count == NULL)
-			fputs("\033[H\033[2J", stdout);
-		for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]) && rc == CTL_EXIT_OK;
-			i++) {
-			cJSON *result = NULL;
-
-			rc = ctl_call_paged(
-				ctl, methods[i], cJSON_CreateObject(), "items", &result);
-			if (rc == CTL_EXIT_OK)
-				ctl_print(ctl, schema_method(methods[i]), result);
-			putchar('\n');
-			cJSON_Delete(result);
-		}
-		fflush(stdout);
-		if (rounds != 1)
-			wait_ms(ms);
-	}
 	return rc;
 }

@@ -11,7 +11,7 @@ import threading
 NOT_FOUND, EXISTS, RESOURCES, BUSY, CONFLICT, INTERNAL, LIMIT, PERMISSION, AGAIN = range(1, 10)
 
 FIELDS = {
-    "endpoint.attach": {"id", "container", "ifname", "kind", "netns", "addresses", "gateways", "routes",
+    "endpoint.attach": {"id", "container", "pod", "namespace", "ifname", "kind", "netns", "addresses", "gateways", "routes",
                         "default_route", "mtu", "mac", "zone", "queues", "rate_pps", "burst_pkts", "rate_bps",
                         "burst_bytes", "to_rate_bps", "to_burst_bytes", "vhost", "exist_ok"},
     "endpoint.detach": {"id", "missing_ok"},

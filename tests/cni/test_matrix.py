@@ -330,6 +330,18 @@ def test_static_addresses(cnif, recorder, netns, source):
     cnif("DEL", conf, netns=netns, args=args).ok()
 
 
+@pytest.mark.parametrize("args,names", (
+    ("IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web-0;K8S_POD_INFRA_CONTAINER_ID=c1;K8S_POD_UID=7", ("web-0", "shop")),
+    ("K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web-0", ("web-0", "shop")), ("K8S_POD_NAME=a.b", ("a.b", None)),
+    ("K8S_POD_NAME=;K8S_POD_NAMESPACE=", (None, None)), ("K8S_POD_NAME=a b;K8S_POD_NAMESPACE=-x", (None, None)),
+    ("K8S_POD_NAME=" + "p" * 253, ("p" * 127, None)), ("", (None, None))))
+def test_names_for_people_are_told_and_stop_nobody(cnif, fake_ipam, recorder, netns, args, names):
+    cnif("ADD", full(cnif, fake_ipam, "ADD"), netns=netns, args=args).ok()
+    (attach,) = [params for name, params, _ in recorder.calls if name == "endpoint.attach"]
+    assert (attach.get("pod"), attach.get("namespace")) == names
+    cnif("DEL", full(cnif, fake_ipam, "DEL"), netns=netns, args=args).ok()
+
+
 def test_requested_address_not_given_is_an_error(cnif, fake_ipam, recorder, netns):
     conf = full(cnif, fake_ipam, "ADD", runtimeConfig={"ips": ["10.9.0.77/24"]})
     answer = cnif("ADD", conf, netns=netns)

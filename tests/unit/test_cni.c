@@ -225,7 +225,9 @@ static void test_args_from_environment(void **state)
 	assert_int_equal(cni_args_read(verb, &args, &err), 0);
 	assert_string_equal(args.ip, "10.0.0.9,fd00::9");
 	assert_string_equal(args.mac, "0a:00:00:00:00:01");
-	setenv("CNI_ARGS", "K8S_POD_NAME=x", 1);
+	assert_string_equal(args.pod, "x");
+	assert_string_equal(args.pod_namespace, "");
+	setenv("CNI_ARGS", "K8S_POD_UID=x", 1);
 	assert_int_equal(cni_args_read(CNI_ADD, &args, &err), -1);
 	assert_non_null(strstr(err.msg, "CNI_ARGS"));
 	assert_int_equal(cni_args_read(CNI_DEL, &args, &err), 0);

@@ -176,8 +176,8 @@ void conn_synced(struct conn *conn, uint64_t synced, int rc)
 static void give_fds(struct conn *conn, struct call *call)
 {
 	for (const struct field *field = call->rpc.method->fields; field->name != NULL; field++) {
-		if (strcmp(field->name, "netns") != 0 || conn->n_fds == 0 ||
-			cJSON_GetObjectItemCaseSensitive(call->rpc.params, "netns") != NULL)
+		if ((field->flags & FIELD_FD) == 0 || conn->n_fds == 0 ||
+			cJSON_GetObjectItemCaseSensitive(call->rpc.params, field->name) != NULL)
 			continue;
 		call->fds[call->n_fds++] = conn->fds[0];
 		conn->n_fds--;

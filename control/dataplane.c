@@ -10,6 +10,7 @@
 #include "control/core_claim.h"
 #include "control/devices.h"
 #include "control/drop_rate.h"
+#include "control/drop_watch.h"
 #include "control/instance.h"
 #include "control/job.h"
 #include "control/kernel_routes.h"
@@ -219,6 +220,7 @@ int dataplane_start(const struct options *opts, char *errbuf, size_t errlen)
 	observer_init();
 	load_init();
 	drop_rate_init();
+	drop_watch_init();
 	loop_add_tick(tick);
 	loop_add_tick(locality_tick);
 	node_routes_init();

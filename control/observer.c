@@ -4,11 +4,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "control/capture.h"
+#include "control/drop_watch.h"
 #include "control/loop.h"
 #include "control/observer_text.h"
-#include "control/pcapng.h"
 #include "datapath/base/clock.h"
 #include "datapath/base/log.h"
 #include "pmd/portmgr.h"
@@ -25,16 +25,6 @@ static struct {
 	size_t n, max;
 	uint32_t first_packet;
 } trace;
-
-static struct {
-	uint32_t id;
-	bool is_running;
-	struct capture_config cfg;
-	char file[4096];
-	struct pcapng out;
-	uint32_t iface_of[PORT_MAX]; /* interface id + 1 */
-	int64_t clock_offset_ns;     /* clock_ns() → time since 1970 */
-} cap;
 
 static struct observer_mirror mirrors[OBSERVE_MIRRORS_MAX];
 static unsigned int n_mirrors;
@@ -64,15 +54,11 @@ static void add_mirrors(struct observe_config *cfg)
 }
 
 /* Installs what is wanted now; the budgets that are left are carried over. */
-static void reinstall(bool is_trace_new, bool is_capture_new)
+static void reinstall(bool is_trace_new)
 {
-	struct observe_config *old = observe_get(),
-			      cfg = { .capture_port = PORT_ID_NONE, .capture_reason = -1 };
+	struct observe_config *old = observe_get(), cfg = { 0 };
 	uint32_t trace_left = is_trace_new ? trace.count
 		: old != NULL ? atomic_load_explicit(&old->trace_left, memory_order_relaxed)
-			      : 0;
-	uint32_t capture_left = is_capture_new ? (cap.cfg.count != 0 ? cap.cfg.count : UINT32_MAX)
-		: old != NULL ? atomic_load_explicit(&old->capture_left, memory_order_relaxed)
 			      : 0;
 
 	if (trace_left > 0) {
@@ -80,14 +66,8 @@ static void reinstall(bool is_trace_new, bool is_capture_new)
 		cfg.trace = trace.filter;
 		cfg.trace_left = trace_left;
 	}
-	if (cap.is_running) {
-		cfg.flags |= OBSERVE_CAPTURE;
-		cfg.capture_points = cap.cfg.point;
-		cfg.capture_port = cap.cfg.port_id;
-		cfg.capture_reason = cap.cfg.reason;
-		cfg.snaplen = cap.cfg.snaplen;
-		cfg.capture_left = capture_left;
-	}
+	capture_fill(&cfg, old);
+	drop_watch_fill(&cfg, old);
 	add_mirrors(&cfg);
 	cfg.flags |= (cfg.n_mirrors > 0 ? OBSERVE_MIRROR : 0) | (is_measuring ? OBSERVE_STAGES : 0);
 	if (observe_set(cfg.flags != 0 ? &cfg : NULL) < 0)
@@ -112,31 +92,6 @@ static void trace_add(const struct observe_msg *msg)
 	trace.records[trace.n++] = *msg;
 }
 
-static void capture_add(const struct observe_msg *msg)
-{
-	struct port *p = port_at(msg->port_id);
-	char comment[160];
-	uint8_t flat[65536];
-	uint32_t len = msg->m->pkt_len < sizeof(flat) ? msg->m->pkt_len : (uint32_t)sizeof(flat);
-	uint32_t *iface = &cap.iface_of[msg->port_id < PORT_MAX ? msg->port_id : 0];
-
-	if (cap.is_running) {
-		if (*iface == 0)
-			*iface = pcapng_add_iface(&cap.out, p != NULL ? p->name : "?") + 1;
-		snprintf(comment, sizeof(comment), "drop: %s (%s)", drop_name(msg->reason),
-			drop_help(msg->reason));
-		if (pcapng_write(&cap.out, *iface - 1,
-			    (uint64_t)((int64_t)msg->time_ns + cap.clock_offset_ns),
-			    rte_pktmbuf_read(msg->m, 0, len, flat), len, msg->wire_len,
-			    msg->point == OBSERVE_TX,
-			    msg->point == OBSERVE_DROP ? comment : NULL) < 0) {
-			log_err("capture", "cannot write file=%s, stopped", cap.file);
-			observer_capture_stop(cap.id);
-		}
-	}
-	rte_pktmbuf_free(msg->m);
-}
-
 static unsigned int observer_tick(void)
 {
 	struct observe_msg msgs[RECEIVE_BURST];
@@ -145,18 +100,19 @@ static unsigned int observer_tick(void)
 	do {
 		n = observe_receive(msgs, RECEIVE_BURST);
 		for (unsigned int i = 0; i < n; i++) {
-			if (msgs[i].kind == OBSERVE_MSG_CAPTURE)
+			if (msgs[i].trace_id == DROP_WATCH_ID ||
+				msgs[i].kind == OBSERVE_MSG_VERDICT)
+				drop_watch_add(&msgs[i]);
+			else if (msgs[i].kind == OBSERVE_MSG_CAPTURE)
 				capture_add(&msgs[i]);
 			else
 				trace_add(&msgs[i]);
+			rte_pktmbuf_free(msgs[i].m);
 		}
 		total += n;
 	} while (n == RECEIVE_BURST && total < RECEIVE_MAX);
-	if (total > 0 && cap.is_running) {
-		fflush(cap.out.file);
-		if (cap.cfg.count != 0 && cap.out.n_pkts >= cap.cfg.count)
-			observer_capture_stop(cap.id);
-	}
+	if (total > 0)
+		capture_flush();
 	return total;
 }
 
@@ -167,8 +123,7 @@ void observer_init(void)
 
 void observer_fini(void)
 {
-	if (cap.is_running)
-		observer_capture_stop(cap.id);
+	capture_stop_all();
 	observe_set(NULL);
 	free(trace.records);
 	trace.records = NULL;
@@ -184,7 +139,7 @@ uint32_t observer_trace_start(const struct observe_filter *filter, uint32_t coun
 	trace.count = count;
 	trace.filter = *filter;
 	trace.n = 0;
-	reinstall(true, false);
+	reinstall(true);
 	return trace.id;
 }
 
@@ -220,67 +175,9 @@ cJSON *observer_trace_show(uint32_t id)
 	return result;
 }
 
-/* --- capture -------------------------------------------------------------------------------------------------------- */
-
-int observer_capture_start(const struct capture_config *cfg, uint32_t *out_id)
+void observer_reinstall(void)
 {
-	struct timespec now;
-	int ret;
-
-	if (cap.is_running)
-		return -EBUSY;
-	ret = pcapng_open(&cap.out, cfg->file, cfg->snaplen);
-	if (ret < 0) {
-		pcapng_close(&cap.out);
-		return ret;
-	}
-	cap.cfg = *cfg;
-	snprintf(cap.file, sizeof(cap.file), "%s", cfg->file);
-	cap.cfg.file = cap.file;
-	memset(cap.iface_of, 0, sizeof(cap.iface_of));
-	clock_gettime(CLOCK_REALTIME, &now);
-	cap.clock_offset_ns = (int64_t)now.tv_sec * (int64_t)CLOCK_NS_PER_S + now.tv_nsec -
-		(int64_t)clock_ns();
-	cap.is_running = true;
-	*out_id = ++cap.id;
-	reinstall(false, true);
-	return 0;
-}
-
-int observer_capture_stop(uint32_t id)
-{
-	if (!cap.is_running || id != cap.id)
-		return -ENOENT;
-	cap.is_running = false;
-	reinstall(false, false);
-	return pcapng_close(&cap.out);
-}
-
-cJSON *observer_capture_describe(void)
-{
-	cJSON *object;
-	struct port *p;
-
-	if (cap.id == 0)
-		return NULL;
-	object = cJSON_CreateObject();
-	p = port_at(cap.cfg.port_id);
-	cJSON_AddNumberToObject(object, "id", cap.id);
-	cJSON_AddStringToObject(object, "file", cap.file);
-	cJSON_AddStringToObject(object, "point",
-		cap.cfg.point == OBSERVE_DROP	      ? "drop"
-			: cap.cfg.point == OBSERVE_TX ? "tx"
-						      : "rx");
-	if (p != NULL)
-		cJSON_AddStringToObject(object, "port", p->name);
-	if (cap.cfg.reason >= 0)
-		cJSON_AddStringToObject(
-			object, "reason", drop_name((enum drop_reason)cap.cfg.reason));
-	cJSON_AddBoolToObject(object, "running", cap.is_running);
-	cJSON_AddNumberToObject(object, "packets", (double)cap.out.n_pkts);
-	cJSON_AddNumberToObject(object, "bytes", (double)cap.out.n_bytes);
-	cJSON_AddNumberToObject(object, "lost", (double)observe_n_lost());
-	return object;
+	reinstall(false);
 }
 
 /* --- mirrors -------------------------------------------------------------------------------------------------------- */
@@ -299,7 +196,7 @@ int observer_mirror_add(const char *name, const char *from, const char *to, uint
 	snprintf(mirror->to, sizeof(mirror->to), "%s", to);
 	mirror->dirs = dirs;
 	n_mirrors++;
-	reinstall(false, false);
+	reinstall(false);
 	return 0;
 }
 
@@ -310,7 +207,7 @@ int observer_mirror_del(const char *name)
 			continue;
 		memmove(&mirrors[i], &mirrors[i + 1], (n_mirrors - i - 1) * sizeof(mirrors[0]));
 		n_mirrors--;
-		reinstall(false, false);
+		reinstall(false);
 		return 0;
 	}
 	return -ENOENT;
@@ -324,7 +221,7 @@ const struct observer_mirror *observer_mirror_at(unsigned int i)
 void observer_port_came(void)
 {
 	if (n_mirrors > 0)
-		reinstall(false, false);
+		reinstall(false);
 }
 
 void observer_port_gone(const struct port *port)
@@ -334,16 +231,12 @@ void observer_port_gone(const struct port *port)
 	if (cfg == NULL)
 		return;
 	observer_tick(); /* what was taken there is written under its name */
-	if (cap.is_running && cap.cfg.port_id == port->id) {
-		log_info("capture", "stopped: its port goes file=%s", cap.file);
-		observer_capture_stop(cap.id);
-	}
-	cap.iface_of[port->id] = 0;
+	capture_port_gone(port);
 	cfg = observe_get();
 	if (cfg != NULL && trace.filter.has_port && trace.filter.port_id == port->id)
 		atomic_store_explicit(&cfg->trace_left, 0, memory_order_relaxed);
 	leaving = port;
-	reinstall(false, false);
+	reinstall(false);
 	leaving = NULL;
 }
 
@@ -352,5 +245,5 @@ void observer_measure_stages(bool is_on)
 	if (is_measuring == is_on)
 		return;
 	is_measuring = is_on;
-	reinstall(false, false);
+	reinstall(false);
 }

@@ -3,6 +3,7 @@
 
 #include <netinet/in.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <rte_ether.h>
 
@@ -99,6 +100,34 @@ void observer_packet_text(
 	append(buf, size, at, " }");
 }
 
+bool observer_add_packet(cJSON *object, const uint8_t *frame, uint32_t len, uint32_t wire_len,
+	struct ip_addr *out_src, struct ip_addr *out_dst)
+{
+	char text[500], addr[IP_ADDR_STRLEN], proto[8];
+	rte_be16_t type = 0;
+	struct parsed pkt = { 0 };
+
+	observer_packet_text(frame, len, wire_len, text, sizeof(text));
+	cJSON_AddStringToObject(object, "packet", text);
+	if (len < RTE_ETHER_HDR_LEN)
+		return false;
+	memcpy(&type, frame + 12, 2);
+	if (type != RTE_BE16(RTE_ETHER_TYPE_IPV4) && type != RTE_BE16(RTE_ETHER_TYPE_IPV6))
+		return false;
+	parse_l3(frame, len, wire_len, RTE_ETHER_HDR_LEN,
+		type == RTE_BE16(RTE_ETHER_TYPE_IPV4) ? PARSED_IP4 : PARSED_IP6, false, &pkt);
+	*out_src = pkt.src;
+	*out_dst = pkt.dst;
+	cJSON_AddStringToObject(object, "src", ip_format(&pkt.src, addr));
+	cJSON_AddStringToObject(object, "dst", ip_format(&pkt.dst, addr));
+	cJSON_AddStringToObject(object, "proto", proto_text(pkt.proto, proto));
+	if (pkt.has_l4 && pkt.proto != IPPROTO_ICMP && pkt.proto != IPPROTO_ICMPV6) {
+		cJSON_AddNumberToObject(object, "sport", rte_be_to_cpu_16(pkt.sport));
+		cJSON_AddNumberToObject(object, "dport", rte_be_to_cpu_16(pkt.dport));
+	}
+	return true;
+}
+
 static const char *port_text(uint16_t id)
 {
 	struct port *p = port_at(id);
@@ -114,13 +143,19 @@ void observer_in_text(uint16_t in, char *buf, size_t size)
 		snprintf(buf, size, "%s", port_text(in));
 }
 
-static void verdict_text(const struct observe_msg *msg, char *buf, size_t size)
+const char *observer_action_text(uint8_t action)
 {
 	static const char *const actions[SLOW_ACTION_N] = { "undecided", "forward", "drop",
 		"resolve neighbour", "resolve tunnel", "for this node itself", "new backend",
 		"reset" };
+
+	return action < SLOW_ACTION_N ? actions[action] : "?";
+}
+
+static void verdict_text(const struct observe_msg *msg, char *buf, size_t size)
+{
 	char prefix[IP_PREFIX_STRLEN] = "";
-	size_t at = append(buf, size, 0, msg->action < SLOW_ACTION_N ? actions[msg->action] : "?");
+	size_t at = append(buf, size, 0, observer_action_text(msg->action));
 	char text[300];
 
 	if (msg->action == SLOW_DROP) {

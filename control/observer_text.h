@@ -17,4 +17,11 @@ void observer_packet_text(
 /* "eth0" or "tunnel n2" for a flow's ingress. */
 void observer_in_text(uint16_t in, char *buf, size_t size);
 
+/* What a frame is, for an event: "packet" as above, and of IP src, dst, proto, sport and dport. Whether it is IP. */
+bool observer_add_packet(cJSON *object, const uint8_t *frame, uint32_t len, uint32_t wire_len,
+	struct ip_addr *out_src, struct ip_addr *out_dst);
+
+/* enum slow_action in words. Static. */
+const char *observer_action_text(uint8_t action);
+
 #endif

@@ -55,18 +55,26 @@ static void put_option(struct pcapng *p, uint16_t code, const char *text)
 
 int pcapng_open(struct pcapng *p, const char *path, uint32_t snaplen)
 {
-	static const char application[] = "leatd " LEAT_VERSION;
-	uint32_t len = 28 + option_len(application) + 4;
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	FILE *file;
 
 	*p = (struct pcapng){ .snaplen = snaplen };
 	if (fd < 0)
 		return -errno;
-	p->file = fdopen(fd, "w");
-	if (p->file == NULL) {
+	file = fdopen(fd, "w");
+	if (file == NULL) {
 		close(fd);
 		return -ENOMEM;
 	}
+	return pcapng_begin(p, file, snaplen);
+}
+
+int pcapng_begin(struct pcapng *p, FILE *file, uint32_t snaplen)
+{
+	static const char application[] = "leatd " LEAT_VERSION;
+	uint32_t len = 28 + option_len(application) + 4;
+
+	*p = (struct pcapng){ .file = file, .snaplen = snaplen };
 	put32(p, BLOCK_SECTION);
 	put32(p, len);
 	put32(p, 0x1a2b3c4d);

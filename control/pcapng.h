@@ -16,6 +16,9 @@ struct pcapng {
 /* Creates path (0600) and writes the section header. 0 or -errno; -EEXIST: nothing is overwritten. */
 int pcapng_open(struct pcapng *p, const char *path, uint32_t snaplen);
 
+/* The same into a file that is open already; p takes it over. */
+int pcapng_begin(struct pcapng *p, FILE *file, uint32_t snaplen);
+
 /* New interface; its id. */
 uint32_t pcapng_add_iface(struct pcapng *p, const char *name);
 

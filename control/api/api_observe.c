@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "control/api/api.h"
+#include "control/capture.h"
 #include "control/observer.h"
 #include "pmd/portmgr.h"
 
@@ -32,21 +33,23 @@ static cJSON *id_result(uint32_t id)
 	return result;
 }
 
+/* What both kinds of request have. */
+#define FILTER(req)                                                                                \
+	{                                                                                          \
+		.both_ways = (req)->both_ways, .has_src = (req)->src.is_set,                       \
+		.has_dst = (req)->dst.is_set, .has_proto = (req)->proto >= 0,                      \
+		.has_sport = (req)->sport >= 0, .has_dport = (req)->dport >= 0,                    \
+		.src = api_prefix(&(req)->src), .dst = api_prefix(&(req)->dst),                    \
+		.proto = (uint8_t)(req)->proto, .sport = rte_cpu_to_be_16((uint16_t)(req)->sport), \
+		.dport = rte_cpu_to_be_16((uint16_t)(req)->dport)                                  \
+	}
+
 static void handle_trace_start(struct call *call)
 {
 	const struct req_trace *req = call_req(call);
-	struct observe_filter f = { .has_port = req->port != NULL,
-		.has_src = req->src.is_set,
-		.has_dst = req->dst.is_set,
-		.has_proto = req->proto >= 0,
-		.has_sport = req->sport >= 0,
-		.has_dport = req->dport >= 0,
-		.src = api_prefix(&req->src),
-		.dst = api_prefix(&req->dst),
-		.proto = (uint8_t)req->proto,
-		.sport = rte_cpu_to_be_16((uint16_t)req->sport),
-		.dport = rte_cpu_to_be_16((uint16_t)req->dport) };
+	struct observe_filter f = FILTER(req);
 
+	f.has_port = req->port != NULL;
 	if (port_named(call, "port", req->port, &f.port_id))
 		call_ok(call, id_result(observer_trace_start(&f, (uint32_t)req->count)));
 }
@@ -63,39 +66,56 @@ static void handle_trace_show(struct call *call)
 		call_ok(call, result);
 }
 
+/* The reason asked for; false: the call has been failed. */
+static bool capture_reason(struct call *call, const struct req_capture *req, int16_t *out)
+{
+	*out = -1;
+	if (req->reason == NULL)
+		return true;
+	*out = (int16_t)drop_by_name(req->reason);
+	if (*out >= 0 && (req->point == REQ_POINT_DROP || req->point == REQ_POINT_ALL))
+		return true;
+	call_fail(call, LEAT_ERR_PARAMS, "reason",
+		*out < 0 ? "there is no drop reason %s" : "reason %s needs point drop or all",
+		req->reason);
+	return false;
+}
+
 static void handle_capture_start(struct call *call)
 {
 	static const uint8_t points[] = { [REQ_POINT_RX] = OBSERVE_RX,
 		[REQ_POINT_TX] = OBSERVE_TX,
-		[REQ_POINT_DROP] = OBSERVE_DROP };
+		[REQ_POINT_DROP] = OBSERVE_DROP,
+		[REQ_POINT_BOTH] = OBSERVE_RX | OBSERVE_TX,
+		[REQ_POINT_ALL] = OBSERVE_RX | OBSERVE_TX | OBSERVE_DROP };
 	const struct req_capture *req = call_req(call);
 	struct capture_config cfg = { .file = req->file,
-		.point = points[req->point],
+		.fd = -1,
+		.points = points[req->point],
 		.port_id = PORT_ID_NONE,
-		.reason = -1,
 		.count = (uint32_t)req->count,
-		.snaplen = (uint32_t)req->snaplen };
+		.snaplen = (uint32_t)req->snaplen,
+		.filter = FILTER(req) };
 	uint32_t id;
 	int ret;
 
-	if (!port_named(call, "port", req->port, &cfg.port_id))
+	if (!port_named(call, "port", req->port, &cfg.port_id) ||
+		!capture_reason(call, req, &cfg.reason))
 		return;
-	if (req->reason != NULL) {
-		cfg.reason = (int16_t)drop_by_name(req->reason);
-		if (cfg.reason < 0 || req->point != REQ_POINT_DROP) {
-			call_fail(call, LEAT_ERR_PARAMS, "reason",
-				cfg.reason < 0 ? "there is no drop reason %s"
-					       : "reason %s needs point drop",
-				req->reason);
-			return;
-		}
+	if (req->file == NULL)
+		cfg.fd = call_take_fd(call);
+	if (req->file == NULL && cfg.fd < 0) {
+		call_fail(call, LEAT_ERR_PARAMS, "file",
+			"file is required, or a descriptor sent along");
+		return;
 	}
-	ret = observer_capture_start(&cfg, &id);
+	ret = capture_start(&cfg, &id);
 	if (ret == -EBUSY)
-		call_fail(call, LEAT_ERR_BUSY, NULL, "a capture is running: stop it first");
+		call_fail(call, LEAT_ERR_BUSY, NULL, "%d captures are running: stop one first",
+			OBSERVE_CAPTURES_MAX);
 	else if (ret < 0)
-		call_fail(call, LEAT_ERR_PARAMS, "file", "cannot write %s: %s", req->file,
-			strerror(-ret));
+		call_fail(call, LEAT_ERR_PARAMS, "file", "cannot write %s: %s",
+			req->file != NULL ? req->file : "to the descriptor", strerror(-ret));
 	else
 		call_ok(call, id_result(id));
 }
@@ -103,30 +123,33 @@ static void handle_capture_start(struct call *call)
 static void handle_capture_stop(struct call *call)
 {
 	const struct req_id *req = call_req(call);
-	int ret = observer_capture_stop((uint32_t)req->id);
+	int ret = capture_stop((uint32_t)req->id);
 
 	if (ret == -ENOENT)
-		call_fail(call, LEAT_ERR_NOT_FOUND, "id", "no such capture is running");
+		call_fail(call, LEAT_ERR_NOT_FOUND, "id", "no capture %u is running",
+			(uint32_t)req->id);
 	else if (ret < 0)
 		call_fail(call, LEAT_ERR_INTERNAL, NULL, "not everything could be written: %s",
 			strerror(-ret));
 	else
-		call_ok(call, observer_capture_describe());
+		call_ok(call, capture_describe_id((uint32_t)req->id));
 }
 
 static void handle_capture_list(struct call *call)
 {
 	const struct req_page *req = call_req(call);
 	uint64_t from = api_cursor_number(req->cursor);
+	unsigned int i = (unsigned int)RTE_MIN(from, (uint64_t)OBSERVE_CAPTURES_MAX);
 	struct api_page page;
-	cJSON *item;
+	char cursor[24];
+	cJSON *item = NULL;
 
 	if (!api_page_begin(call, &page, req->limit, from))
 		return;
-	item = from == 0 ? observer_capture_describe() : NULL;
-	if (item != NULL)
-		api_page_add(&page, item);
-	api_page_end(call, &page, NULL);
+	while ((item = capture_describe(i)) != NULL && api_page_add(&page, item))
+		i++;
+	snprintf(cursor, sizeof(cursor), "%u", i);
+	api_page_end(call, &page, item != NULL ? cursor : NULL);
 }
 
 static bool mirror_is_there(const char *name)

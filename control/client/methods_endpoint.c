@@ -78,7 +78,8 @@ static const struct field attach_fields[] = {
 	F_TEXT(req_attach, ifname, FIELD_STRING, 0, "name of the device in the pod, default eth0"),
 	F_ENUM(req_attach, kind, FIELD_REQUIRED, attach_kinds, -1,
 		"kernel device or vhost-user socket"),
-	F_TEXT(req_attach, netns, FIELD_PATH, 0, "network namespace; or its descriptor sent along"),
+	F_TEXT(req_attach, netns, FIELD_PATH, FIELD_FD,
+		"network namespace; or its descriptor sent along"),
 	F_INT(req_attach, netns_id, 0, NULL, 0, 9007199254740991ll, 0,
 		"inode of the namespace: finds it again where no path leads"),
 	F_LIST(req_attach, addresses, FIELD_IFADDR, struct schema_prefix, FIELD_REQUIRED, 16,
@@ -111,7 +112,7 @@ static const struct field attach_fields[] = {
 static const struct field check_fields[] = {
 	F_TEXT(req_endpoint_check, id, FIELD_ID, FIELD_REQUIRED, "id of the endpoint"),
 	F_TEXT(req_endpoint_check, ifname, FIELD_STRING, 0, "name of the device in the pod"),
-	F_TEXT(req_endpoint_check, netns, FIELD_PATH, 0,
+	F_TEXT(req_endpoint_check, netns, FIELD_PATH, FIELD_FD,
 		"network namespace; or its descriptor sent along"),
 	F_LIST(req_endpoint_check, addresses, FIELD_IFADDR, struct schema_prefix, 0, 16,
 		"addresses that must be there"),

@@ -3,17 +3,21 @@
 #include "control/client/methods.h"
 #include "control/client/req.h"
 
-static const char *const points[] = { "rx", "tx", "drop", NULL };
+static const char *const points[] = { "rx", "tx", "drop", "both", "all", NULL };
 
 static const struct field no_fields[] = { F_END };
 
-#define FILTER_FIELDS(S)                                                                           \
+#define TUPLE_FIELDS(S)                                                                            \
 	F_TEXT(S, src, FIELD_PREFIX, 0, "source inside this prefix"),                              \
 		F_TEXT(S, dst, FIELD_PREFIX, 0, "destination inside this prefix"),                 \
 		F_PROTO(S, proto, "tcp, udp, sctp, icmp, icmpv6 or a number; -1: any"),            \
 		F_INT(S, sport, 0, NULL, -1, 65535, -1, "source port; -1: any"),                   \
-		F_INT(S, dport, 0, NULL, -1, 65535, -1, "destination port; -1: any"),              \
-		F_TEXT(S, port, FIELD_NAME, 0, "port that it comes in by")
+		F_INT(S, dport, 0, NULL, -1, 65535, -1, "destination port; -1: any")
+
+#define FILTER_FIELDS(S) TUPLE_FIELDS(S), F_TEXT(S, port, FIELD_NAME, 0, "port that it comes in by")
+
+#define F_BOTH_WAYS(S)                                                                             \
+	F_BOOL(S, both_ways, "answers, too: source and destination the other way round")
 
 /* As conn_state_name(), from CONN_NEW on. */
 static const char *const states[] = { "new", "replied", "syn_sent", "syn_recv", "established",
@@ -46,6 +50,7 @@ static const struct field port_fields[] = {
 static const struct field trace_fields[] = {
 	F_INT(req_trace, count, 0, "packets", 1, 1000, 1, "packets to trace"),
 	FILTER_FIELDS(req_trace),
+	F_BOTH_WAYS(req_trace),
 	F_END,
 };
 
@@ -55,10 +60,14 @@ static const struct field id_fields[] = {
 };
 
 static const struct field capture_fields[] = {
-	F_TEXT(req_capture, file, FIELD_PATH, FIELD_REQUIRED, "pcapng file to write"),
-	F_ENUM(req_capture, point, 0, points, REQ_POINT_RX, "where packets are taken"),
+	F_TEXT(req_capture, file, FIELD_PATH, FIELD_POSITIONAL | FIELD_FD,
+		"pcapng file to write; or a descriptor sent along"),
+	F_ENUM(req_capture, point, 0, points, REQ_POINT_RX,
+		"where packets are taken; both: rx and tx; all: drops, too"),
 	F_TEXT(req_capture, port, FIELD_NAME, 0, "only this port"),
-	F_TEXT(req_capture, reason, FIELD_STRING, 0, "drop: only this reason"),
+	F_TEXT(req_capture, reason, FIELD_STRING, 0, "drop, all: of drops only this reason"),
+	TUPLE_FIELDS(req_capture),
+	F_BOTH_WAYS(req_capture),
 	F_INT(req_capture, count, 0, "packets", 0, 1000000000, 0,
 		"packets after which it stops; 0: no limit"),
 	F_INT(req_capture, snaplen, 0, "bytes", 64, 65535, 65535, "bytes kept of a packet"),

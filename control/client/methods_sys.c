@@ -5,7 +5,7 @@
 
 static const char *const levels[] = { "err", "warn", "info", "debug", NULL };
 const char *const schema_event_kinds[] = { "port", "endpoint", "route", "neigh", "policy",
-	"policy-log", "drop-rate", NULL };
+	"policy-log", "drop-rate", "drop", "verdict", NULL };
 
 static const struct field no_fields[] = { F_END };
 

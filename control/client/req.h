@@ -11,7 +11,7 @@ enum req_vhost_role { REQ_VHOST_SERVER, REQ_VHOST_CLIENT };
 enum req_attach_kind { REQ_ATTACH_TAP, REQ_ATTACH_VHOST_USER };
 enum req_route_type { REQ_ROUTE_UNICAST, REQ_ROUTE_BLACKHOLE, REQ_ROUTE_PROHIBIT };
 enum req_udp_csum { REQ_UDP_CSUM_AUTO, REQ_UDP_CSUM_ON, REQ_UDP_CSUM_OFF };
-enum req_point { REQ_POINT_RX, REQ_POINT_TX, REQ_POINT_DROP };
+enum req_point { REQ_POINT_RX, REQ_POINT_TX, REQ_POINT_DROP, REQ_POINT_BOTH, REQ_POINT_ALL };
 enum req_direction { REQ_DIR_IN, REQ_DIR_OUT, REQ_DIR_BOTH };
 
 struct req_none {
@@ -184,6 +184,7 @@ struct req_trace {
 	const char *port;
 	struct schema_prefix src, dst;
 	int64_t proto, sport, dport; /* -1: any */
+	bool both_ways;
 };
 
 struct req_id {
@@ -194,6 +195,9 @@ struct req_capture {
 	const char *file;
 	int point;
 	const char *port, *reason;
+	struct schema_prefix src, dst;
+	int64_t proto, sport, dport; /* -1: any */
+	bool both_ways;
 	int64_t count, snaplen;
 };
 

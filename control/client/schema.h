@@ -66,6 +66,8 @@ struct schema_list {
 #define FIELD_FLAG                                                                                 \
 	(1u << 4) /* steers the call and is not part of the object: exist_ok, missing_ok */
 
+#define FIELD_FD (1u << 5) /* a descriptor may be sent along in its place */
+
 struct field {
 	const char *name;
 	enum field_type type;

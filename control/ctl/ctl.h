@@ -85,6 +85,9 @@ int ctl_config(struct ctl *ctl, int argc, char **argv);
 int ctl_bundle(struct ctl *ctl, int argc, char **argv);
 int ctl_events(struct ctl *ctl, int argc, char **argv);
 int ctl_trace(struct ctl *ctl, int argc, char **argv);
+/* Whether the words of capture start ask for standard output; then this is the command. */
+bool ctl_is_capture_stream(int argc, char **argv);
+int ctl_capture_stream(struct ctl *ctl, int argc, char **argv);
 int ctl_mark(struct ctl *ctl, int argc, char **argv);
 int ctl_top(struct ctl *ctl, int argc, char **argv);
 

@@ -11,7 +11,8 @@ const struct ctl_command ctl_commands[] = {
 		"Make the configuration that of the file, in one transaction (--prune: remove what "
 		"it "
 		"does not have)." },
-	{ "event watch", "[KIND…]", "Show events as they come." },
+	{ "event watch", "[KIND…]",
+		"Show events as they come; drops, verdicts: packets discarded, decided." },
 	{ "trace", "[FIELD=VALUE…] [wait=SECONDS]",
 		"Show what happens to the next packets that match; fields as of trace start." },
 	{ "top", "[interval=SECONDS] [count=N]", "Workers, ports and drops, again and again." },

@@ -186,6 +186,9 @@ static int run(struct ctl *ctl, int argc, char **argv)
 		return ctl_bundle(ctl, argc - 1, argv + 1);
 	if (strcmp(object, "event") == 0)
 		return ctl_events(ctl, argc - 1, argv + 1);
+	if (argc > 1 && strcmp(object, "capture") == 0 && strcmp(argv[1], "start") == 0 &&
+		ctl_is_capture_stream(argc - 2, argv + 2))
+		return ctl_capture_stream(ctl, argc - 2, argv + 2);
 	if (strcmp(object, "mark") == 0)
 		return ctl_mark(ctl, argc - 1, argv + 1);
 	if (strcmp(object, "top") == 0)

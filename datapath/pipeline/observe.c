@@ -2,6 +2,7 @@
 #include "datapath/pipeline/observe.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 
 #include <rte_ring.h>
@@ -9,6 +10,7 @@
 
 #include "datapath/packet/parse.h"
 #include "datapath/slow/slow.h"
+#include "datapath/table/tunnel.h"
 
 #define RING_LEN 4096
 
@@ -113,25 +115,89 @@ static bool budget_take(_Atomic uint32_t *left)
 
 /* --- capture and mirror ------------------------------------------------------------------------------------------ */
 
+static bool tuple_matches(const struct observe_filter *f, const struct ip_addr *src,
+	const struct ip_addr *dst, rte_be16_t sport, rte_be16_t dport)
+{
+	return (!f->has_src || ip_prefix_covers(&f->src, src)) &&
+		(!f->has_dst || ip_prefix_covers(&f->dst, dst)) &&
+		(!f->has_sport || f->sport == sport) && (!f->has_dport || f->dport == dport);
+}
+
+static bool packet_matches(const struct observe_filter *f, const struct parsed *pkt)
+{
+	return (!f->has_proto || f->proto == pkt->proto) &&
+		(tuple_matches(f, &pkt->src, &pkt->dst, pkt->sport, pkt->dport) ||
+			(f->both_ways &&
+				tuple_matches(f, &pkt->dst, &pkt->src, pkt->dport, pkt->sport)));
+}
+
+static bool is_open(const struct observe_filter *f)
+{
+	return !f->has_src && !f->has_dst && !f->has_proto && !f->has_sport && !f->has_dport;
+}
+
+#define VXLAN_INNER_OFF 16u /* behind the outer UDP header's start: UDP 8, VXLAN 8 */
+
+/* The packet inside of a tunnel's; false: it is none. */
+static bool inner_packet(const struct rte_mbuf *m, const struct parsed *outer, struct parsed *out)
+{
+	const uint8_t *data = rte_pktmbuf_mtod(m, const uint8_t *);
+	uint32_t off = outer->l4_off + VXLAN_INNER_OFF + RTE_ETHER_HDR_LEN;
+	rte_be16_t type;
+
+	if (outer->proto != IPPROTO_UDP || !outer->has_l4 || outer->is_frag ||
+		!tunnel_listens(rte_be_to_cpu_16(outer->dport)) || off > m->data_len)
+		return false;
+	memcpy(&type, data + off - 2, sizeof(type));
+	if (type != RTE_BE16(RTE_ETHER_TYPE_IPV4) && type != RTE_BE16(RTE_ETHER_TYPE_IPV6))
+		return false;
+	parse_l3(data, m->data_len, m->pkt_len, (uint16_t)off,
+		type == RTE_BE16(RTE_ETHER_TYPE_IPV4) ? PARSED_IP4 : PARSED_IP6, false, out);
+	return true;
+}
+
+/* A malformed packet matches by what could be read of it. */
+static bool frame_matches(const struct observe_filter *f, const struct rte_mbuf *m)
+{
+	struct parsed pkt, inner;
+
+	if (is_open(f))
+		return true;
+	if (parse_frame(m, &pkt) == DROP_ETH_TRUNCATED)
+		return false;
+	return packet_matches(f, &pkt) ||
+		(inner_packet(m, &pkt, &inner) && packet_matches(f, &inner));
+}
+
+static bool is_wanted(struct observe_capture *c, const struct rte_mbuf *m, uint16_t port_id,
+	uint8_t point, uint16_t reason)
+{
+	return (c->points & point) != 0 && (c->port_id == PORT_ID_NONE || c->port_id == port_id) &&
+		(point != OBSERVE_DROP || c->reason < 0 || c->reason == reason) &&
+		atomic_load_explicit(&c->left, memory_order_relaxed) != 0 &&
+		frame_matches(&c->filter, m) && budget_take(&c->left);
+}
+
 static void capture(struct worker *w, struct observe_config *cfg, const struct rte_mbuf *m,
 	uint16_t port_id, uint8_t point, uint16_t reason)
 {
-	struct observe_msg msg = {
-		.kind = OBSERVE_MSG_CAPTURE, .port_id = port_id, .point = point, .reason = reason
-	};
+	for (unsigned int i = 0; i < cfg->n_captures; i++) {
+		struct observe_capture *c = &cfg->captures[i];
+		struct observe_msg msg = { .kind = OBSERVE_MSG_CAPTURE,
+			.trace_id = c->id,
+			.port_id = port_id,
+			.point = point,
+			.reason = reason };
 
-	if ((cfg->flags & OBSERVE_CAPTURE) == 0 || (cfg->capture_points & point) == 0 ||
-		(cfg->capture_port != PORT_ID_NONE && cfg->capture_port != port_id) ||
-		(point == OBSERVE_DROP && cfg->capture_reason >= 0 &&
-			cfg->capture_reason != reason) ||
-		!budget_take(&cfg->capture_left))
-		return;
-	msg.m = rte_pktmbuf_copy(m, w->pool, 0, RTE_MIN(cfg->snaplen, m->pkt_len));
-	msg.wire_len = m->pkt_len;
-	if (msg.m == NULL)
-		atomic_fetch_add_explicit(&n_lost, 1, memory_order_relaxed);
-	else
-		msg_send(w, &msg);
+		if (!is_wanted(c, m, port_id, point, reason))
+			continue;
+		msg.m = rte_pktmbuf_copy(m, w->pool, 0, RTE_MIN(c->snaplen, m->pkt_len));
+		msg.wire_len = m->pkt_len;
+		if (msg.m == NULL)
+			atomic_fetch_add_explicit(&n_lost, 1, memory_order_relaxed);
+		else
+			msg_send(w, &msg);
+	}
 }
 
 static void mirror(struct worker *w, const struct observe_config *cfg, const struct port *p,
@@ -228,16 +294,10 @@ static bool filter_matches(const struct observe_filter *f, const struct batch *b
 
 	if (f->has_port && f->port_id != b->port->id)
 		return false;
-	if (!f->has_src && !f->has_dst && !f->has_proto && !f->has_sport && !f->has_dport)
+	if (is_open(f))
 		return true;
 	/* A malformed packet matches by what could be read of it. */
-	if (parse_frame(b->m[i], &pkt) == DROP_ETH_TRUNCATED)
-		return false;
-	return (!f->has_src || ip_prefix_covers(&f->src, &pkt.src)) &&
-		(!f->has_dst || ip_prefix_covers(&f->dst, &pkt.dst)) &&
-		(!f->has_proto || f->proto == pkt.proto) &&
-		(!f->has_sport || f->sport == pkt.sport) &&
-		(!f->has_dport || f->dport == pkt.dport);
+	return parse_frame(b->m[i], &pkt) != DROP_ETH_TRUNCATED && packet_matches(f, &pkt);
 }
 
 static void trace_choose(struct worker *w, const struct batch *b)
@@ -289,6 +349,22 @@ void observe_stage(struct worker *w, struct batch *b, enum stage_id stage, uint6
 	}
 }
 
+/* For the stream of verdicts: what the layers say of a packet, whoever it is. */
+static void verdict_send(struct worker *w, struct observe_msg *msg, const struct rte_mbuf *m,
+	const struct slow_ctx *ctx)
+{
+	struct observe_config *cfg = rcu_deref(config);
+
+	if (cfg == NULL || (cfg->flags & OBSERVE_VERDICT) == 0 || !budget_take(&cfg->verdicts_left))
+		return;
+	msg->kind = OBSERVE_MSG_VERDICT;
+	msg->rule = ctx->denied_by;
+	for (unsigned int d = 0; d < POLICY_DIR_N && msg->rule == SLOT_NONE; d++)
+		msg->rule = ctx->rule[d];
+	head_copy(msg, m);
+	msg_send(w, msg);
+}
+
 void observe_verdict(struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx)
 {
 	struct observe_msg msg = { .kind = OBSERVE_MSG_TRACE_VERDICT,
@@ -305,4 +381,6 @@ void observe_verdict(struct worker *w, struct batch *b, uint64_t i, const struct
 
 	if ((traced[w->id].mask >> i) & 1)
 		msg_send(w, &msg);
+	if ((w->observe & OBSERVE_VERDICT) != 0)
+		verdict_send(w, &msg, b->m[i], ctx);
 }

@@ -15,13 +15,17 @@ struct slow_ctx;
 #define OBSERVE_TRACE (1u << 1)	  /* what happens to chosen packets */
 #define OBSERVE_CAPTURE (1u << 2) /* copies of packets at a point */
 #define OBSERVE_MIRROR (1u << 3)  /* copies out of another port */
+#define OBSERVE_VERDICT (1u << 4) /* what the layers say of first packets */
 
 #define OBSERVE_HEAD_BYTES 128
 #define OBSERVE_MIRRORS_MAX 16
+#define OBSERVE_CAPTURES_MAX 8
 
-/* Zero members match everything. Looked at on the packet as the layers see it (inner, after decapsulation). */
+/* Zero members match everything. A trace looks at the packet as the layers see it (inner, after decapsulation), a capture at
+ * the frame and at what a tunnel packet has inside. */
 struct observe_filter {
 	bool has_port, has_src, has_dst, has_proto, has_sport, has_dport;
+	bool both_ways;	  /* or with source and destination the other way round */
 	uint16_t port_id; /* ingress */
 	struct ip_prefix src, dst;
 	uint8_t proto;
@@ -34,12 +38,17 @@ struct observe_config {
 	uint32_t flags; /* OBSERVE_* */
 	struct observe_filter trace;
 	_Atomic uint32_t trace_left; /* packets still to trace */
-	/* capture */
-	uint8_t capture_points; /* OBSERVE_RX | _TX | _DROP */
-	uint16_t capture_port;	/* PORT_ID_NONE: all */
-	int16_t capture_reason; /* -1: all */
-	uint32_t snaplen;
-	_Atomic uint32_t capture_left;
+	_Atomic uint32_t verdicts_left;
+	unsigned int n_captures;
+	struct observe_capture {
+		uint32_t id;
+		uint8_t points;	  /* OBSERVE_RX | _TX | _DROP */
+		uint16_t port_id; /* PORT_ID_NONE: all */
+		int16_t reason;	  /* of drops, -1: all */
+		uint32_t snaplen;
+		struct observe_filter filter;
+		_Atomic uint32_t left;	      /* packets still to take */
+	} captures[OBSERVE_CAPTURES_MAX + 1]; /* and the one that events come from */
 	/* mirrors */
 	unsigned int n_mirrors;
 	struct observe_mirror {
@@ -54,7 +63,8 @@ enum observe_kind {
 	OBSERVE_MSG_TRACE_VERDICT, /* slow path: action, layer, reason, route, path … */
 	OBSERVE_MSG_TRACE_DROP,	   /* reason */
 	OBSERVE_MSG_TRACE_OUT,	   /* port_id, head as it leaves */
-	OBSERVE_MSG_CAPTURE,	   /* m, point, port_id, reason */
+	OBSERVE_MSG_CAPTURE,	   /* m, point, port_id, reason; trace_id: the capture's */
+	OBSERVE_MSG_VERDICT,	   /* as TRACE_VERDICT; head, rule, is_denied */
 };
 
 struct observe_msg {
@@ -63,6 +73,7 @@ struct observe_msg {
 	uint32_t trace_id;
 	uint32_t flow, path, route, tunnel, src_ep, dst_ep;
 	uint32_t wire_len;
+	uint32_t rule; /* VERDICT: that denied, or let it pass last; SLOT_NONE */
 	uint16_t port_id;
 	uint16_t in;
 	uint16_t reason;

@@ -219,7 +219,7 @@ static uint32_t judge_and_act(struct worker *w, struct batch *b, uint64_t i, str
 	slow_judge(ctx, &is_rebound);
 	if (is_rebound)
 		flowtab_unlink(ctx->ft->is_v6 ? w->ft6 : w->ft4, flow >> 1);
-	if (unlikely((w->observe & OBSERVE_TRACE) != 0))
+	if (unlikely((w->observe & (OBSERVE_TRACE | OBSERVE_VERDICT)) != 0))
 		observe_verdict(w, b, i, ctx);
 	return act(w, b, i, ctx);
 }

@@ -34,6 +34,7 @@ static void (*on_synced)(int rc);
 
 struct late_line {
 	STAILQ_ENTRY(late_line) link;
+	bool was_read; /* its calls of the first classes have been taken */
 	size_t len;
 	char text[];
 };
@@ -41,7 +42,7 @@ static STAILQ_HEAD(, late_line) late_lines = STAILQ_HEAD_INITIALIZER(late_lines)
 
 /* Of a load: without memory a call is not a bad one, and who started now would lose it with the next compaction. */
 static int load_rc;
-static bool is_late; /* which calls of a line are taken */
+static bool is_late, takes_all; /* which calls of a line are taken */
 static char load_dir[256];
 static size_t n_bad_lines;
 
@@ -79,7 +80,7 @@ static void load_call(cJSON *json)
 	char key[STORE_KEY_MAX];
 
 	/* What is not known is bad, once. */
-	if ((method != NULL && method->class > CLASS_FIRST_LAST) != is_late)
+	if ((method != NULL && method->class > CLASS_FIRST_LAST) != is_late && !takes_all)
 		return;
 	if (rpc_parse_call(json, &rpc, &err) != 0) {
 		counts.n_bad++;
@@ -166,6 +167,7 @@ static void load_line(void *arg, char *text, size_t len)
 		load_rc = -ENOMEM;
 		return;
 	}
+	late->was_read = has_first;
 	late->len = len;
 	memcpy(late->text, text, len + 1);
 	STAILQ_INSERT_TAIL(&late_lines, late, link);
@@ -373,7 +375,10 @@ int state_load(uint64_t end_ns)
 			load_done();
 			return 0;
 		}
+		/* Not written as leatd writes, a call of the first classes was not seen: it is kept for the next start. */
+		takes_all = !late->was_read;
 		load_calls(late->text, late->len);
+		takes_all = false;
 		if (load_rc < 0)
 			return load_rc;
 		STAILQ_REMOVE_HEAD(&late_lines, link);

@@ -244,6 +244,48 @@ def test_killed_leatd_comes_back(tmp_path):
             server.communicate()
 
 
+# Prints whom an ARP announcement or an unsolicited neighbour advertisement speaks of.
+HEARD = """
+import ipaddress, socket, sys
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+s.bind((sys.argv[1], 0))
+s.settimeout(30)
+print("listening", flush=True)
+while True:
+    frame, about = s.recvfrom(2048)
+    if about[2] == socket.PACKET_OUTGOING:
+        continue
+    if frame[12:14] == b"\\x08\\x06" and frame[28:32] == frame[38:42]:
+        print(ipaddress.ip_address(frame[28:32]), flush=True)
+    elif frame[12:14] == b"\\x86\\xdd" and frame[20] == 58 and frame[54] == 136 and frame[38] == 0xff:
+        print(ipaddress.ip_address(frame[62:78]), flush=True)
+"""
+
+
+def test_kernels_are_told_where_their_neighbours_are_after_a_restart(leatd):
+    """What they asked while leatd was away is lost, and they ask again a second later only."""
+    leatd.start()
+    device = leatd.instance[:14]
+    leatd.ctl("port", "add", "name=host", "kind=tap", "role=host", f"ifname={device}", "addresses=10.68.1.1/32")
+    a = leatd.attach("pod-a", "10.68.0.1")
+    listeners = [a.space.spawn(sys.executable, "-c", HEARD, "eth0"),
+                 subprocess.Popen([sys.executable, "-c", HEARD, device], stdout=subprocess.PIPE, text=True)]
+    try:
+        for listener in listeners:
+            assert listener.stdout.readline() == "listening\n"
+        leatd.kill()
+        leatd.start()
+        for listener, wanted in zip(listeners, ({"169.254.1.1", "fe80::1"}, {a.address})):
+            while wanted:
+                line = listener.stdout.readline()
+                assert line, f"not told: {wanted}"
+                wanted.discard(line.strip())
+    finally:
+        for listener in listeners:
+            listener.kill()
+            listener.communicate()
+
+
 def test_idle_leatd_uses_next_to_nothing(leatd):
     leatd.start()
     a, b = leatd.attach("pod-a", "10.68.0.1"), leatd.attach("pod-b", "10.68.0.2")

@@ -98,7 +98,7 @@ static void add_tuple(cJSON *item, const struct flowtab *t, uint32_t flow)
 	cJSON_AddNumberToObject(item, "proto", k.proto);
 	api_add_ip(item, "src", &k.src);
 	api_add_ip(item, "dst", &k.dst);
-	if (k.kind == FLOW_KEY_L4 || k.kind == FLOW_KEY_ECHO) {
+	if (k.kind == FLOW_KEY_L4 || flow_key_kind_has_ident(k.kind)) {
 		cJSON_AddNumberToObject(item, "sport", rte_be_to_cpu_16(k.sport));
 		cJSON_AddNumberToObject(item, "dport", rte_be_to_cpu_16(k.dport));
 	}

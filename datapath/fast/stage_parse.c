@@ -99,7 +99,7 @@ static inline bool l4_common(const uint8_t *l4, uint32_t l4_len, uint32_t avail,
 			return false;
 		memcpy(&ident, l4 + 4, 2);
 		*out_ports = ident | (uint32_t)ident << 16;
-		*out_kind = FLOW_KEY_ECHO;
+		*out_kind = FLOW_KEY_ECHO + (l4[0] == (is_v6 ? 129 : RTE_IP_ICMP_ECHO_REPLY));
 		return true;
 	}
 	memcpy(out_ports, l4, 4);

@@ -57,6 +57,13 @@ static bool track(struct worker *w, struct batch *b, uint64_t i, struct flow_pro
 			verdict == CONN_WINDOW_RST ? DROP_TCP_RST_INVALID : DROP_TCP_WINDOW);
 		return false;
 	}
+	/* It ended behind this SYN's back, in the same burst or on another worker: the next one begins anew. */
+	if (unlikely(conn_tcp_is_syn(b->tcp_flags[i]) &&
+		    conn_is_over((enum conn_state)atomic_load_explicit(
+			    &c->state, memory_order_relaxed)))) {
+		batch_kill(w, b, i, DROP_NO_CONNECTION);
+		return false;
+	}
 	if (verdict == CONN_WINDOW_OK)
 		needs_more |= conn_track(c, (enum conn_dir)(flow & 1), b->tcp_flags[i]);
 	/* Both directions: what follows a RST may come from either. */
@@ -110,7 +117,8 @@ static inline void count(
 static __rte_noinline void oversize(struct worker *w, struct batch *b, uint64_t i,
 	struct flow_prog *p, uint16_t flags, bool is_v6)
 {
-	if ((flags & FLOW_F_TRACK) != 0 && !track(w, b, i, p, is_v6))
+	if (((flags & FLOW_F_TRACK) != 0 || (b->tcp_flags[i] & TCP_STATE_FLAGS) != 0) &&
+		!track(w, b, i, p, is_v6))
 		return;
 	if ((flags & FLOW_F_METERED) != 0 && !meters_pass(w, b, i, is_v6))
 		batch_kill(w, b, i, DROP_RATE_LIMIT);

@@ -9,6 +9,8 @@
 #include <rte_tcp.h>
 #include <rte_udp.h>
 
+#include "datapath/packet/icmp_query.h"
+
 #define IP4_OPTION_END 0
 #define IP4_OPTION_NOP 1
 #define IP4_OPTION_LSRR 131
@@ -16,8 +18,6 @@
 #define IP6_EXT_MAX 8
 #define ICMP6_DST_UNREACH 1
 #define ICMP6_INFO_FIRST 128
-#define ICMP6_ECHO_REQUEST 128
-#define ICMP6_ECHO_REPLY 129
 #define ICMP6_ND_FIRST 133
 #define ICMP6_ND_LAST 137
 
@@ -53,14 +53,11 @@ static enum drop_reason parse_icmp(const struct view *v, bool is_v6, struct pars
 	if (is_v6) {
 		out->is_icmp_error = icmp->icmp_type < ICMP6_INFO_FIRST;
 		out->is_nd = icmp->icmp_type >= ICMP6_ND_FIRST && icmp->icmp_type <= ICMP6_ND_LAST;
-		if (icmp->icmp_type == ICMP6_ECHO_REQUEST || icmp->icmp_type == ICMP6_ECHO_REPLY)
-			out->sport = out->dport = icmp->icmp_ident;
 	} else {
 		out->is_icmp_error = icmp4_is_error(icmp->icmp_type);
-		if (icmp->icmp_type == RTE_IP_ICMP_ECHO_REQUEST ||
-			icmp->icmp_type == RTE_IP_ICMP_ECHO_REPLY)
-			out->sport = out->dport = icmp->icmp_ident;
 	}
+	if (icmp_message_has_ident(icmp_message_of(is_v6, icmp->icmp_type)))
+		out->sport = out->dport = icmp->icmp_ident;
 	return DROP_NONE;
 }
 
@@ -79,6 +76,25 @@ static enum drop_reason parse_tcp(const struct view *v, struct parsed *out, uint
 		return DROP_L4_TRUNCATED;
 	out->tcp_flags = tcp->tcp_flags;
 	return DROP_NONE;
+}
+
+/* What an SCTP packet's first chunk (RFC 9260 s. 3.2) means in TCP's flags: an INIT opens, an ABORT or SHUTDOWN COMPLETE ends. */
+static uint8_t sctp_flags(const uint8_t *chunk)
+{
+	switch (chunk != NULL ? *chunk : 0) {
+	case 1: /* INIT */
+		return RTE_TCP_SYN_FLAG;
+	case 2: /* INIT ACK */
+		return RTE_TCP_SYN_FLAG | RTE_TCP_ACK_FLAG;
+	case 6:	 /* ABORT */
+	case 14: /* SHUTDOWN COMPLETE */
+		return RTE_TCP_RST_FLAG;
+	case 7: /* SHUTDOWN */
+	case 8: /* SHUTDOWN ACK */
+		return RTE_TCP_FIN_FLAG | RTE_TCP_ACK_FLAG;
+	default:
+		return RTE_TCP_ACK_FLAG;
+	}
 }
 
 static enum drop_reason parse_l4(const struct view *v, struct parsed *out)
@@ -109,6 +125,7 @@ static enum drop_reason parse_l4(const struct view *v, struct parsed *out)
 		out->sport = ports[0];
 		out->dport = ports[1];
 		out->has_l4 = true;
+		out->tcp_flags = sctp_flags(l4_len > 12 ? view_at(v, out->l4_off + 12, 1) : NULL);
 		return DROP_NONE;
 	}
 	case IPPROTO_ICMP:

@@ -18,10 +18,10 @@
 enum parsed_l3 { PARSED_OTHER, PARSED_IP4, PARSED_IP6, PARSED_ARP };
 
 struct parsed {
-	uint8_t l3;    /* enum parsed_l3 */
-	uint8_t proto; /* of the transport header, after IPv6 extension headers */
-	uint8_t ttl;   /* TTL or hop limit */
-	uint8_t tcp_flags;
+	uint8_t l3;	   /* enum parsed_l3 */
+	uint8_t proto;	   /* of the transport header, after IPv6 extension headers */
+	uint8_t ttl;	   /* TTL or hop limit */
+	uint8_t tcp_flags; /* SCTP: what its first chunk means in them */
 	uint8_t icmp_type, icmp_code;
 	bool has_l4;  /* ports (or ICMP fields) are valid: not a later fragment, not cut short */
 	bool is_frag; /* any fragment of a datagram, the first one too */
@@ -34,7 +34,7 @@ struct parsed {
 	uint16_t l4_off;
 	uint32_t
 		l3_len; /* total length of the L3 packet by its own header; frame padding excluded */
-	rte_be16_t sport, dport; /* ICMP echo: both the identifier; else 0 without has_l4 */
+	rte_be16_t sport, dport; /* ICMP query: both the identifier; else 0 without has_l4 */
 	struct ip_addr src, dst;
 };
 

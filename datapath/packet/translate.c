@@ -8,6 +8,7 @@
 
 #include "datapath/packet/chain.h"
 #include "datapath/packet/csum.h"
+#include "datapath/packet/icmp_query.h"
 #include "datapath/packet/ip6ext.h"
 
 #define ICMP_HEADER 8
@@ -48,9 +49,9 @@ static const struct layout udplite = { .csum_off = 6, .has_pseudo = true, .zero_
 static const struct layout dccp = { .csum_off = 6, .has_pseudo = true };
 static const struct layout sctp = { .n_ports = 2, .crc_off = 8 };
 static const struct layout icmp4 = { .csum_off = 2 };
-static const struct layout icmp4_echo = { .n_ports = 1, .ports_off = 4, .csum_off = 2 };
+static const struct layout icmp4_query = { .n_ports = 1, .ports_off = 4, .csum_off = 2 };
 static const struct layout icmp6 = { .csum_off = 2, .has_pseudo = true };
-static const struct layout icmp6_echo = {
+static const struct layout icmp6_query = {
 	.n_ports = 1, .ports_off = 4, .csum_off = 2, .has_pseudo = true
 };
 /* RFC 5340 s. A.3.1 (0 with an authentication trailer, RFC 7166 s. 4.1), RFC 7761 s. 4.9; over IPv4 without pseudo-header */
@@ -61,6 +62,7 @@ static const struct layout opaque;
 static const struct layout *layout_of(const struct parsed *pkt)
 {
 	bool is_v6 = pkt->l3 == PARSED_IP6;
+	bool has_ident = icmp_message_has_ident(icmp_message_of(is_v6, pkt->icmp_type));
 
 	if (pkt->is_frag && !pkt->is_first_frag)
 		return &opaque;
@@ -78,11 +80,11 @@ static const struct layout *layout_of(const struct parsed *pkt)
 	case IPPROTO_ICMP:
 		if (is_v6)
 			return &opaque;
-		return pkt->icmp_type == 8 || pkt->icmp_type == 0 ? &icmp4_echo : &icmp4;
+		return has_ident ? &icmp4_query : &icmp4;
 	case IPPROTO_ICMPV6:
 		if (!is_v6)
 			return &opaque;
-		return pkt->icmp_type == 128 || pkt->icmp_type == 129 ? &icmp6_echo : &icmp6;
+		return has_ident ? &icmp6_query : &icmp6;
 	case PROTO_OSPF:
 		return is_v6 ? &ospf6 : &opaque;
 	case IPPROTO_PIM:

@@ -110,12 +110,7 @@ static enum drop_reason flow_refused(
 {
 	enum drop_reason reason;
 
-	if (ctx->is_related)
-		return DROP_NONE;
-	if (ctx->pkt->proto == IPPROTO_TCP && ctx->pkt->has_l4 && !ctx->pkt->is_frag &&
-		conn_tcp_flags_bad(ctx->pkt->tcp_flags))
-		return DROP_TCP_INVALID;
-	if (ctx->flow != FLOW_NONE)
+	if (ctx->is_related || ctx->flow != FLOW_NONE)
 		return DROP_NONE;
 	reason = commit_may_open(w, ctx);
 	if (reason == DROP_NONE && ended == FLOW_NONE &&
@@ -202,7 +197,7 @@ static bool ask(struct worker *w, struct batch *b, struct slow_ctx *ctx, struct 
 	out->ended = ctx->flow;
 	slow_judge(ctx, &out->is_rebound);
 	if (!out->is_rebound)
-		out->ended = FLOW_NONE;
+		out->ended = ctx->ended;
 	return true;
 }
 

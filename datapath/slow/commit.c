@@ -22,20 +22,10 @@ static struct flow_prog *prog_at(struct worker *w, bool is_v6, uint32_t flow)
 	return flowtab_prog(is_v6 ? w->ft6 : w->ft4, flow);
 }
 
-static uint8_t key_kind(const struct parsed *pkt)
-{
-	if (pkt->proto == (pkt->l3 == PARSED_IP6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP) && pkt->has_l4)
-		return pkt->sport != 0 || pkt->icmp_type == 8 || pkt->icmp_type == 0 ||
-				pkt->icmp_type == 128 || pkt->icmp_type == 129
-			? FLOW_KEY_ECHO
-			: FLOW_KEY_L3;
-	return pkt->has_l4 ? FLOW_KEY_L4 : FLOW_KEY_L3;
-}
-
 void commit_key(struct worker *w, struct batch *b, uint64_t i, const struct parsed *pkt)
 {
-	uint8_t kind = key_kind(pkt);
-	bool has_ports = kind == FLOW_KEY_L4 || kind == FLOW_KEY_ECHO;
+	uint8_t kind = commit_key_kind(pkt);
+	bool has_ports = kind == FLOW_KEY_L4 || flow_key_kind_has_ident(kind);
 	rte_be16_t sport = has_ports ? pkt->sport : 0, dport = has_ports ? pkt->dport : 0;
 
 	b->len[i] = pkt->l3_len;
@@ -229,18 +219,23 @@ enum drop_reason commit_may_open(const struct worker *w, const struct slow_ctx *
 {
 	const struct flowtab *t = ctx->ft->is_v6 ? w->ft6 : w->ft4;
 	uint32_t zone_max = atomic_load_explicit(&conn_zone_max[ctx->zone], memory_order_relaxed);
+	const struct conn *ended = ctx->ended != FLOW_NONE ? flowtab_conn(t, ctx->ended) : NULL;
 	struct endpoint *ep;
 	uint32_t n_conns;
 
 	if (unlikely(zone_max != 0) &&
 		flowtab_zone_n_conns(w->ft4, ctx->zone) + flowtab_zone_n_conns(w->ft6, ctx->zone) >=
-			zone_max)
+			zone_max + (ended != NULL))
 		return DROP_CONN_LIMIT;
 	if (ctx->src_ep == ENDPOINT_NONE)
 		return DROP_NONE;
 	ep = endpoint_at(ctx->src_ep);
 	n_conns = atomic_load_explicit(&ep->n_conns, memory_order_relaxed);
-	if (unlikely(ep->max_conns != 0) && n_conns >= ep->max_conns)
+	if (unlikely(ep->max_conns != 0) &&
+		n_conns >= ep->max_conns +
+				(ended != NULL &&
+					atomic_load_explicit(&ended->opener,
+						memory_order_relaxed) == ctx->src_ep))
 		return DROP_CONN_LIMIT;
 	if (unlikely(flowtab_is_nearly_full(t)) && n_conns >= t->n_conns / FLOWTAB_RESERVE)
 		return DROP_NEW_FLOW_LIMIT;
@@ -330,11 +325,6 @@ uint32_t commit_flow(struct worker *w, struct batch *b, uint64_t i, const struct
 	uint32_t flow = ctx->flow;
 	int ret;
 
-	if (ctx->pkt->proto == IPPROTO_TCP && ctx->pkt->has_l4 && !ctx->pkt->is_frag &&
-		conn_tcp_flags_bad(ctx->pkt->tcp_flags)) {
-		batch_kill(w, b, i, DROP_TCP_INVALID);
-		return FLOW_NONE;
-	}
 	if (flow != FLOW_NONE) {
 		verdict_store(
 			w, ctx->ft->is_v6, flow, ctx, FLOW_F_TRACK | FLOW_F_FOREIGN | FLOW_F_NAT);
@@ -346,6 +336,8 @@ uint32_t commit_flow(struct worker *w, struct batch *b, uint64_t i, const struct
 			batch_kill(w, b, i, reason);
 			return FLOW_NONE;
 		}
+		if (ctx->ended != FLOW_NONE)
+			flowtab_unlink(ctx->ft->is_v6 ? w->ft6 : w->ft4, ctx->ended >> 1);
 		ret = conn_create(w, b, i, ctx, &flow);
 		if (unlikely(ret == -EEXIST))
 			return flow;

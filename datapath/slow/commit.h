@@ -3,7 +3,20 @@
 #ifndef LEAT_SLOW_COMMIT_H
 #define LEAT_SLOW_COMMIT_H
 
+#include "datapath/packet/icmp_query.h"
 #include "datapath/slow/slow.h"
+
+/* enum flow_key_kind of a packet, or of one that is quoted. */
+static inline uint8_t commit_key_kind(const struct parsed *pkt)
+{
+	bool is_v6 = pkt->l3 == PARSED_IP6;
+
+	if (!pkt->has_l4)
+		return FLOW_KEY_L3;
+	return pkt->proto == (is_v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP)
+		? (uint8_t)(FLOW_KEY_ICMP + icmp_message_of(is_v6, pkt->icmp_type))
+		: FLOW_KEY_L4;
+}
 
 /* Key, hash and what the later stages want to know of packet i, from the full parser. */
 void commit_key(struct worker *w, struct batch *b, uint64_t i, const struct parsed *pkt);

@@ -30,13 +30,13 @@ static inline void nat_l4_apply(
 	memcpy(l4 + at, &csum, 2);
 }
 
-/* An echo has its identifier behind type, code and checksum. */
+/* An ICMP query has its identifier behind type, code and checksum. */
 static inline void nat_ports_apply(uint8_t *l4, uint8_t kind, rte_be16_t sport, rte_be16_t dport)
 {
 	if (likely(kind == FLOW_KEY_L4)) {
 		memcpy(l4, &sport, 2);
 		memcpy(l4 + 2, &dport, 2);
-	} else if (kind == FLOW_KEY_ECHO) {
+	} else if (flow_key_kind_has_ident(kind)) {
 		memcpy(l4 + 4, &sport, 2);
 	}
 }

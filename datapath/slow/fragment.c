@@ -119,7 +119,7 @@ void slow_fragment_park(struct rte_mbuf *m, const struct parsed *pkt)
 		.dport = pkt->dport,
 		.proto = pkt->proto,
 		.has_l4 = pkt->has_l4,
-		.type_or_flags = pkt->proto == IPPROTO_TCP ? pkt->tcp_flags : pkt->icmp_type,
+		.type_or_flags = conn_has_handshake(pkt->proto) ? pkt->tcp_flags : pkt->icmp_type,
 		.icmp_code = pkt->icmp_code };
 
 	m->tx_offload = parked.bits;

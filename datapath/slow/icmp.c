@@ -9,6 +9,7 @@
 #include "datapath/packet/csum.h"
 #include "datapath/packet/tcp_reset.h"
 #include "datapath/pipeline/punt.h"
+#include "datapath/slow/commit.h"
 #include "datapath/slow/slow.h"
 #include "datapath/slow/tuple.h"
 #include "datapath/table/endpoint.h"
@@ -182,10 +183,7 @@ uint32_t slow_quoted_flow(
 	if (parse_l3(data, m->data_len, m->pkt_len, (uint16_t)(pkt->l4_off + 8),
 		    (enum parsed_l3)pkt->l3, true, &quote) != DROP_NONE)
 		return FLOW_NONE;
-	kind = FLOW_KEY_L3;
-	if (quote.has_l4)
-		kind = quote.proto == (is_v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP) ? FLOW_KEY_ECHO
-									      : FLOW_KEY_L4;
+	kind = flow_key_kind_reverse(commit_key_kind(&quote));
 	if (!is_v6) {
 		struct flow_key4 key = { ip_v4(&quote.dst), ip_v4(&quote.src), quote.dport,
 			quote.sport, zone, quote.proto, kind };

@@ -32,7 +32,7 @@ static bool is_settled(const struct slow_ctx *ctx)
 	const struct conn *c = slow_conn(ctx);
 	uint8_t state;
 
-	if (c == NULL || slow_is_reopening(ctx) ||
+	if (c == NULL || slow_is_crossing(ctx) ||
 		!atomic_load_explicit(&policy_is_per_connection, memory_order_relaxed))
 		return false;
 	state = atomic_load_explicit(&c->state, memory_order_relaxed);
@@ -66,6 +66,23 @@ static bool side_allows(
 	return false;
 }
 
+/* A packet that asks for a connection against the direction of the one that there is must be allowed to ask for it. */
+static void crossing_judge(struct slow_ctx *ctx)
+{
+	const struct rule_packet pkt = { .zone = ctx->zone,
+		.proto = ctx->pkt->proto,
+		.has_ports = ctx->pkt->has_l4,
+		.src = ctx->pkt->src,
+		.dst = ctx->now.dst,
+		.sport = rte_be_to_cpu_16(ctx->pkt->sport),
+		.dport = rte_be_to_cpu_16(ctx->now.dport) };
+	const uint32_t rule[] = { ctx->rule[0], ctx->rule[1] };
+
+	if (side_allows(ctx, ctx->src_ep, POLICY_EGRESS, &pkt) &&
+		side_allows(ctx, ctx->dst_ep, POLICY_INGRESS, &pkt))
+		memcpy(ctx->rule, rule, sizeof(rule)); /* the connection's own count it */
+}
+
 void layer_policy(struct slow_ctx *ctx)
 {
 	bool is_reply = slow_is_reply(ctx);
@@ -77,6 +94,7 @@ void layer_policy(struct slow_ctx *ctx)
 	if (ctx->is_settled || is_exempt(ctx, from, to))
 		return;
 	slow_rule_packet(ctx, &pkt);
-	if (side_allows(ctx, from, POLICY_EGRESS, &pkt))
-		side_allows(ctx, to, POLICY_INGRESS, &pkt);
+	if (side_allows(ctx, from, POLICY_EGRESS, &pkt) &&
+		side_allows(ctx, to, POLICY_INGRESS, &pkt) && slow_is_crossing(ctx))
+		crossing_judge(ctx);
 }

@@ -26,12 +26,12 @@ static void frontend_find(
 }
 
 /* What happens to a connection whose backend is gone: TCP drains or is reset as the service wants (or wanted, when it is gone, too), others begin anew, so that a
- * sender that never pauses does not speak to nobody for ever (kubernetes#139628); and a client that opens a finished one again. */
+ * sender that never pauses does not speak to nobody for ever (kubernetes#139628); and TCP that is not established yet. */
 static void binding_broken(struct slow_ctx *ctx, uint32_t service)
 {
 	uint8_t flags = atomic_load_explicit(&slow_conn(ctx)->flags, memory_order_relaxed);
 
-	if (ctx->pkt->proto != IPPROTO_TCP || slow_is_reopening(ctx))
+	if (ctx->pkt->proto != IPPROTO_TCP || slow_is_half_open(ctx))
 		ctx->action = SLOW_REBIND;
 	else if (service != SERVICE_NONE ? service_does_reset(service)
 					 : (flags & CONN_F_RESET) != 0)
@@ -70,11 +70,48 @@ static uint32_t backend_again(const struct service_hit *hit, const struct transl
 	return BACKEND_NONE;
 }
 
+/* A backend that speaks to its own service, or one that would answer past this node, must see this node as the client. */
+static enum snat_kind snat_needed(const struct slow_ctx *ctx, const struct ip_addr *src,
+	const struct ip_addr *dst, const struct service_hit *hit)
+{
+	uint16_t flags = atomic_load_explicit(
+		&service_at(hit->service)->flags, memory_order_relaxed);
+
+	if (ip_eq(src, dst))
+		return SNAT_HAIRPIN;
+	if ((hit->kind == FRONTEND_EXTERNAL || hit->kind == FRONTEND_NODE_PORT) &&
+		slow_is_from_outside(ctx) && (flags & SERVICE_F_EXTERNAL_LOCAL) == 0)
+		return SNAT_POOL;
+	return SNAT_NONE;
+}
+
+/* Of a packet to a pair's external address: its sender's own external one. */
+static void pair_source(struct slow_ctx *ctx)
+{
+	uint32_t from = snat_pair_of_internal(ctx->zone, &ctx->pkt->src);
+
+	if (from == SLOT_NONE)
+		return;
+	ctx->snat = SNAT_PAIR;
+	ctx->pool = from;
+}
+
+/* Whether it goes by a pair, and to where that leads now unless it is established. */
+static bool pair_holds(const struct slow_ctx *ctx, const struct translation *client,
+	const struct translation *final)
+{
+	uint32_t pair = snat_pair_of_external(ctx->zone, &client->dst);
+
+	return pair != SLOT_NONE &&
+		(!slow_is_half_open(ctx) || ip_eq(&snat_pair_at(pair)->internal.addr, &final->dst));
+}
+
 static void binding_check(struct slow_ctx *ctx)
 {
 	const struct conn *c = slow_conn(ctx);
 	uint32_t service = atomic_load_explicit(&c->service, memory_order_relaxed);
 	uint32_t backend = atomic_load_explicit(&c->backend, memory_order_relaxed);
+	bool is_retry = slow_is_retry(ctx);
 	struct translation client, final;
 	struct service_hit hit;
 
@@ -82,21 +119,28 @@ static void binding_check(struct slow_ctx *ctx)
 	if (ip_eq(&client.src, &final.dst))
 		ctx->snat = SNAT_HAIRPIN; /* as the first packet was: policies ask */
 	frontend_find(ctx, &client, &hit);
+	if (is_retry && hit.service != SERVICE_NONE)
+		ctx->snat = (uint8_t)snat_needed(ctx, &client.src, &final.dst, &hit);
+	ctx->pool = SNAT_POOL_NODE;
 	if (service != SERVICE_NONE && service_binding_holds(service, backend) &&
-		is_backend_of(backend, &hit, &final)) {
+		is_backend_of(backend, &hit, &final) && (!is_retry || hit.service == service)) {
 		ctx->service = service;
 		ctx->backend = backend;
 		return;
 	}
 	if (service == SERVICE_NONE && ip_eq(&client.dst, &final.dst)) {
 		/* Went straight to an address that has become a service's meanwhile. */
-		if (hit.service != SERVICE_NONE && !slow_is_reply(ctx) &&
-			ctx->pkt->proto != IPPROTO_TCP)
+		if ((hit.service != SERVICE_NONE && !slow_is_reply(ctx) &&
+			    (ctx->pkt->proto != IPPROTO_TCP || is_retry)) ||
+			(is_retry && snat_pair_of_external(ctx->zone, &client.dst) != SLOT_NONE))
 			ctx->action = SLOW_REBIND;
 		return;
 	}
-	if (snat_pair_of_external(ctx->zone, &client.dst) != SLOT_NONE)
+	if (pair_holds(ctx, &client, &final)) {
+		if (is_retry)
+			pair_source(ctx);
 		return;
+	}
 	/* Bound by an earlier process, or configured anew meanwhile, perhaps. */
 	backend = backend_again(&hit, &client, &final);
 	if (backend != BACKEND_NONE) {
@@ -111,16 +155,12 @@ static void binding_check(struct slow_ctx *ctx)
  * receiver would see it from outside (RFC 4787 REQ-9 (a), RFC 5382 REQ-8). */
 static bool pair_apply(struct slow_ctx *ctx)
 {
-	uint32_t to = snat_pair_of_external(ctx->zone, &ctx->now.dst), from;
+	uint32_t to = snat_pair_of_external(ctx->zone, &ctx->now.dst);
 
 	if (to == SLOT_NONE)
 		return false;
 	ctx->now.dst = snat_pair_at(to)->internal.addr;
-	from = snat_pair_of_internal(ctx->zone, &ctx->now.src);
-	if (from != SLOT_NONE) {
-		ctx->snat = SNAT_PAIR;
-		ctx->pool = from;
-	}
+	pair_source(ctx);
 	return true;
 }
 
@@ -145,18 +185,6 @@ static void backend_missing(
 		slow_drop(ctx, DROP_SERVICE_NO_BACKEND, ICMP_ERROR_N);
 	else
 		slow_refuse(ctx, DROP_SERVICE_NO_BACKEND, ICMP_ERROR_PORT_UNREACHABLE);
-}
-
-/* A backend that speaks to its own service, or one that would answer past this node, must see this node as the client. */
-static enum snat_kind snat_needed(
-	const struct slow_ctx *ctx, const struct service_hit *hit, uint16_t flags)
-{
-	if (ip_eq(&ctx->now.src, &ctx->now.dst))
-		return SNAT_HAIRPIN;
-	if ((hit->kind == FRONTEND_EXTERNAL || hit->kind == FRONTEND_NODE_PORT) &&
-		slow_is_from_outside(ctx) && (flags & SERVICE_F_EXTERNAL_LOCAL) == 0)
-		return SNAT_POOL;
-	return SNAT_NONE;
 }
 
 static void service_apply(struct slow_ctx *ctx, const struct service_hit *hit)
@@ -191,7 +219,7 @@ static void service_apply(struct slow_ctx *ctx, const struct service_hit *hit)
 		ctx->now.dport = hit->target_port;
 	else if (backend->port != 0)
 		ctx->now.dport = backend->port;
-	ctx->snat = (uint8_t)snat_needed(ctx, hit, flags);
+	ctx->snat = (uint8_t)snat_needed(ctx, &ctx->now.src, &ctx->now.dst, hit);
 	ctx->pool = SNAT_POOL_NODE;
 }
 

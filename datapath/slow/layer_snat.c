@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Is the source translated? Only a new connection's is asked for: others keep what they have. The port is chosen when the
+/* Is the source translated? Only for a new connection, or one not yet established, is that asked: others keep what they have. The port is chosen when the
  * connection is committed (slow/nat.c). */
 #include "datapath/slow/nat.h"
 #include "datapath/slow/slow.h"
@@ -19,7 +19,7 @@ static bool leaves_by_uplink(const struct slow_ctx *ctx)
 /* What the zone's pairs and rules say of a pod's connection that leaves the node. */
 static void rules_ask(struct slow_ctx *ctx)
 {
-	uint32_t pair = snat_pair_of_internal(ctx->zone, &ctx->now.src), list, rule;
+	uint32_t pair = snat_pair_of_internal(ctx->zone, &ctx->pkt->src), list, rule;
 	struct rule_packet pkt;
 	struct rule_query query;
 
@@ -54,21 +54,26 @@ static void source_translate(struct slow_ctx *ctx)
 	if (ctx->snat == SNAT_NONE && ctx->src_ep != ENDPOINT_NONE &&
 		endpoint_at(ctx->src_ep)->kind == ENDPOINT_POD && leaves_by_uplink(ctx))
 		rules_ask(ctx);
+	if (ctx->snat == SNAT_NONE && ctx->flow == FLOW_NONE)
+		return;
 	switch (ctx->snat) {
 	case SNAT_NONE:
-		return;
+		addr = ctx->pkt->src;
+		break;
 	case SNAT_PAIR:
-		ctx->now.src = snat_pair_at(ctx->pool)->external.addr;
-		return;
+		addr = snat_pair_at(ctx->pool)->external.addr;
+		break;
 	default:
-		addr = snat_pool_addr(ctx->pool, &ctx->now.src);
+		addr = snat_pool_addr(ctx->pool, &ctx->pkt->src);
 		break;
 	}
 	/* A node without an address of the family: the gateway's, which every pod has a route to. */
 	if (ip_is_zero(&addr) && ctx->snat == SNAT_HAIRPIN)
-		addr = ip_gateway(!ip_is_v4(&ctx->now.src));
-	/* Never untranslated. */
-	if (ip_is_zero(&addr))
+		addr = ip_gateway(!ip_is_v4(&ctx->pkt->src));
+	/* A connection that is not established keeps its source only if it would get it again. */
+	if (ctx->flow != FLOW_NONE)
+		ctx->action = ip_eq(&addr, &ctx->now.src) ? ctx->action : SLOW_REBIND;
+	else if (ip_is_zero(&addr)) /* Never untranslated. */
 		slow_drop(ctx, DROP_NAT_NO_ADDRESS, ICMP_ERROR_N);
 	else
 		ctx->now.src = addr;
@@ -76,8 +81,9 @@ static void source_translate(struct slow_ctx *ctx)
 
 void layer_snat(struct slow_ctx *ctx)
 {
-	if (ctx->is_own || ctx->is_related || ctx->flow != FLOW_NONE)
+	if (ctx->is_own || ctx->is_related || (ctx->flow != FLOW_NONE && !slow_is_retry(ctx)))
 		return;
 	source_translate(ctx);
-	ipsec_check(ctx);
+	if (ctx->flow == FLOW_NONE)
+		ipsec_check(ctx);
 }

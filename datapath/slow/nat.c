@@ -15,7 +15,7 @@
 #define TRIES_EXHAUSTED 64u
 #define REMAP_PORT_LO 1024u
 
-static bool is_echo(const struct parsed *pkt)
+static bool is_icmp(const struct parsed *pkt)
 {
 	return pkt->proto == (pkt->l3 == PARSED_IP6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
 }
@@ -35,7 +35,7 @@ void nat_ports_init(struct nat_ports *ports, const struct slow_ctx *ctx, uint64_
 
 		lo = range->port_lo;
 		hi = range->port_hi;
-		ports->has_wanted = is_echo(ctx->pkt) || (own >= lo && own <= hi);
+		ports->has_wanted = is_icmp(ctx->pkt) || (own >= lo && own <= hi);
 	}
 	ports->lo = (uint16_t)lo;
 	ports->n = (uint16_t)(hi - lo + 1);
@@ -128,7 +128,7 @@ static struct flow_key4 key4(const struct slow_ctx *ctx, const struct translatio
 	return (struct flow_key4){ .src = ip_v4(&t->src),
 		.dst = ip_v4(&t->dst),
 		.sport = t->sport,
-		.dport = kind == FLOW_KEY_ECHO ? t->sport : t->dport,
+		.dport = kind >= FLOW_KEY_ICMP ? t->sport : t->dport,
 		.zone = ctx->zone,
 		.proto = ctx->pkt->proto,
 		.kind = kind };
@@ -137,7 +137,7 @@ static struct flow_key4 key4(const struct slow_ctx *ctx, const struct translatio
 static struct flow_key6 key6(const struct slow_ctx *ctx, const struct translation *t, uint8_t kind)
 {
 	struct flow_key6 key = { .sport = t->sport,
-		.dport = kind == FLOW_KEY_ECHO ? t->sport : t->dport,
+		.dport = kind >= FLOW_KEY_ICMP ? t->sport : t->dport,
 		.zone = ctx->zone,
 		.proto = ctx->pkt->proto,
 		.kind = kind };
@@ -165,7 +165,7 @@ static uint16_t ports_delta(uint8_t kind, const rte_be16_t old[2], const rte_be1
 {
 	uint16_t delta = csum_delta16(old[0], new[0]);
 
-	return kind == FLOW_KEY_ECHO ? delta : csum_delta_add(delta, csum_delta16(old[1], new[1]));
+	return kind >= FLOW_KEY_ICMP ? delta : csum_delta_add(delta, csum_delta16(old[1], new[1]));
 }
 
 static void program4(struct flow4 *f, const struct flow_key4 *out)
@@ -180,7 +180,7 @@ static void program4(struct flow4 *f, const struct flow_key4 *out)
 	f->new_dport = out->dport;
 	f->l3_delta = csum_delta_add(
 		csum_delta32(f->key.src, out->src), csum_delta32(f->key.dst, out->dst));
-	f->l4_delta = f->key.kind == FLOW_KEY_ECHO ? ports : csum_delta_add(f->l3_delta, ports);
+	f->l4_delta = f->key.kind >= FLOW_KEY_ICMP ? ports : csum_delta_add(f->l3_delta, ports);
 }
 
 static void program6(struct flow6 *f, const struct flow_key6 *out)

@@ -192,11 +192,24 @@ static void judge(struct slow_ctx *ctx)
 	slow_layers_run(ctx, LAYER_admit);
 }
 
+/* Whether the packet asks for a new connection, from whichever side, with the tuple of one that is over. That one goes when the new one is
+ * made: before, somebody may only pretend. */
+static bool begins_anew(const struct slow_ctx *ctx)
+{
+	return slow_is_opening(ctx) && !ctx->is_related && slow_conn(ctx) != NULL &&
+		conn_is_over((enum conn_state)atomic_load_explicit(
+			&slow_conn(ctx)->state, memory_order_relaxed));
+}
+
 void slow_judge(struct slow_ctx *ctx, bool *out_is_rebound)
 {
 	const struct slow_ctx fresh = *ctx;
 
 	*out_is_rebound = false;
+	if (begins_anew(ctx)) {
+		ctx->ended = ctx->flow;
+		ctx->flow = FLOW_NONE;
+	}
 	judge(ctx);
 	if (ctx->action != SLOW_REBIND)
 		return;

@@ -44,7 +44,9 @@ struct slow_ctx {
 	const struct flowtab *ft; /* of the family */
 	uint32_t flow; /* the packet's flow; FLOW_NONE: the first packet of a connection */
 	uint32_t now_s;
-	bool is_own;	 /* made by leatd: neither service nor policy nor SNAT concern it */
+	uint32_t
+		ended; /* a flow of the finished connection that this packet begins anew; FLOW_NONE */
+	bool is_own;   /* made by leatd: neither service nor policy nor SNAT concern it */
 	bool is_peek;	 /* only asked (explain): nothing may change, no affinity either */
 	bool is_related; /* an ICMP error about `flow`, which allowed it */
 
@@ -83,10 +85,10 @@ struct slow_ctx {
 
 /* Nothing decided yet. */
 #define SLOW_CTX_INTENT                                                                            \
-	.error = ICMP_ERROR_N, .out_port = PORT_ID_NONE, .src_ep = SLOT_NONE, .dst_ep = SLOT_NONE, \
-	.route = SLOT_NONE, .reverse_route = SLOT_NONE, .tunnel = SLOT_NONE, .path = PATH_NONE,    \
-	.service = SLOT_NONE, .backend = SLOT_NONE, .pool = SLOT_NONE, .policy = SLOT_NONE,        \
-	.rule = { SLOT_NONE, SLOT_NONE }, .denied_by = SLOT_NONE,                                  \
+	.ended = FLOW_NONE, .error = ICMP_ERROR_N, .out_port = PORT_ID_NONE, .src_ep = SLOT_NONE,  \
+	.dst_ep = SLOT_NONE, .route = SLOT_NONE, .reverse_route = SLOT_NONE, .tunnel = SLOT_NONE,  \
+	.path = PATH_NONE, .service = SLOT_NONE, .backend = SLOT_NONE, .pool = SLOT_NONE,          \
+	.policy = SLOT_NONE, .rule = { SLOT_NONE, SLOT_NONE }, .denied_by = SLOT_NONE,             \
 	.log_rule = { SLOT_NONE, SLOT_NONE }
 
 enum layer_id {
@@ -119,15 +121,33 @@ static inline bool slow_is_reply(const struct slow_ctx *ctx)
 	return ctx->flow != FLOW_NONE && (ctx->flow & 1) == CONN_REPLY;
 }
 
-/* Whether the client begins anew with the ports of a TCP connection that has ended. */
-static inline bool slow_is_reopening(const struct slow_ctx *ctx)
+/* Whether the packet asks for a connection: a TCP SYN, an SCTP INIT. */
+static inline bool slow_is_opening(const struct slow_ctx *ctx)
+{
+	return conn_has_handshake(ctx->pkt->proto) && conn_tcp_is_syn(ctx->pkt->tcp_flags);
+}
+
+/* Whether it asks for one against the direction of the one that there is. */
+static inline bool slow_is_crossing(const struct slow_ctx *ctx)
+{
+	return slow_is_reply(ctx) && !ctx->is_related && slow_is_opening(ctx);
+}
+
+/* Whether the packet's connection is not established yet: it is bound to nothing. */
+static inline bool slow_is_half_open(const struct slow_ctx *ctx)
 {
 	uint8_t state;
 
-	if (slow_conn(ctx) == NULL || slow_is_reply(ctx) || !conn_tcp_is_syn(ctx->pkt->tcp_flags))
+	if (slow_conn(ctx) == NULL)
 		return false;
 	state = atomic_load_explicit(&slow_conn(ctx)->state, memory_order_relaxed);
-	return state == CONN_TIME_WAIT || state == CONN_CLOSED;
+	return state == CONN_SYN_SENT || state == CONN_SYN_RECV;
+}
+
+/* Whether the client asks once more for what it has asked for. */
+static inline bool slow_is_retry(const struct slow_ctx *ctx)
+{
+	return slow_is_opening(ctx) && !slow_is_reply(ctx) && slow_is_half_open(ctx);
 }
 
 /* Whether the packet comes from neither a pod nor the node itself. */

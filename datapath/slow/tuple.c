@@ -3,6 +3,8 @@
 
 #include <netinet/in.h>
 
+#include "datapath/packet/icmp_query.h"
+
 #include "datapath/fast/poison.h"
 
 static void tuples4(const struct flow4 *f, struct translation *in, struct translation *out)
@@ -42,15 +44,15 @@ void slow_flow_tuples(
 		tuples4(flowtab_flow4(t, flow), in, out);
 }
 
-/* ICMP has types and codes for ports. An echo is its request's, whichever of both comes, and from whichever side. */
+/* ICMP has types and codes for ports; an answer those of its question. */
 static uint16_t icmp_port(const struct slow_ctx *ctx)
 {
 	bool is_v6 = ctx->pkt->l3 == PARSED_IP6;
-	uint8_t request = is_v6 ? 128 : 8, answer = is_v6 ? 129 : 0;
+	uint8_t type = ctx->pkt->icmp_type;
 
-	if (slow_is_reply(ctx) || ctx->pkt->icmp_type == answer)
-		return (uint16_t)(request << 8);
-	return (uint16_t)(ctx->pkt->icmp_type << 8 | ctx->pkt->icmp_code);
+	if (!icmp_message_is_answer(icmp_message_of(is_v6, type)))
+		return (uint16_t)(type << 8 | ctx->pkt->icmp_code);
+	return (uint16_t)((type == 0 ? 8 : type - 1) << 8);
 }
 
 void slow_rule_packet(const struct slow_ctx *ctx, struct rule_packet *out)

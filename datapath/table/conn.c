@@ -38,6 +38,7 @@ static enum conn_class class_of(uint8_t proto)
 {
 	switch (proto) {
 	case IPPROTO_TCP:
+	case IPPROTO_SCTP:
 		return CONN_TCP;
 	case IPPROTO_UDP:
 		return CONN_UDP;
@@ -56,15 +57,9 @@ uint32_t conn_timeout_s(uint8_t proto, enum conn_state state)
 
 enum conn_state conn_first_state(uint8_t proto, uint8_t tcp_flags)
 {
-	if (proto != IPPROTO_TCP)
+	if (!conn_has_handshake(proto))
 		return CONN_NEW;
-	if ((tcp_flags & CONN_TCP_RST) != 0)
-		return CONN_CLOSED;
-	if ((tcp_flags & (CONN_TCP_SYN | CONN_TCP_ACK)) == CONN_TCP_SYN)
-		return CONN_SYN_SENT;
-	if ((tcp_flags & CONN_TCP_SYN) != 0)
-		return CONN_SYN_RECV;
-	return (tcp_flags & CONN_TCP_FIN) != 0 ? CONN_FIN_WAIT : CONN_ESTABLISHED;
+	return conn_tcp_is_syn(tcp_flags) ? CONN_SYN_SENT : CONN_ESTABLISHED;
 }
 
 /* The state that the FINs seen so far mean. */
@@ -80,40 +75,25 @@ static enum conn_state tcp_open_state(uint8_t flags)
 	}
 }
 
-/* Whether a segment without RST answers the SYN: the other side's SYN, with ACK or crossing it (RFC 9293 s. 3.5). What the
- * opener says itself proves nothing, and the other side's ACK may be a challenge. */
-static bool tcp_answered(enum conn_dir dir, uint8_t f, uint8_t flags)
-{
-	enum conn_dir opener = (flags & CONN_F_OPENED_BY_REPLY) != 0 ? CONN_REPLY : CONN_ORIG;
-
-	return dir != opener && (f & CONN_TCP_SYN) != 0;
-}
-
-/* A SYN behind the first: a retransmission, or the same tuple again. On an open connection it changes nothing: the
- * endpoint answers it with a challenge ACK (RFC 5961 s. 4). */
-static enum conn_state tcp_syn(struct conn *c, enum conn_state s, enum conn_dir dir)
-{
-	if (s < CONN_FIN_WAIT)
-		return s;
-	atomic_fetch_and_explicit(
-		&c->flags, (uint8_t) ~(CONN_F_FINS | CONN_F_OPENED_BY_REPLY), memory_order_relaxed);
-	if (dir == CONN_REPLY)
-		atomic_fetch_or_explicit(&c->flags, CONN_F_OPENED_BY_REPLY, memory_order_relaxed);
-	return CONN_SYN_SENT;
-}
-
+/* A SYN changes nothing but an open question: the other side's answers it, with ACK or crossing it (RFC 9293 s. 3.5). On an open
+ * connection the endpoint answers it with a challenge ACK (RFC 5961 s. 4); on one that is over the layers begin a new one. */
 static enum conn_state tcp_next(struct conn *c, enum conn_state s, enum conn_dir dir, uint8_t f)
 {
 	uint8_t flags = atomic_load_explicit(&c->flags, memory_order_relaxed);
+	uint8_t own_rst = dir == CONN_ORIG ? CONN_F_RST_ORIG : CONN_F_RST_REPLY;
 
-	if ((f & CONN_TCP_RST) != 0)
+	if ((f & CONN_TCP_RST) != 0) {
+		atomic_fetch_or_explicit(&c->flags, own_rst, memory_order_relaxed);
 		return CONN_CLOSED;
+	}
+	/* What the opener says itself proves nothing, and the other side's ACK may be a challenge. */
 	if (s == CONN_SYN_SENT)
-		return tcp_answered(dir, f, flags) ? CONN_SYN_RECV : s;
-	if (conn_tcp_is_syn(f))
-		return tcp_syn(c, s, dir);
-	if ((f & CONN_TCP_SYN) != 0)
+		return dir == CONN_REPLY && (f & CONN_TCP_SYN) != 0 ? CONN_SYN_RECV : s;
+	/* Only who was told can show that a RST was not believed: else its sender could keep the tuple open for himself. */
+	if ((f & CONN_TCP_SYN) != 0 || (s == CONN_CLOSED && (flags & own_rst) != 0))
 		return s;
+	if (s == CONN_CLOSED)
+		atomic_fetch_and_explicit(&c->flags, (uint8_t)~CONN_F_RSTS, memory_order_relaxed);
 	if ((f & CONN_TCP_FIN) != 0) {
 		uint8_t fin = dir == CONN_ORIG ? CONN_F_FIN_ORIG : CONN_F_FIN_REPLY;
 
@@ -130,7 +110,7 @@ bool conn_track(struct conn *c, enum conn_dir dir, uint8_t tcp_flags)
 
 	if (s == CONN_FREE || s == CONN_DEAD)
 		return false; /* on its way out: the next packet opens a new one */
-	if (c->proto == IPPROTO_TCP)
+	if (conn_has_handshake(c->proto))
 		next = tcp_next(c, s, dir, tcp_flags);
 	else if (s == CONN_NEW && dir == CONN_REPLY)
 		next = CONN_REPLIED;

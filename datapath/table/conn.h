@@ -2,7 +2,8 @@
 /*
  * Connection records: the state that both directions of a flow share. Written when the state changes, so that an
  * established flow's packets touch only their flow entry. TCP is tracked liberally, by flags only, picked up mid-stream. Then a
- * RST proves nothing: it shortens the time-out, and the next segment of either side brings the connection back.
+ * RST proves nothing: it shortens the time-out, and the next segment of the side that was told brings the connection back. SCTP
+ * has TCP's states: its chunks are read as flags (packet/parse.h).
  */
 #ifndef LEAT_TABLE_CONN_H
 #define LEAT_TABLE_CONN_H
@@ -11,6 +12,8 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+
+#include <netinet/in.h>
 
 enum conn_state {
 	CONN_FREE,
@@ -31,10 +34,13 @@ enum conn_dir { CONN_ORIG, CONN_REPLY, CONN_DIR_N };
 #define CONN_F_FIN_ORIG (1u << 0)
 #define CONN_F_FIN_REPLY (1u << 1)
 #define CONN_F_FINS (CONN_F_FIN_ORIG | CONN_F_FIN_REPLY)
-#define CONN_F_OPENED_BY_REPLY (1u << 3) /* the last SYN came from the reply direction */
+#define CONN_F_RST_ORIG (1u << 2)
+#define CONN_F_RST_REPLY (1u << 3)
+#define CONN_F_RSTS (CONN_F_RST_ORIG | CONN_F_RST_REPLY)
 
 #define CONN_F_RESET                                                                               \
 	(1u << 4) /* TCP is to be reset when its service is deleted: as that was configured at its first packet */
+#define CONN_F_UNCOUNTED (1u << 5) /* neither its zone nor its endpoint counts it any more */
 
 #define CONN_OPENER_GONE (UINT32_MAX - 1)
 
@@ -66,7 +72,7 @@ static_assert(sizeof(struct conn) <= 48,
 #define CONN_TCP_RST 0x04u
 #define CONN_TCP_ACK 0x10u
 
-/* State of a new connection for its first packet. tcp_flags matter for TCP only. */
+/* State of a new connection for its first packet. tcp_flags matter for TCP and SCTP only. */
 enum conn_state conn_first_state(uint8_t proto, uint8_t tcp_flags);
 
 /* Whether TCP flags are a combination that no stack sends: SYN with FIN or RST, FIN with RST, none of SYN, RST and ACK.
@@ -82,6 +88,18 @@ static inline bool conn_tcp_flags_bad(uint8_t flags)
 static inline bool conn_tcp_is_syn(uint8_t flags)
 {
 	return (flags & (CONN_TCP_SYN | CONN_TCP_ACK)) == CONN_TCP_SYN;
+}
+
+/* Whether packets of the protocol say which begins a connection and which ends it. */
+static inline bool conn_has_handshake(uint8_t proto)
+{
+	return proto == IPPROTO_TCP || proto == IPPROTO_SCTP;
+}
+
+/* Ended for either side: its tuple may be used again, by whichever side. */
+static inline bool conn_is_over(enum conn_state state)
+{
+	return state == CONN_TIME_WAIT || state == CONN_CLOSED;
 }
 
 /* Nobody has answered it to its end: what a flood consists of. */

@@ -166,12 +166,6 @@ static void half_open(struct conn_window *w, enum conn_dir dir, const struct con
 	half_advance(w, dir, s);
 }
 
-static void window_clear(struct conn_window *w)
-{
-	for (unsigned int d = 0; d < CONN_DIR_N; d++)
-		atomic_store_explicit(&w->half[d].flags, 0, memory_order_relaxed);
-}
-
 static bool ack_is_good(
 	const struct half *from, const struct half *to, const struct conn_segment *s)
 {
@@ -216,14 +210,6 @@ static enum conn_window_verdict syn_check(struct conn_window *w, enum conn_state
 {
 	bool has_ack = (s->flags & CONN_TCP_ACK) != 0;
 
-	if (state == CONN_TIME_WAIT || state == CONN_CLOSED) {
-		if (has_ack)
-			return CONN_WINDOW_UNTRACKED;
-		/* The same tuple again. Whether its number is high enough (RFC 6191) is for the endpoint to say. */
-		window_clear(w);
-		half_open(w, dir, s);
-		return CONN_WINDOW_OK;
-	}
 	if (state != CONN_SYN_SENT && state != CONN_SYN_RECV)
 		return CONN_WINDOW_UNTRACKED;
 	if (has_ack && (to->flags & CONN_WINDOW_F_SYN) != 0 && !ack_is_good(from, to, s))

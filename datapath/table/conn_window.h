@@ -4,7 +4,7 @@
  * TCP Packet Filtering in IP Filter"; RFC 9293, RFC 7323 window scaling), and whether a RST is believable (RFC 5961).
  *
  * One record a connection in a side array (flowtab.h), 32 bytes, only when strict tracking is on. Each direction's half is
- * written by the worker that forwards it and read by the other; a SYN that opens the tuple anew clears both.
+ * written by the worker that forwards it and read by the other; a SYN that opens the tuple anew has a record of its own.
  * A connection whose handshake was not seen has no window scale: its segments all pass.
  */
 #ifndef LEAT_TABLE_CONN_WINDOW_H

@@ -116,6 +116,19 @@ void flowtab_abort(struct flowtab *t, unsigned int worker, uint32_t conn)
 	cache_give(t, worker, conn);
 }
 
+/* Its zone and its endpoint count the connection no more; once, whoever comes first. */
+static void conn_uncount(struct flowtab *t, uint32_t conn)
+{
+	struct conn *c = &t->conns[conn];
+
+	if ((atomic_fetch_or_explicit(&c->flags, CONN_F_UNCOUNTED, memory_order_relaxed) &
+		    CONN_F_UNCOUNTED) != 0)
+		return;
+	atomic_fetch_sub_explicit(&t->zone_n_conns[c->zone], 1, memory_order_relaxed);
+	endpoint_conn_put(
+		atomic_exchange_explicit(&c->opener, CONN_OPENER_GONE, memory_order_relaxed));
+}
+
 bool flowtab_unlink(struct flowtab *t, uint32_t conn)
 {
 	struct conn *c = &t->conns[conn];
@@ -133,6 +146,7 @@ bool flowtab_unlink(struct flowtab *t, uint32_t conn)
 	for (uint32_t flow = 2 * conn; flow <= 2 * conn + 1; flow++)
 		atomic_fetch_or_explicit(
 			&flowtab_prog(t, flow)->flags, FLOW_F_UNJUDGED, memory_order_release);
+	conn_uncount(t, conn);
 	return true;
 }
 
@@ -150,9 +164,7 @@ void flowtab_remove(struct flowtab *t, unsigned int worker, uint32_t conn)
 		t->conns[c->retired_tail].next = conn;
 	c->retired_tail = conn;
 	c->n_expired++;
-	atomic_fetch_sub_explicit(&t->zone_n_conns[t->conns[conn].zone], 1, memory_order_relaxed);
-	endpoint_conn_put(atomic_exchange_explicit(
-		&t->conns[conn].opener, CONN_OPENER_GONE, memory_order_relaxed));
+	conn_uncount(t, conn);
 }
 
 static void side_clear(struct flowtab *t, uint32_t conn)

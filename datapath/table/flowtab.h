@@ -45,10 +45,25 @@ extern _Atomic bool flowtab_early_drop;
 
 /* How ports are to be read, and what must not mix. */
 enum flow_key_kind {
-	FLOW_KEY_L4,   /* TCP, UDP, SCTP …: ports */
-	FLOW_KEY_ECHO, /* ICMP echo: both ports are the identifier */
-	FLOW_KEY_L3,   /* no ports: other protocols */
+	FLOW_KEY_L4, /* TCP, UDP, SCTP: ports */
+	FLOW_KEY_L3, /* no ports: other protocols */
+	/* ICMP: + icmp_message_of() (packet/icmp_query.h). A question and its answer are two kinds, so that who was asked cannot
+	 * ask back as if that were the answer; of those with an identifier both ports are that. */
+	FLOW_KEY_ICMP,
+	FLOW_KEY_ECHO = FLOW_KEY_ICMP,
+	FLOW_KEY_ICMP_BARE = FLOW_KEY_ICMP + 14, /* from here on without identifier */
 };
+
+/* Of the opposite direction: an answer's is its question's. */
+static inline uint8_t flow_key_kind_reverse(uint8_t kind)
+{
+	return kind ^ (kind >= FLOW_KEY_ICMP);
+}
+
+static inline bool flow_key_kind_has_ident(uint8_t kind)
+{
+	return (uint8_t)(kind - FLOW_KEY_ICMP) < FLOW_KEY_ICMP_BARE - FLOW_KEY_ICMP;
+}
 
 struct flow_key4 {
 	rte_be32_t src, dst;
@@ -321,7 +336,8 @@ uint32_t flowtab_find6(const struct flowtab *t, const struct flow_key6 *key);
 /* The key of the opposite direction. */
 static inline struct flow_key4 flow_key4_reverse(const struct flow_key4 *k)
 {
-	return (struct flow_key4){ k->dst, k->src, k->dport, k->sport, k->zone, k->proto, k->kind };
+	return (struct flow_key4){ k->dst, k->src, k->dport, k->sport, k->zone, k->proto,
+		flow_key_kind_reverse(k->kind) };
 }
 
 static inline struct flow_key6 flow_key6_reverse(const struct flow_key6 *k)
@@ -330,7 +346,7 @@ static inline struct flow_key6 flow_key6_reverse(const struct flow_key6 *k)
 		.dport = k->sport,
 		.zone = k->zone,
 		.proto = k->proto,
-		.kind = k->kind };
+		.kind = flow_key_kind_reverse(k->kind) };
 
 	memcpy(r.src, k->dst, 16);
 	memcpy(r.dst, k->src, 16);

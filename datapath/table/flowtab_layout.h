@@ -8,7 +8,7 @@
 #include "datapath/table/flowtab.h"
 
 #define FLOWTAB_MAGIC 0x6c656174666c6f77ull /* "leatflow" */
-#define FLOWTAB_VERSION 1u
+#define FLOWTAB_VERSION 2u
 
 /* First line of the region; everything up to `checksum` is written once and covered by it. */
 struct flowtab_header {

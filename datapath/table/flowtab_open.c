@@ -123,7 +123,7 @@ static bool conn_restore(struct flowtab *t, uint32_t i, uint32_t saved_now_s, ui
 		return false;
 	c->opener = SLOT_NONE;
 	c->service = c->backend = c->rule[0] = c->rule[1] = SLOT_NONE;
-	c->flags &= CONN_F_FINS | CONN_F_RESET;
+	c->flags &= CONN_F_FINS | CONN_F_RSTS | CONN_F_RESET;
 	c->created_s = now_s - (saved_now_s - c->created_s);
 	for (unsigned int d = 0; d < CONN_DIR_N; d++) {
 		c->route[d] = c->endpoint[d] = SLOT_NONE;

@@ -12,7 +12,7 @@ LEAST = 20  # verdicts with each label
 
 # kind → labels, any of which makes a verdict one of it; the first that fits
 BY_LABEL = {
-    "refused at admission": ("ip_src_spoofed", "eth_src_spoofed", "frag_bad", "ip_land"),
+    "refused at admission": ("ip_src_spoofed", "eth_src_spoofed", "frag_bad", "ip_land", "no_connection"),
     "no service": ("service_no_backend", "service_no_port", "service_source_refused", "reset-both"),
     "denied": ("policy_denied",),
     "rejected": ("policy_rejected",),
@@ -31,7 +31,7 @@ BY_ROLE = {"pod": "to a pod", "host": "to the node", "uplink": "to the outside",
 KINDS = list(dict.fromkeys([*BY_LABEL, *BY_ROLE.values()]))
 LABELS = {label for labels in BY_LABEL.values() for label in labels} - {"icmp_unmatched"}
 LABELS |= {"tcp", "udp", "icmp", "icmpv6", "gre", "plain", "later", "reply", "port-chosen", "rst", "icmp-answer", "local_proto", "rebind", "first-fragment", "later-fragment", "waited",
-           "pair-to-pair"}
+           "pair-to-pair", "anew", "anew-reverse", "crossing"}
 COMMON = ["explained", "fragment", "sctp", "zone"]  # labels that need a share
 MOMENTS = ["first", "again", "reply", "changed"]
 

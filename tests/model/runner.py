@@ -13,6 +13,7 @@ from values import Frame
 
 PROTOS = {"tcp": wire.TCP, "udp": wire.UDP, "gre": wire.GRE, "sctp": wire.SCTP}
 BATCH = 256
+MEANINGS = {"open": (wire.SYN, "INIT"), "reset": (wire.RST, "ABORT"), "end": (wire.FIN | wire.ACK, "SHUTDOWN")}
 
 
 class Mismatch(Exception):
@@ -49,6 +50,9 @@ def frame_of(spec):
 
 
 def reply_to(p):
+    if p.proto == wire.SCTP:
+        chunk = "INIT ACK" if p.is_opening() else "COOKIE ECHO"
+        return p.replace(src=p.dst, dst=p.src, sport=p.dport, dport=p.sport, ttl=64, data=sctp_data(chunk))
     if p.is_echo():
         return p.replace(src=p.dst, dst=p.src, icmp=(wire.ECHO_REPLY[p.family()], 0), ttl=64)
     flags = {}
@@ -56,6 +60,22 @@ def reply_to(p):
         is_opening = p.flags & wire.SYN and not p.flags & wire.ACK
         flags = {"flags": wire.SYN | wire.ACK if is_opening else wire.ACK, "seq": 5000, "ack": p.seq + 1}
     return p.replace(src=p.dst, dst=p.src, sport=p.dport, dport=p.sport, ttl=64, **flags)
+
+
+def sctp_data(chunk):
+    return wire.CHUNKS[chunk] + b"\0\0\4"
+
+
+def said_back(p, what):
+    """What the far end of the packet says of its own accord: what (of MEANINGS) in its protocol. None: it cannot."""
+    back = p.replace(src=p.dst, dst=p.src, sport=p.dport, dport=p.sport, ttl=64)
+    if p.proto == wire.TCP:
+        return back.replace(flags=MEANINGS[what][0], seq=7000, ack=p.seq + 1 if MEANINGS[what][0] & wire.ACK else 0)
+    if p.proto == wire.SCTP:
+        return back.replace(data=sctp_data(MEANINGS[what][1]))
+    if p.is_echo() and what == "open":
+        return back.replace(icmp=(wire.ECHO_REQUEST[p.family()], 0))
+    return None
 
 
 def error_about(p, source):
@@ -105,8 +125,8 @@ class Runner:
         if send not in self.sends:
             return
         spec = {**self.sends[send], **{k: v for k, v in changes.items() if k != "ack"}}
-        if changes.get("ack") and "flags" in spec and self.resolved(send) is not None:
-            spec["flags"] = wire.ACK
+        if changes.get("ack") and self.resolved(send) is not None:
+            spec |= {"flags": wire.ACK} if spec["proto"] == "tcp" else {"data": "\n\0\0\4"} if spec["proto"] == "sctp" else {}
         self.queue(n, "again", send, frame_of(spec))
 
     def step_reply(self, n, send, pieces=None):
@@ -114,6 +134,24 @@ class Runner:
         if delivered is not None:
             path, packet = delivered
             self.queue_pieces(n, "reply", None, self.from_receiver(path, reply_to(packet)), pieces)
+
+    def step_own(self, n, send, what):
+        """The sender resets or ends, if its protocol knows such things."""
+        spec = dict(self.sends.get(send, {}))
+        if spec.get("proto") == "tcp":
+            spec["flags"] = MEANINGS[what][0]
+        elif spec.get("proto") == "sctp":
+            spec["data"] = sctp_data(MEANINGS[what][1]).decode()
+        else:
+            return
+        self.queue(n, "again", send, frame_of(spec))
+
+    def step_back(self, n, send, what):
+        """The same, or a connection of its own, from whoever was reached."""
+        delivered = self.resolved(send)
+        packet = delivered and said_back(delivered[1], what)
+        if packet is not None:
+            self.queue(n, "reply", None, self.from_receiver(delivered[0], packet))
 
     def step_pieces(self, n, send, spec, pieces):
         is_first = send not in self.sends

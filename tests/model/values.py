@@ -85,7 +85,11 @@ class Key(NamedTuple):
     tuple: Tuple
 
 
-@dataclasses.dataclass
+# what answers a connection's packets is of another kind for ICMP
+ANSWER_KINDS = {"echo": "echo-answer"}
+
+
+@dataclasses.dataclass(eq=False)
 class Connection:
     zone: int
     proto: int
@@ -100,10 +104,18 @@ class Connection:
     does_reset: bool = False  # its service did, when it began
     state: str = "new"
     labels: tuple = ()
+    fins: set = dataclasses.field(default_factory=set)  # is_reply of those that have said so
+    resets: set = dataclasses.field(default_factory=set)
 
     def keys(self):
-        return (Key(self.zone, self.proto, self.kind, self.client), Key(self.zone, self.proto, self.kind,
-                                                                        self.final.reverse()))
+        return (Key(self.zone, self.proto, self.kind, self.client),
+                Key(self.zone, self.proto, ANSWER_KINDS.get(self.kind, self.kind), self.final.reverse()))
+
+    def is_over(self):
+        return self.state in ("time_wait", "closed")
+
+    def is_half_open(self):
+        return self.state in ("syn_sent", "syn_recv")
 
 
 @dataclasses.dataclass

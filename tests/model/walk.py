@@ -3,7 +3,7 @@
 import backends
 import wire
 from rules import RuleList, covers, judge
-from values import Connection, Drop, Key, Outcome, RuleTuple, Tuple
+from values import ANSWER_KINDS, Connection, Drop, Key, Outcome, RuleTuple, Tuple
 
 GATEWAY = {4: "169.254.1.1", 6: "fe80::1"}
 NODE_PORTS = (49152, 65535)  # RFC 6335 s. 6: dynamic ports
@@ -24,6 +24,7 @@ class Walk:
         self.is_from_outside = self.port.role == "uplink"
         self.keeps_ttl = self.port.role == "host"
         self.connection, self.is_reply, self.unlinked = None, False, None
+        self.ended = None  # a connection that is over, and gives way when this packet makes a new one
         self.source, self.destination = None, None  # endpoints of this node
         self.service, self.backend, self.intent = None, None, None
 
@@ -44,7 +45,7 @@ class Walk:
         return self.packet.piece is not None and self.packet.piece.offset > 0
 
     def kind(self):
-        return "echo" if self.packet.is_echo() else "l4" if self.packet.has_ports() else "l3"
+        return self.packet.kind()
 
     def run(self):
         p = self.packet
@@ -55,13 +56,16 @@ class Walk:
             Key(self.zone, p.proto, self.kind(), Tuple(p.src, p.sport, p.dst, p.dport)), (None, False))
         self.admit()
         self.refuse_land()
-        if self.connection is not None and not self.is_reply and not self.binding_holds():
-            connection = self.connection
-            if p.proto != wire.TCP:
-                self.label("rebind")
-                self.unlinked = connection
+        if self.connection is not None and self.connection.is_over() and p.is_opening():
+            self.label("anew", *(["anew-reverse"] if self.is_reply else []))
+            self.ended, self.connection, self.is_reply = self.connection, None, False
+        connection = self.connection
+        if connection is not None and (not self.is_reply or connection.is_half_open()) and not self.binding_holds():
+            if self.is_reply:
                 self.result.effects.append(lambda: self.node.unlink(connection))
-                self.connection = None
+                raise Drop("service_backend_gone")
+            if p.proto != wire.TCP or connection.is_half_open():
+                self.rebind()
             elif self.does_reset(connection):
                 self.reset_both(connection)
                 return
@@ -69,6 +73,19 @@ class Walk:
             self.first()
         else:
             self.again()
+
+    def rebind(self):
+        """The connection ends, and its packet is the first of a new one."""
+        connection = self.connection
+        self.label("rebind")
+        self.unlinked = connection
+        self.result.effects.append(lambda: self.node.unlink(connection))
+        self.connection = None
+
+    def is_retry(self):
+        """Asks once more for a connection: nothing binds it yet."""
+        c = self.connection
+        return c is not None and c.is_half_open() and not self.is_reply and self.packet.is_opening()
 
     # -- admit
 
@@ -109,6 +126,7 @@ class Walk:
         p = self.packet
         client = Tuple(p.src, p.sport, p.dst, p.dport)
         dnat = self.destination_nat(client)
+        self.must_begin()
         self.set_destination(dnat.dst)
         if self.destination is not None and self.destination.kind == "self":
             self.for_leatd()
@@ -124,11 +142,21 @@ class Walk:
                                 self.first_state(), self.result.labels)
 
         def make():
+            if self.ended is not None:
+                self.node.unlink(self.ended)
             for is_reply, key in enumerate(connection.keys()):
                 self.node.flows[key] = (connection, bool(is_reply))
 
         self.forward(final, path)
         self.result.effects.append(make)
+
+    def must_begin(self):
+        """What answers or ends something makes no connection."""
+        p = self.packet
+        if p.kind() == "echo-answer":
+            raise Drop("icmp_unmatched")
+        if p.has_handshake() and not p.is_opening() and p.meaning() & (wire.SYN | wire.FIN | wire.RST):
+            raise Drop("no_connection")
 
     def again(self):
         """A later packet: key and translation stay, whether it may pass and how it leaves is judged again."""
@@ -137,34 +165,51 @@ class Walk:
         self.label("reply" if self.is_reply else "later", *c.labels)
         self.set_destination(to.dst)
         path = self.node.path_to(self.zone, to.dst, self.frame.tunnel is not None)
-        if not (self.node.is_per_connection and c.state in ("established", "replied")):
+        is_crossing = self.is_reply and self.packet.is_opening()
+        if is_crossing or not self.node.is_per_connection or c.state in ("new", "syn_sent", "syn_recv"):
             source, destination = (self.destination, self.source) if self.is_reply else (self.source, self.destination)
             self.police(c.rule_tuple, source, destination, c.is_hairpin)
+        if is_crossing:
+            self.label("crossing")
+            self.police(self.rule_tuple(to._replace(src=self.packet.src, sport=self.packet.sport)), self.source, self.destination, c.is_hairpin)
+        if self.is_retry() and not self.source_holds(path):
+            self.rebind()
+            self.first()
+            return
         self.forward(to, path)
         self.result.effects.append(lambda: self.track(c))
 
     def first_state(self):
-        if self.packet.proto != wire.TCP:
+        if not self.packet.has_handshake():
             return "new"
-        return {wire.SYN: "syn_sent", wire.SYN | wire.ACK: "syn_recv"}.get(self.packet.flags & (wire.SYN | wire.ACK), "established")
+        return "syn_sent" if self.packet.is_opening() else "established"
 
     def track(self, c):
-        """Liberal, but what the opener sends does not answer its own SYN."""
-        if c.proto != wire.TCP:
+        """Liberal, but what the opener sends does not answer its own SYN, and who resets does not take it back."""
+        flags = self.packet.meaning()
+        if not self.packet.has_handshake():
             c.state = "replied" if self.is_reply else c.state
-        elif self.packet.flags & wire.SYN:
-            if c.state == "syn_sent" and self.is_reply:
-                c.state = "syn_recv"
-        elif c.state == "syn_recv":
-            c.state = "established"
+        elif flags & wire.RST:
+            c.resets.add(self.is_reply)
+            c.state = "closed"
+        elif c.state == "syn_sent":
+            c.state = "syn_recv" if self.is_reply and flags & wire.SYN else c.state
+        elif not flags & wire.SYN and not (c.state == "closed" and self.is_reply in c.resets):
+            c.resets.clear()
+            if flags & wire.FIN:
+                c.fins.add(self.is_reply)
+            if flags & wire.FIN or c.state in ("syn_recv", "closed"):
+                c.state = ("established", "fin_wait", "time_wait")[len(c.fins)]
 
     def binding_holds(self):
         c = self.connection
         if c.service is None:
             # Open before its destination became a service's: kube-proxy ends such UDP flows too, TCP goes on.
             is_late = c.client.dst == c.final.dst and self.frontend_of(c.client) is not None
-            return self.is_reply or not is_late or self.packet.proto == wire.TCP
+            return self.is_reply or not is_late or (self.packet.proto == wire.TCP and not self.is_retry())
         found = self.frontend_of(c.client)
+        if self.is_retry() and (found is None or found[0].name != c.service):
+            return found is not None and found[0].holds(c.backend, c.client, c.dnat, found[1])
         return any(service.holds(c.backend, c.client, c.dnat, found[1] if found and found[0] is service else None) for service in (
             self.node.services.get(c.service), found and found[0]) if service is not None)
 
@@ -211,11 +256,16 @@ class Walk:
             raise Drop("service_no_backend", None if is_silent else "port", not is_silent)
         self.service, self.backend = service.name, backend.key()
         self.label(frontend.kind)
-        if client.src == backend.ip:
-            self.intent = "hairpin"
-        elif frontend.kind in ("external", "node-port") and self.is_from_outside and not service.is_external_local:
-            self.intent = "masquerade"
+        self.intent = self.intent_of((service, frontend), client.src, backend.ip)
         return client._replace(dst=backend.ip, dport=frontend.target_port or backend.port or client.dport)
+
+    def intent_of(self, found, source, target):
+        """Whether the node has to stand in for the client of (service, frontend)."""
+        if source == target:
+            return "hairpin"
+        if found is not None and found[1].kind in ("external", "node-port") and self.is_from_outside:
+            return None if found[0].is_external_local else "masquerade"
+        return None
 
     def pick(self, service, is_local_only, client):
         usable = service.usable(wire.family(client.src), is_local_only)
@@ -234,7 +284,7 @@ class Walk:
 
     def rule_tuple(self, t):
         p = self.packet
-        if p.is_echo():  # the answer is judged as the request that it claims to be for
+        if p.is_echo():
             return RuleTuple(p.proto, t.src, t.dst, None, wire.ECHO_REQUEST[p.family()] << 8)
         if p.icmp is not None:
             return RuleTuple(p.proto, t.src, t.dst, None, p.icmp[0] << 8 | p.icmp[1])
@@ -257,31 +307,53 @@ class Walk:
             if verdict == "reject":
                 raise Drop("policy_rejected", "prohibit", True)
 
+    def source_holds(self, path):
+        """Whether a connection that is not established would leave with the same address again."""
+        c = self.connection
+        self.intent = self.intent_of(self.frontend_of(c.client), c.client.src, c.final.dst)
+        is_to_pair = any(zone == self.zone and e == c.client.dst for (zone, _), e in self.node.pairs.items())
+        if is_to_pair and (self.zone, c.client.src) in self.node.pairs:
+            self.intent = "pair"
+        addresses = self.sources_of(c.dnat, path, c.rule_tuple)[0]
+        self.intent = None
+        if addresses is None:
+            return c.final.src == c.client.src
+        if len(addresses) > 1 and self.seen is not None:
+            return self.seen.src == c.final.src
+        return c.final.src in addresses
+
     # -- source NAT
 
     def source_nat(self, dnat, path, rule_tuple):
+        addresses, ports, label = self.sources_of(dnat, path, rule_tuple)
+        if addresses is None:
+            return self.with_port(dnat, [dnat.sport], REMAP_PORTS)
+        self.label(*([label] if label != "pair" else []))
+        if label in ("pair", "pair-out"):
+            return self.with_port(dnat._replace(src=addresses[0]), [dnat.sport], REMAP_PORTS)
+        return self.with_source(dnat, addresses, ports)
+
+    def sources_of(self, dnat, path, rule_tuple):
+        """(addresses that the source may become, port range, label); addresses None: it stays."""
         fam = self.packet.family()
         if self.intent == "pair":
-            return self.with_port(dnat._replace(src=self.node.pairs[self.zone, dnat.src]), [dnat.sport], REMAP_PORTS)
+            return [self.node.pairs[self.zone, dnat.src]], REMAP_PORTS, "pair"
+        own = [a for a in [self.node.node_address(fam)] if a]
         if self.intent is not None:
-            address = self.node.node_address(fam) or (GATEWAY[fam] if self.intent == "hairpin" else None)
-            self.label(self.intent)
-            return self.with_source(dnat, [address] if address else [], NODE_PORTS)
+            gateway = [GATEWAY[fam]] if self.intent == "hairpin" else []
+            return own or gateway, NODE_PORTS, self.intent
         leaves = path.tunnel is None and self.node.ports[path.port].role == "uplink"
         if leaves and self.source is not None and self.source.kind == "pod":
             external = self.node.pairs.get((self.zone, dnat.src))
             if external is not None:
-                self.label("pair-out")
-                return self.with_port(dnat._replace(src=external), [dnat.sport], REMAP_PORTS)
-            rules = self.node.snat_lists.get(self.zone, RuleList())
-            rule = next(rules.matching(rule_tuple), None)
+                return [external], REMAP_PORTS, "pair-out"
+            rule = next(self.node.snat_lists.get(self.zone, RuleList()).matching(rule_tuple), None)
             if rule is not None and rule.action == "snat":
-                self.label("snat")
                 if rule.pool is None:
-                    return self.with_source(dnat, [a for a in [self.node.node_address(fam)] if a], NODE_PORTS)
+                    return own, NODE_PORTS, "snat"
                 pool = self.node.pools[rule.pool]
-                return self.with_source(dnat, [a for a in pool.addresses if wire.family(a) == fam], pool.ports)
-        return self.with_port(dnat, [dnat.sport], REMAP_PORTS)
+                return [a for a in pool.addresses if wire.family(a) == fam], pool.ports, "snat"
+        return None, REMAP_PORTS, None
 
     def with_source(self, t, addresses, ports):
         """One of the addresses, and a port of the range: the client's own if it may be, else any that is free."""
@@ -329,14 +401,15 @@ class Walk:
         return Tuple(t.src, port, t.dst, port if self.kind() == "echo" else t.dport)
 
     def is_free(self, t):
-        found = self.node.flows.get(Key(self.zone, self.packet.proto, self.kind(), t.reverse()))
-        return found is None or found[0] is self.unlinked
+        kind = ANSWER_KINDS.get(self.kind(), self.kind())
+        found = self.node.flows.get(Key(self.zone, self.packet.proto, kind, t.reverse()))
+        return found is None or found[0] in (self.unlinked, self.ended)
 
     # -- ICMP errors about a connection's packets (RFC 5508 s. 4)
 
     def related(self):
         p, q = self.packet, self.frame.quote
-        kind = "echo" if q.is_echo() else "l4" if q.has_ports() else "l3"
+        kind = {"echo": "echo-answer", "echo-answer": "echo"}.get(q.kind(), q.kind())
         quoted = Tuple(q.src, q.sport, q.dst, q.dport)
         connection, is_reply = self.node.flows.get(Key(self.zone, q.proto, kind, quoted.reverse()), (None, False))
         self.admit()
@@ -402,8 +475,8 @@ class Walk:
             path = self.node.path_to(self.zone, p.src)
         except Drop:
             return
-        if drop.is_refusal and p.proto == wire.TCP and p.piece is not None:
-            return  # whether its checksum is right cannot be known
+        if drop.is_refusal and p.proto == wire.TCP and (p.piece is not None or p.flags & wire.RST):
+            return  # whether its checksum is right cannot be known; a reset is never answered
         if drop.is_refusal and p.proto == wire.TCP:
             self.label("rst")
             self.emit(path, reset_answer(p))

@@ -12,6 +12,8 @@ PROTO_NUMBERS = {"tcp": TCP, "udp": UDP, "sctp": SCTP, "icmp": ICMP, "icmpv6": I
 PROTO_NAMES = {**{number: name for name, number in PROTO_NUMBERS.items()}, GRE: "gre"}
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 ECHO_REQUEST, ECHO_REPLY = {4: 8, 6: 128}, {4: 0, 6: 129}
+CHUNKS = {"INIT": b"\1", "INIT ACK": b"\2", "ABORT": b"\6", "SHUTDOWN": b"\7", "SHUTDOWN ACK": b"\x08", "COOKIE ECHO": b"\n"}
+CHUNK_FLAGS = {b"\1": SYN, b"\2": SYN | ACK, b"\6": RST, b"\7": FIN | ACK, b"\x08": FIN | ACK, b"\x0e": RST}
 VXLAN_PORT = 4789
 IP6_FRAGMENT = 44
 
@@ -67,6 +69,22 @@ class Packet:
 
     def is_echo(self):
         return self.icmp is not None and self.icmp[0] in (8, 0, 128, 129)
+
+    def kind(self):
+        """What of a connection's packets it may be: a question and its answer are two."""
+        if self.is_echo():
+            return "echo" if self.icmp[0] == ECHO_REQUEST[self.family()] else "echo-answer"
+        return "l4" if self.has_ports() else "l3"
+
+    def has_handshake(self):
+        return self.proto in (TCP, SCTP)
+
+    def meaning(self):
+        """TCP's flags; an SCTP packet's first chunk in them (RFC 9260 s. 3.2)."""
+        return self.flags if self.proto == TCP else CHUNK_FLAGS.get(self.data[:1], ACK)
+
+    def is_opening(self):
+        return self.has_handshake() and self.meaning() & (SYN | ACK) == SYN
 
     def replace(self, **fields):
         return dataclasses.replace(self, **fields)

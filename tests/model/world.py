@@ -401,7 +401,7 @@ class World:
         frontends = [f for s in self.services.values() for f in s["frontends"] if s["family"] == family]
         if end == "out":  # few ask for a cluster's own address from there
             frontends = [f for f in frontends if f["kind"] != "cluster" or rng.random() < 0.5]
-        if frontends and rng.random() < 0.69:
+        if frontends and rng.random() < 0.7:
             f = rng.choice(frontends)
             port = rng.choice([f["port"]] * 8 + [f.get("port_end", f["port"]), 7])
             return f["proto"], f.get("ip") or rng.choice([HOST[family], UP[family]]), port
@@ -432,6 +432,8 @@ class World:
         p = {"from": end, "src": src, "dst": dst, "proto": proto, "data": rng.choice(["", "leat", "odd", "payload!" * 4])}
         if proto in ("tcp", "udp", "sctp"):
             p |= {"sport": rng.choice(SPORTS), "dport": port}
+        if proto == "sctp":  # INIT, else data
+            p["data"] = "\1\0\0\4" if rng.random() < 0.9 else "\0\3\0\4"
         if proto == "tcp":
             p["flags"] = 2 if rng.random() < 0.9 else 16
         if proto == "echo":
@@ -479,7 +481,13 @@ class World:
             if p["proto"] != "sctp" and rng.random() < 0.05:
                 self.steps.append(["pieces", n, p, self.pieces()])
         self.steps += [["reply", n, self.pieces()] if rng.random() < 0.1 else ["reply", n] for n in numbers]
+        self.steps += [["back", n, "open"] for n in numbers if rng.random() < 0.1]
         self.steps += [["again", n, {"ack": True}] for n in numbers if rng.random() < 0.5]
+        for n in numbers:
+            if rng.random() < 0.15:
+                self.steps += rng.choice([[["own", n, "reset"]], [["back", n, "reset"]], [["own", n, "end"], ["back", n, "end"]],
+                                          [["back", n, "reset"], ["own", n, "end"]], [["back", n, "end"]]])
+                self.steps += rng.choice([[["back", n, "open"]], [["again", n, {}]], [["reply", n]], []])
         self.steps += [["error", n, rng.random() < 0.3] for n in numbers if rng.random() < 0.4]
         self.steps.append(["changed"])
         for _ in range(rng.randint(1, 2)):

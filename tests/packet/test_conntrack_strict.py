@@ -121,19 +121,21 @@ def test_random_segments_meet_the_models_verdict(strict, family, scales, seed):
         offered = None if side == 1 and None in scales else scales[side]
         model.sides[name].largest = -(-1000 >> offered) << offered if offered is not None else 1000
         model.sides[name].offer(first + 1, 1000, in_use[side])
-    is_closed = False
+    closed_by = set()  # sides whose RST passed, until the other side goes on nevertheless
     verdicts = []
     for n in range(200):
         side = rng.choice("ab")
         segment = segment_near(rng, model, side)
-        if is_closed and "S" in segment[0]:
+        if closed_by and "S" in segment[0]:
             continue  # would open the tuple anew
         want = model.verdict(side, *segment)
         flags, seq, ack, length, win = segment
         got = wire.send(side, flags, seq, ack, length, win=win)
         assert got == want, f"segment {n}: {side} {segment}, {[vars(s) for s in model.sides.values()]}"
-        if want is None:
-            is_closed = "R" in flags
+        if want is None and "R" in flags:
+            closed_by.add(side)
+        elif want is None and "S" not in flags and side not in closed_by:
+            closed_by.clear()
         verdicts.append(want)
     assert {None, "tcp_window"} <= set(verdicts)
 

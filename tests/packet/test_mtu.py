@@ -113,12 +113,12 @@ def test_packet_without_df_is_cut_to_the_mtu_of_route_and_tunnel(net, where, mtu
 @WAYS
 def test_superframe_over_the_mtu_of_route_and_tunnel_is_answered(net, family, where):
     dst = narrow(net, where, family, 1300)
-    data, meta, _ = superframe(family, dst, "tcp", 20000, 1300)
+    data, meta, _ = superframe(net, family, dst, "tcp", 20000, 1300)
     net.send_dropped("a", data, "mtu_exceeded", meta=meta)
     (frame,) = net.drain("a", check=False)
     mtu_at = 14 + (20 + 6 if family == 4 else 40 + 4)
     assert int.from_bytes(frame[mtu_at:mtu_at + (2 if family == 4 else 4)], "big") == 1300
-    data, meta, _ = superframe(family, dst, "tcp", 2000, 1200)
+    data, meta, _ = superframe(net, family, dst, "tcp", 2000, 1200)
     net.send("a", data, meta=meta)
     assert len(net.drain("up")) == 2
 
@@ -259,7 +259,10 @@ def test_unfinished_fragmentable_packet_is_finished_then_cut(net):
 
 # ---- super-frames (PAINS 2)
 
-def superframe(family, dst, proto, size, segsz):
+def superframe(net, family, dst, proto, size, segsz):
+    """Of a connection that there is: its FIN would make none."""
+    net.send("a", to_gw(A) / ip(A.ip(family), dst, ttl=64) / TCP(sport=7, dport=8, flags="S"))
+    assert len(net.drain("b") + net.drain("up")) == 1
     l4 = TCP(sport=7, dport=8, flags="FPA", seq=0xFFFFF000) if proto == "tcp" else UDP(sport=7, dport=8)
     fields = {"flags": "DF", "id": 0xFFFE} if family == 4 else {}
     packet = ip(A.ip(family), dst, ttl=64, **fields) / l4 / Raw(PATTERN[:size])
@@ -289,7 +292,7 @@ def segments(packet, family, proto, size, segsz, ttl=63):
 @pytest.mark.parametrize("proto", ["tcp", "udp"])
 @pytest.mark.parametrize("size, segsz", [(64000, 1400), (4201, 1400), (1401, 1400), (1400, 1400), (9000, 536), (64000, 300), (65450, 64)])
 def test_superframe_is_segmented_for_a_port_that_needs_it(net, family, proto, size, segsz):
-    data, meta, packet = superframe(family, B.ip(family), proto, size, segsz)
+    data, meta, packet = superframe(net, family, B.ip(family), proto, size, segsz)
     net.send("a", data, meta=meta, first=128, step=2048)
     net.expect("b", [from_gw(B) / s for s in segments(packet, family, proto, size, segsz)])
 
@@ -297,7 +300,7 @@ def test_superframe_is_segmented_for_a_port_that_needs_it(net, family, proto, si
 @both
 def test_superframe_passes_whole_to_a_port_that_takes_it(net, family):
     net.cmd("port.set", name="b", tso=True)
-    data, meta, _ = superframe(family, B.ip(family), "tcp", 60000, 1400)
+    data, meta, _ = superframe(net, family, B.ip(family), "tcp", 60000, 1400)
     net.send("a", data, meta=meta)
     items = net.cmd("drain", port="b")["frames"]
     assert len(items) == 1 and items[0]["segsz"] == 1400 and len(items[0]["data"]) == 2 * len(data)
@@ -308,7 +311,7 @@ def test_superframe_passes_whole_to_a_port_that_takes_it(net, family):
 @pytest.mark.parametrize("size, segsz", [(20000, 1400), (64000, 300), (65450, 64)])
 @pytest.mark.parametrize("remote", [REMOTE2, REMOTE3], ids=["outer4", "outer6"])
 def test_superframe_leaves_a_tunnel_segmented(net, family, proto, size, segsz, remote):
-    data, meta, packet = superframe(family, remote[family], proto, size, segsz)
+    data, meta, packet = superframe(net, family, remote[family], proto, size, segsz)
     net.send("a", data, meta=meta)
     frames = net.drain("up")
     assert [bytes(inner_of(f).payload) for f in frames] == [
@@ -318,7 +321,7 @@ def test_superframe_leaves_a_tunnel_segmented(net, family, proto, size, segsz, r
 
 @both
 def test_superframe_whose_segments_are_too_big_is_answered(net, family):
-    data, meta, packet = superframe(family, B.ip(family), "tcp", 20000, 1500)
+    data, meta, packet = superframe(net, family, B.ip(family), "tcp", 20000, 1500)
     net.send_dropped("a", data, "mtu_exceeded", meta=meta)
     frames = net.drain("a", check=False)
     assert len(frames) == 1
@@ -329,7 +332,7 @@ def test_superframe_whose_segments_are_too_big_is_answered(net, family):
 
 
 def test_superframe_with_contradicting_metadata_is_dropped(net):
-    data, meta, _ = superframe(4, B.ip4, "tcp", 20000, 1400)
+    data, meta, _ = superframe(net, 4, B.ip4, "tcp", 20000, 1400)
     net.send("a", data, meta=dict(meta, l4_len=40))
     net.drops("b", gso_failed=1)
     net.send("a", data, meta=dict(meta, l3_len=24))

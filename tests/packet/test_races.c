@@ -144,7 +144,8 @@ static void mirrored(const char *a, const char *b, uint8_t proto, uint16_t sport
 	rig_turn(0);
 	expect("a", &ba);
 	expect("b", &ab);
-	assert_int_equal(rig_n_conns(t), before + 1);
+	/* two echo requests are two questions, whatever their identifiers */
+	assert_int_equal(rig_n_conns(t), before + (proto == IPPROTO_ICMP ? 2 : 1));
 	/* what follows is hits */
 	again.tcp_flags = CONN_TCP_ACK;
 	for (int i = 0; i < 3; i++) {
@@ -167,7 +168,7 @@ static void test_races_mirrored_first_packets_are_one_connection(void **state)
 			if (protos[i] != IPPROTO_ICMP)
 				mirrored(a[family], b[family], protos[i], 4001, 53);
 		}
-	expect_nothing_else(5 * 2);
+	expect_nothing_else(6 * 2);
 }
 
 /* A packet of a backend, from the service's port to the client, while the client's first packet to the service is on its way. */

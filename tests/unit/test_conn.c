@@ -55,13 +55,12 @@ static void test_conn_tcp_handshake_and_close(void **state)
 		{ CONN_ORIG, A, CONN_TIME_WAIT, false });
 }
 
-static void test_conn_tcp_reset_closes_and_a_new_syn_opens_again(void **state)
+static void test_conn_tcp_reset_closes_and_no_syn_opens_again(void **state)
 {
 	(void)state;
 	WALK(IPPROTO_TCP, { CONN_ORIG, S, CONN_SYN_SENT, true },
-		{ CONN_REPLY, R | A, CONN_CLOSED, true }, { CONN_ORIG, S, CONN_SYN_SENT, true },
-		{ CONN_REPLY, S | A, CONN_SYN_RECV, true },
-		{ CONN_ORIG, A, CONN_ESTABLISHED, false });
+		{ CONN_REPLY, R | A, CONN_CLOSED, true }, { CONN_ORIG, S, CONN_CLOSED, true },
+		{ CONN_REPLY, S, CONN_CLOSED, true }, { CONN_REPLY, S | A, CONN_CLOSED, true });
 }
 
 static void test_conn_tcp_mid_stream_is_picked_up(void **state)
@@ -99,11 +98,19 @@ static void test_conn_tcp_every_state_by_direction_and_flags(void **state)
 		{ SS, 0, { { SS, SS, SS, SS, CL, CL }, { SR, SR, SS, SS, CL, CL } } },
 		{ SR, 0, { { SR, SR, ES, FW, CL, CL }, { SR, SR, ES, FW, CL, CL } } },
 		{ ES, 0, { { ES, ES, ES, FW, CL, CL }, { ES, ES, ES, FW, CL, CL } } },
-		{ FW, CONN_F_FIN_ORIG, { { SS, FW, FW, FW, CL, CL }, { SS, FW, FW, TW, CL, CL } } },
-		{ TW, CONN_F_FINS, { { SS, TW, TW, TW, CL, CL }, { SS, TW, TW, TW, CL, CL } } },
-		{ CL, 0, { { SS, CL, ES, FW, CL, CL }, { SS, CL, ES, FW, CL, CL } } },
-		{ CL, CONN_F_FIN_ORIG, { { SS, CL, FW, FW, CL, CL }, { SS, CL, FW, TW, CL, CL } } },
-		{ CL, CONN_F_FINS, { { SS, CL, TW, TW, CL, CL }, { SS, CL, TW, TW, CL, CL } } },
+		{ FW, CONN_F_FIN_ORIG, { { FW, FW, FW, FW, CL, CL }, { FW, FW, FW, TW, CL, CL } } },
+		{ TW, CONN_F_FINS, { { TW, TW, TW, TW, CL, CL }, { TW, TW, TW, TW, CL, CL } } },
+		/* who has sent a RST does not take it back */
+		{ CL, CONN_F_RST_REPLY,
+			{ { CL, CL, ES, FW, CL, CL }, { CL, CL, CL, CL, CL, CL } } },
+		{ CL, CONN_F_RST_ORIG, { { CL, CL, CL, CL, CL, CL }, { CL, CL, ES, FW, CL, CL } } },
+		{ CL, CONN_F_RSTS, { { CL, CL, CL, CL, CL, CL }, { CL, CL, CL, CL, CL, CL } } },
+		{ CL, CONN_F_RST_REPLY | CONN_F_FIN_ORIG,
+			{ { CL, CL, FW, FW, CL, CL }, { CL, CL, CL, CL, CL, CL } } },
+		{ CL, CONN_F_RST_ORIG | CONN_F_FIN_ORIG,
+			{ { CL, CL, CL, CL, CL, CL }, { CL, CL, FW, TW, CL, CL } } },
+		{ CL, CONN_F_RST_REPLY | CONN_F_FINS,
+			{ { CL, CL, TW, TW, CL, CL }, { CL, CL, CL, CL, CL, CL } } },
 	};
 
 	(void)state;
@@ -129,7 +136,8 @@ static void test_conn_tcp_blind_reset_is_undone_by_the_next_segment(void **state
 {
 	(void)state;
 	WALK(IPPROTO_TCP, { CONN_ORIG, A, CONN_ESTABLISHED, false },
-		{ CONN_REPLY, R, CONN_CLOSED, true }, { CONN_ORIG, A, CONN_ESTABLISHED, false },
+		{ CONN_REPLY, R, CONN_CLOSED, true }, { CONN_REPLY, A, CONN_CLOSED, true },
+		{ CONN_ORIG, A, CONN_ESTABLISHED, false },
 		{ CONN_ORIG, F | A, CONN_FIN_WAIT, false }, { CONN_ORIG, R, CONN_CLOSED, true },
 		{ CONN_REPLY, A, CONN_FIN_WAIT, false });
 }
@@ -153,23 +161,24 @@ static void test_conn_tcp_opener_alone_stays_half_open(void **state)
 		{ CONN_ORIG, A, CONN_ESTABLISHED, false });
 }
 
-static void test_conn_tcp_answer_seen_first_is_picked_up(void **state)
+static void test_conn_sctp_has_the_states_of_tcp(void **state)
 {
 	(void)state;
-	WALK(IPPROTO_TCP, { CONN_ORIG, S | A, CONN_SYN_RECV, true },
-		{ CONN_ORIG, A, CONN_ESTABLISHED, false });
+	WALK(IPPROTO_SCTP, { CONN_ORIG, S, CONN_SYN_SENT, true },
+		{ CONN_REPLY, S | A, CONN_SYN_RECV, true },
+		{ CONN_ORIG, A, CONN_ESTABLISHED, false },
+		{ CONN_ORIG, F | A, CONN_FIN_WAIT, false },
+		{ CONN_REPLY, F | A, CONN_TIME_WAIT, false }, { CONN_ORIG, R, CONN_CLOSED, true },
+		{ CONN_REPLY, S, CONN_CLOSED, true });
 }
 
-static void test_conn_tcp_opened_again_from_the_other_side(void **state)
+static void test_conn_reset_from_both_sides_is_final(void **state)
 {
 	(void)state;
 	WALK(IPPROTO_TCP, { CONN_ORIG, A, CONN_ESTABLISHED, false },
-		{ CONN_ORIG, F | A, CONN_FIN_WAIT, false },
-		{ CONN_REPLY, F | A, CONN_TIME_WAIT, false },
-		{ CONN_REPLY, S, CONN_SYN_SENT, true }, { CONN_ORIG, A, CONN_SYN_SENT, true },
-		{ CONN_REPLY, S, CONN_SYN_SENT, true }, { CONN_ORIG, S | A, CONN_SYN_RECV, true },
-		{ CONN_REPLY, A, CONN_ESTABLISHED, false },
-		{ CONN_REPLY, F | A, CONN_FIN_WAIT, false });
+		{ CONN_REPLY, R, CONN_CLOSED, true }, { CONN_REPLY, A, CONN_CLOSED, true },
+		{ CONN_ORIG, R, CONN_CLOSED, true }, { CONN_REPLY, A, CONN_CLOSED, true },
+		{ CONN_ORIG, A, CONN_CLOSED, true });
 }
 
 static void test_conn_udp_and_icmp_are_replied_by_the_other_side_only(void **state)
@@ -222,15 +231,15 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_conn_tcp_handshake_and_close),
-		cmocka_unit_test(test_conn_tcp_reset_closes_and_a_new_syn_opens_again),
+		cmocka_unit_test(test_conn_tcp_reset_closes_and_no_syn_opens_again),
 		cmocka_unit_test(test_conn_tcp_mid_stream_is_picked_up),
 		cmocka_unit_test(test_conn_tcp_one_sided_fins_do_not_close_both_sides),
 		cmocka_unit_test(test_conn_tcp_every_state_by_direction_and_flags),
 		cmocka_unit_test(test_conn_tcp_blind_reset_is_undone_by_the_next_segment),
 		cmocka_unit_test(test_conn_tcp_simultaneous_open),
 		cmocka_unit_test(test_conn_tcp_opener_alone_stays_half_open),
-		cmocka_unit_test(test_conn_tcp_answer_seen_first_is_picked_up),
-		cmocka_unit_test(test_conn_tcp_opened_again_from_the_other_side),
+		cmocka_unit_test(test_conn_sctp_has_the_states_of_tcp),
+		cmocka_unit_test(test_conn_reset_from_both_sides_is_final),
 		cmocka_unit_test(test_conn_udp_and_icmp_are_replied_by_the_other_side_only),
 		cmocka_unit_test(test_conn_that_is_on_its_way_out_never_comes_back),
 		cmocka_unit_test(test_conn_impossible_flags_are_bad),

@@ -286,7 +286,7 @@ static void test_translate_packet_icmp_without_identifier_changes_no_identifier(
 	for (int is_v6 = 0; is_v6 < 2; is_v6++) {
 		uint32_t len = make(is_v6, is_v6 ? ICMP6 : ICMP, 12), l4 = is_v6 ? 54 : 42;
 
-		frame[l4] = is_v6 ? 143 : 13; /* MLDv2 report; timestamp */
+		frame[l4] = is_v6 ? 143 : 40; /* MLDv2 report; Photuris */
 		util_csums_fill(frame + 14);
 		memcpy(want, frame, len);
 		set_addresses(want + 14, to(is_v6));

@@ -187,7 +187,7 @@ static bool conn_is_listed(const struct flowtab *t, uint32_t conn)
 {
 	uint8_t state = atomic_load_explicit(&t->conns[conn].state, memory_order_acquire);
 
-	return state != CONN_FREE && state != CONN_DEAD;
+	return state != CONN_FREE && state < CONN_LAPSED;
 }
 
 /* Names in the filter; false: the call has been failed. */

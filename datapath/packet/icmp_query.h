@@ -16,7 +16,7 @@ enum icmp_query {
 	ICMP_QUERY_HOME_AGENT,	  /*                         144 and 145 (RFC 6275 s. 6.5) */
 	ICMP_QUERY_MOBILE_PREFIX, /*                         146 and 147 (RFC 6275 s. 6.7) */
 	ICMP_QUERY_NODE_INFO, /*                         139 and 140 (RFC 4620); no identifier */
-	ICMP_QUERY_NONE, /* anything else: nothing answers it */
+	ICMP_QUERY_NONE,      /* anything else: nothing answers it */
 	ICMP_QUERY_N
 };
 

@@ -103,7 +103,7 @@ static void verdict_store(struct worker *w, bool is_v6, uint32_t flow, const str
 		(uint16_t)(flags_of(ctx) | (old & keep_flags)), memory_order_acq_rel,
 		memory_order_relaxed))
 		;
-	if (atomic_load_explicit(&c->state, memory_order_relaxed) == CONN_DEAD)
+	if (atomic_load_explicit(&c->state, memory_order_relaxed) >= CONN_LAPSED)
 		atomic_fetch_or_explicit(&p->flags, FLOW_F_UNJUDGED, memory_order_relaxed);
 	atomic_store_explicit(&p->epoch, w->epoch, memory_order_release);
 }

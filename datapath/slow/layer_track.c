@@ -3,19 +3,26 @@
 #include "datapath/packet/icmp_query.h"
 #include "datapath/slow/slow.h"
 #include "datapath/table/conn_window.h"
+#include "datapath/table/service.h"
 
 #include "datapath/fast/poison.h"
 
-/* TCP or SCTP. Liberal tracking picks up data in the middle: the table may have been lost. */
+/* TCP or SCTP. Liberal tracking picks up data in the middle, since the table may have been lost, but not what a server says: it would
+ * leave with the server's own address, and its client's next segment says where it belongs. Nor begins a server an SCTP
+ * association from where it serves. */
 static bool may_begin(const struct slow_ctx *ctx)
 {
 	const struct parsed *pkt = ctx->pkt;
 
-	if (conn_tcp_is_syn(pkt->tcp_flags))
-		return true;
-	return (pkt->tcp_flags & (CONN_TCP_SYN | CONN_TCP_FIN | CONN_TCP_RST)) == 0 &&
-		!(pkt->proto == IPPROTO_TCP &&
-			atomic_load_explicit(&conn_tcp_strict, memory_order_relaxed));
+	if (pkt->proto == IPPROTO_TCP) {
+		if (conn_tcp_is_syn(pkt->tcp_flags))
+			return true;
+		if (atomic_load_explicit(&conn_tcp_strict, memory_order_relaxed))
+			return false;
+	}
+	return (conn_tcp_is_syn(pkt->tcp_flags) ||
+		       (pkt->tcp_flags & (CONN_TCP_SYN | CONN_TCP_FIN | CONN_TCP_RST)) == 0) &&
+		!service_is_server(ctx->zone, &pkt->src, pkt->proto, pkt->sport);
 }
 
 void layer_track(struct slow_ctx *ctx)

@@ -192,13 +192,18 @@ static void judge(struct slow_ctx *ctx)
 	slow_layers_run(ctx, LAYER_admit);
 }
 
-/* Whether the packet asks for a new connection, from whichever side, with the tuple of one that is over. That one goes when the new one is
+/* Whether the packet asks for a new connection, from whichever side, with the tuple of one that is over; of a lapsed one only its client's can. That one goes when the new one is
  * made: before, somebody may only pretend. */
 static bool begins_anew(const struct slow_ctx *ctx)
 {
-	return slow_is_opening(ctx) && !ctx->is_related && slow_conn(ctx) != NULL &&
-		conn_is_over((enum conn_state)atomic_load_explicit(
-			&slow_conn(ctx)->state, memory_order_relaxed));
+	const struct conn *c = slow_conn(ctx);
+	enum conn_state state;
+
+	if (c == NULL || ctx->is_related)
+		return false;
+	state = (enum conn_state)atomic_load_explicit(&c->state, memory_order_relaxed);
+	return state == CONN_LAPSED ? !slow_is_reply(ctx)
+				    : conn_is_over(state) && slow_is_opening(ctx);
 }
 
 void slow_judge(struct slow_ctx *ctx, bool *out_is_rebound)

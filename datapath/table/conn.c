@@ -127,7 +127,7 @@ bool conn_track(struct conn *c, enum conn_dir dir, uint8_t tcp_flags)
 const char *conn_state_name(enum conn_state state)
 {
 	static const char *const names[CONN_STATE_N] = { "free", "new", "replied", "syn_sent",
-		"syn_recv", "established", "fin_wait", "time_wait", "closed", "dead" };
+		"syn_recv", "established", "fin_wait", "time_wait", "closed", "lapsed", "dead" };
 
 	return (unsigned int)state < CONN_STATE_N ? names[state] : "?";
 }

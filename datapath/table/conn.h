@@ -25,6 +25,7 @@ enum conn_state {
 	CONN_FIN_WAIT,	  /* FIN from one side */
 	CONN_TIME_WAIT,	  /* FIN from both */
 	CONN_CLOSED,	  /* RST */
+	CONN_LAPSED, /* UDP to a service, idle for too long: a late answer is still translated, its client begins anew */
 	CONN_DEAD, /* to be removed by the sweeper as soon as it comes by (flush, endpoint gone) */
 	CONN_STATE_N
 };
@@ -40,6 +41,7 @@ enum conn_dir { CONN_ORIG, CONN_REPLY, CONN_DIR_N };
 
 #define CONN_F_RESET                                                                               \
 	(1u << 4) /* TCP is to be reset when its service is deleted: as that was configured at its first packet */
+#define CONN_F_UNREPLIED (1u << 6) /* it lapsed without an answer */
 #define CONN_F_UNCOUNTED (1u << 5) /* neither its zone nor its endpoint counts it any more */
 
 #define CONN_OPENER_GONE (UINT32_MAX - 1)
@@ -54,7 +56,7 @@ struct conn {
 	_Atomic uint32_t endpoint
 		[CONN_DIR_N]; /* who opened it, whom it reaches; SLOT_NONE: not on this node */
 	union {
-		uint32_t created_s; /* while it lives */
+		uint32_t created_s; /* while it lives; since when it is lapsed */
 		uint32_t next;	    /* list link while free or retired */
 	};
 	_Atomic uint32_t service, backend; /* where it was sent, or SLOT_NONE */
@@ -111,7 +113,7 @@ static inline bool conn_is_half_open(enum conn_state state)
 /* What makes room first in a table that is nearly full: what a flood leaves behind, answered or refused. */
 static inline bool conn_is_expendable(enum conn_state state)
 {
-	return conn_is_half_open(state) || state == CONN_CLOSED || state == CONN_TIME_WAIT;
+	return conn_is_half_open(state) || conn_is_over(state) || state == CONN_LAPSED;
 }
 
 /* Whether every packet goes through conn_track() in this state: no reply yet, the handshake is not over, or a RST may have been

@@ -252,6 +252,66 @@ static uint32_t timeout_under(uint32_t pressure, uint8_t proto, enum conn_state 
 	return s > 0 ? s : 1;
 }
 
+/* Whether its packets go to another address than they were sent to. */
+static bool has_other_target(const struct flowtab *t, uint32_t conn)
+{
+	if ((atomic_load_explicit(&flowtab_prog(t, 2 * conn)->flags, memory_order_relaxed) &
+		    FLOW_F_NAT) == 0)
+		return false;
+	if (!t->is_v6) {
+		const struct flow4 *f = flowtab_flow4(t, 2 * conn);
+
+		return f->new_dst != f->key.dst || f->new_dport != f->key.dport;
+	}
+	const struct flow6 *f = flowtab_flow6(t, 2 * conn);
+
+	return memcmp(f->new_dst, f->key.dst, 16) != 0 || f->new_dport != f->key.dport;
+}
+
+/* A UDP flow to a service is over when nobody has spoken for its time-out, but its server may answer late: for one time-out more that is
+ * still the service's answer, then a flow of the server's own. It counts nowhere any more. False: the connection is to go. */
+static bool conn_lapse(struct flowtab *t, uint32_t conn, enum conn_state state, uint32_t now_s)
+{
+	struct conn *c = &t->conns[conn];
+	uint8_t expected = (uint8_t)state;
+
+	if (c->proto != IPPROTO_UDP || (state != CONN_NEW && state != CONN_REPLIED) ||
+		!has_other_target(t, conn))
+		return false;
+	c->created_s = now_s;
+	if (state == CONN_NEW)
+		atomic_fetch_or_explicit(&c->flags, CONN_F_UNREPLIED, memory_order_relaxed);
+	/* What another worker made of it meanwhile wins; it is looked at again. */
+	if (!atomic_compare_exchange_strong_explicit(
+		    &c->state, &expected, CONN_LAPSED, memory_order_relaxed, memory_order_relaxed))
+		return true;
+	/* release: the state before; pairs with the acquire in verdict_store() */
+	for (uint32_t flow = 2 * conn; flow <= 2 * conn + 1; flow++)
+		atomic_fetch_or_explicit(
+			&flowtab_prog(t, flow)->flags, FLOW_F_UNJUDGED, memory_order_release);
+	conn_uncount(t, conn);
+	return true;
+}
+
+/* Whether the connection has been idle for its time-out. */
+static bool conn_is_idle(const struct flowtab *t, uint32_t conn, enum conn_state state,
+	uint32_t pressure, uint32_t now_s)
+{
+	const struct conn *c = &t->conns[conn];
+	uint32_t since_s = conn_last_seen_s(t, conn);
+
+	if (state == CONN_LAPSED) {
+		bool is_new = (atomic_load_explicit(&c->flags, memory_order_relaxed) &
+				      CONN_F_UNREPLIED) != 0;
+
+		since_s = c->created_s;
+		state = is_new ? CONN_NEW : CONN_REPLIED;
+		if (pressure > 0)
+			return true;
+	}
+	return (int32_t)(now_s - since_s - timeout_under(pressure, c->proto, state)) >= 0;
+}
+
 unsigned int flowtab_sweep(struct flowtab *t, unsigned int worker, unsigned int max, uint32_t now_s)
 {
 	struct flowtab_cache *c = &t->cache[worker];
@@ -281,9 +341,9 @@ unsigned int flowtab_sweep(struct flowtab *t, unsigned int worker, unsigned int 
 		if (state == CONN_FREE ||
 			atomic_load_explicit(&record->is_linked, memory_order_acquire) == 0)
 			continue;
-		if (state == CONN_DEAD ||
-			(int32_t)(now_s - conn_last_seen_s(t, conn) -
-				timeout_under(pressure, record->proto, state)) >= 0) {
+		if (state != CONN_DEAD && !conn_is_idle(t, conn, state, pressure, now_s))
+			continue;
+		if (pressure > 0 || !conn_lapse(t, conn, state, now_s)) {
 			usage_conn_ended(t, conn);
 			/* FREE: the next round passes it by; a late packet's conn_track() changes nothing in it. */
 			atomic_store_explicit(&record->state, CONN_FREE, memory_order_relaxed);

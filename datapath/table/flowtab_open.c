@@ -119,7 +119,7 @@ static bool conn_restore(struct flowtab *t, uint32_t i, uint32_t saved_now_s, ui
 {
 	struct conn *c = &t->conns[i];
 
-	if (c->state == CONN_FREE || c->state >= CONN_DEAD)
+	if (c->state == CONN_FREE || c->state >= CONN_LAPSED)
 		return false;
 	c->opener = SLOT_NONE;
 	c->service = c->backend = c->rule[0] = c->rule[1] = SLOT_NONE;

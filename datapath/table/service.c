@@ -31,7 +31,8 @@ int service_table_init(void)
 			BACKEND_TABLE_MAX) < 0 ||
 		chainmap_init(&by_name, &service_slots, offsetof(struct service, name_link),
 			offsetof(struct service, name), SERVICE_NAME_LEN) < 0 ||
-		frontend_table_init() < 0 || affinity_table_init(AFFINITY_ENTRIES) < 0) {
+		frontend_table_init() < 0 || server_table_init() < 0 ||
+		affinity_table_init(AFFINITY_ENTRIES) < 0) {
 		service_table_fini();
 		return -ENOMEM;
 	}
@@ -53,6 +54,7 @@ void service_table_fini(void)
 		block_free(service_at(i)->block);
 	}
 	affinity_table_fini();
+	server_table_fini();
 	frontend_table_fini();
 	chainmap_fini(&by_name);
 	slots_fini(&backend_slots);
@@ -272,6 +274,10 @@ static void plan_apply(struct plan *p)
 	const struct service_config *cfg = p->cfg;
 	struct service *svc = service_at(p->idx);
 
+	/* First the new ones, then the old: what is in both is always there. */
+	servers_count(svc->zone, p->frontends, cfg->n_frontends,
+		p->after != NULL ? p->after : p->before, true);
+	servers_count(svc->zone, svc->frontends, svc->n_frontends, p->before, false);
 	svc->algorithm = (uint8_t)cfg->algorithm;
 	atomic_store_explicit(&svc->flags, cfg->flags, memory_order_relaxed);
 	atomic_store_explicit(&svc->affinity_s, cfg->affinity_s, memory_order_relaxed);
@@ -337,6 +343,7 @@ void service_del(uint32_t idx)
 	struct service *svc = service_at(idx);
 	struct service_block *block = svc->block;
 
+	servers_count(svc->zone, svc->frontends, svc->n_frontends, block, false);
 	frontends_apply(idx, svc->zone, svc->frontends, svc->n_frontends, NULL, 0);
 	free(svc->frontends);
 	svc->frontends = NULL;

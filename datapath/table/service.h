@@ -203,6 +203,9 @@ uint32_t service_pick(uint32_t service, const struct service_pick *pick);
  * connection's, which the caller must compare (with equal ones the connection is where it belongs). Any thread. */
 bool service_binding_holds(uint32_t service, uint32_t backend);
 
+/* Whether a backend of some service serves TCP or SCTP there. Any thread. */
+bool service_is_server(uint16_t zone, const struct ip_addr *addr, uint8_t proto, rte_be16_t port);
+
 /* Whether TCP connections of removed backends are reset. Any thread. */
 bool service_does_reset(uint32_t service);
 

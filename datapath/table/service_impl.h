@@ -47,6 +47,15 @@ void frontends_apply(uint32_t service, uint16_t zone, const struct frontend_conf
 /* 0 or -EINVAL. */
 int frontend_normalise(const struct frontend_config *f, struct frontend_config *out);
 
+/* --- service_server.c: where TCP and SCTP are served --- */
+
+int server_table_init(void);
+void server_table_fini(void);
+
+/* Counts (or no more) where the block's backends serve behind these frontends, which are normalised. block NULL: nobody. */
+void servers_count(uint16_t zone, const struct frontend_config *frontends, unsigned int n,
+	const struct service_block *block, bool is_add);
+
 /* --- service_select.c: which backend --- */
 
 /* The tables of a service over its members, sorted. 0 or -ENOMEM. */

@@ -157,6 +157,16 @@ class Walk:
             raise Drop("icmp_unmatched")
         if p.has_handshake() and not p.is_opening() and p.meaning() & (wire.SYN | wire.FIN | wire.RST):
             raise Drop("no_connection")
+        if self.is_from_server() and not (p.proto == wire.TCP and p.is_opening()):
+            raise Drop("no_connection")
+
+    def is_from_server(self):
+        """TCP or SCTP from where a backend serves."""
+        p = self.packet
+        return p.has_handshake() and any(
+            (b.ip, f.target_port or b.port or (f.port if f.port == f.port_end else None)) == (p.src, p.sport)
+            for s in self.node.services.values() if s.zone == self.zone for f in s.frontends if f.proto == p.proto
+            for b in s.backends.values())
 
     def again(self):
         """A later packet: key and translation stay, whether it may pass and how it leaves is judged again."""

@@ -378,6 +378,7 @@ static const char *ct_set(const cJSON *params, cJSON *result)
 	atomic_store(&conn_tcp_strict, harness_num(params, "tcp_strict", 0) != 0);
 	atomic_store(&flowtab_early_drop, harness_num(params, "early_drop", 1) != 0);
 	conn_timeout_set(CONN_UDP, CONN_NEW, (uint32_t)harness_num(params, "udp_new_s", 0));
+	conn_timeout_set(CONN_UDP, CONN_REPLIED, (uint32_t)harness_num(params, "udp_replied_s", 0));
 	return NULL;
 }
 

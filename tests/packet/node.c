@@ -94,6 +94,7 @@ void node_init_workers(uint32_t n_conns, unsigned int n_workers)
 	atomic_store(&flowtab_early_drop, true);
 	memset(conn_zone_max, 0, sizeof(conn_zone_max));
 	conn_timeout_set(CONN_UDP, CONN_NEW, 0);
+	conn_timeout_set(CONN_UDP, CONN_REPLIED, 0);
 	must("IPv4 flows", flowtab_open(&harness_ft4, NULL, false, n_conns, n_workers, 0, &cold));
 	must("IPv6 flows", flowtab_open(&harness_ft6, NULL, true, n_conns, n_workers, 0, &cold));
 	for (unsigned int i = 0; i < n_workers; i++)

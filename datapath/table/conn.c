@@ -5,17 +5,20 @@
 
 _Atomic uint32_t conn_zone_max[CONN_ZONE_N];
 
-/* Defaults: TCP established RFC 5382 REQ-5 (2 h 4 min), transitory 4 min at most; UDP RFC 4787 REQ-5 (2 min, 5 recommended)
- * as Linux has it (30 s until replied); ICMP RFC 5508 REQ-2 (60 s). */
+/* Defaults, none below its RFC's floor; early drop bounds what a flood may hold (conn_is_expendable()).
+ * TCP and SCTP: established at least 2 h 4 min, half-open and ended at least 4 min (RFC 5382 REQ-5; RFC 7857 s. 2.1 recommends them
+ * for half-open ones, too); with one FIN as established (RFC 6146 s. 3.5.2.2); after a RST 4 min, since it may be forged (RFC 7857
+ * s. 2.2). UDP: at least 2 min, 5 recommended (RFC 4787 REQ-5). ICMP queries: at least 60 s (RFC 5508 REQ-2). Others have no RFC:
+ * 10 min as Linux's generic tracking, 1 min before the first answer. */
 static const uint32_t defaults_s[CONN_CLASS_N][CONN_STATE_N] = {
-	[CONN_TCP] = { [CONN_SYN_SENT] = 30,
-		[CONN_SYN_RECV] = 30,
+	[CONN_TCP] = { [CONN_SYN_SENT] = 240,
+		[CONN_SYN_RECV] = 240,
 		[CONN_ESTABLISHED] = 7440,
-		[CONN_FIN_WAIT] = 120,
-		[CONN_TIME_WAIT] = 60,
-		[CONN_CLOSED] = 10 },
-	[CONN_UDP] = { [CONN_NEW] = 30, [CONN_REPLIED] = 120 },
-	[CONN_ICMP] = { [CONN_NEW] = 30, [CONN_REPLIED] = 60 },
+		[CONN_FIN_WAIT] = 7440,
+		[CONN_TIME_WAIT] = 240,
+		[CONN_CLOSED] = 240 },
+	[CONN_UDP] = { [CONN_NEW] = 120, [CONN_REPLIED] = 300 },
+	[CONN_ICMP] = { [CONN_NEW] = 60, [CONN_REPLIED] = 60 },
 	[CONN_OTHER] = { [CONN_NEW] = 60, [CONN_REPLIED] = 600 },
 };
 

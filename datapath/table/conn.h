@@ -110,10 +110,12 @@ static inline bool conn_is_half_open(enum conn_state state)
 	return state == CONN_NEW || state == CONN_SYN_SENT || state == CONN_SYN_RECV;
 }
 
-/* What makes room first in a table that is nearly full: what a flood leaves behind, answered or refused. */
+/* What makes room first in a table that is nearly full: what a flood leaves behind, answered, refused or ended by one side
+ * alone (which has the time-out of an established connection). */
 static inline bool conn_is_expendable(enum conn_state state)
 {
-	return conn_is_half_open(state) || conn_is_over(state) || state == CONN_LAPSED;
+	return conn_is_half_open(state) || conn_is_over(state) || state == CONN_FIN_WAIT ||
+		state == CONN_LAPSED;
 }
 
 /* Whether every packet goes through conn_track() in this state: no reply yet, the handshake is not over, or a RST may have been

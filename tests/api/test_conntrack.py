@@ -2,9 +2,9 @@
 """Connection tracking through the API: settings that survive, limits, filters."""
 import pytest
 
-DEFAULTS = {"tcp_strict": False, "early_drop": True, "tcp_syn_sent_s": 30, "tcp_syn_recv_s": 30,
-            "tcp_established_s": 7440, "tcp_fin_wait_s": 120, "tcp_time_wait_s": 60, "tcp_closed_s": 10,
-            "udp_new_s": 30, "udp_replied_s": 120, "icmp_new_s": 30, "icmp_replied_s": 60, "other_new_s": 60,
+DEFAULTS = {"tcp_strict": False, "early_drop": True, "tcp_syn_sent_s": 240, "tcp_syn_recv_s": 240,
+            "tcp_established_s": 7440, "tcp_fin_wait_s": 7440, "tcp_time_wait_s": 240, "tcp_closed_s": 240,
+            "udp_new_s": 120, "udp_replied_s": 300, "icmp_new_s": 60, "icmp_replied_s": 60, "other_new_s": 60,
             "other_replied_s": 600}
 
 

@@ -223,8 +223,8 @@ def open_in(net, family, kind):
     assert len(net.conns()) == 1
 
 
-TIMEOUTS = {"udp-new": 30, "udp-replied": 120, "icmp-new": 30, "other-new": 60, "tcp-syn": 30, "tcp-synack": 30,
-            "tcp-established": 7440, "tcp-fin": 120, "tcp-time-wait": 60, "tcp-reset": 10}
+TIMEOUTS = {"udp-new": 120, "udp-replied": 300, "icmp-new": 60, "other-new": 60, "tcp-syn": 240, "tcp-synack": 240,
+            "tcp-established": 7440, "tcp-fin": 7440, "tcp-time-wait": 240, "tcp-reset": 240}
 
 
 @both
@@ -259,7 +259,7 @@ def test_traffic_of_either_direction_keeps_a_connection(net, family):
 def test_packet_after_the_time_out_opens_anew(net, family):
     frame = to_gw(A) / ip(A.ip(family), B.ip(family), ttl=64) / udp()
     net.send("a", [frame] * 3)
-    net.warp(60)
+    net.warp(120)
     net.step(3)
     net.warp(1)
     net.step(3)
@@ -289,7 +289,7 @@ def test_full_table_refuses_new_connections_but_keeps_the_old(net):
     old = to_gw(A) / ip(A.ip4, EXTERNAL[4], ttl=64) / udp(sport=1)
     net.send("a", [old] * 5)
     assert len(net.drain("up")) == 5
-    net.warp(60)
+    net.warp(130)
     net.step(3)
     net.warp(20)
     net.step(3)
@@ -367,7 +367,7 @@ def test_endpoint_holds_no_more_connections_than_it_may(net, family):
     assert opened(net, range(1, 16), family) == 10  # the ten go on
     net.send("b", to_gw(B) / ip(B.ip(family), A.ip(family), ttl=64) / udp(sport=9))
     assert len(net.drain("a")) == 1  # what others open does not count
-    net.warp(60)
+    net.warp(130)
     net.step(3)
     net.warp(20)
     net.step(3)

@@ -98,7 +98,7 @@ static void mirrored(const char *a, const char *b, uint8_t proto, uint16_t dport
 		for (unsigned int i = 0; i < BURST; i++)
 			for (unsigned int d = 0; d < 2; d++)
 				expect(ports[!d], &pkts[d][i]);
-		rig_expire(150);
+		rig_expire(320);
 		assert_int_equal(rig_n_conns(t), 0);
 	}
 }

@@ -221,8 +221,8 @@ static void test_conn_time_outs_by_class_and_state(void **state)
 {
 	(void)state;
 	assert_int_equal(conn_timeout_s(IPPROTO_TCP, CONN_ESTABLISHED), 7440);
-	assert_int_equal(conn_timeout_s(IPPROTO_UDP, CONN_NEW), 30);
-	assert_int_equal(conn_timeout_s(IPPROTO_ICMPV6, CONN_NEW), 30);
+	assert_int_equal(conn_timeout_s(IPPROTO_UDP, CONN_NEW), 120);
+	assert_int_equal(conn_timeout_s(IPPROTO_ICMPV6, CONN_NEW), 60);
 	assert_int_equal(conn_timeout_s(IPPROTO_GRE, CONN_REPLIED), 600);
 	assert_int_equal(conn_timeout_s(IPPROTO_TCP, CONN_DEAD), 0);
 }

@@ -29,7 +29,7 @@ static bool is_false_tunnel(const struct slow_ctx *ctx, uint32_t dst_ep)
 
 void layer_local(struct slow_ctx *ctx)
 {
-	uint32_t idx = endpoint_by_addr(ctx->zone, &ctx->now.dst);
+	uint32_t idx = slow_endpoint_at(ctx, &ctx->now.dst);
 	const struct endpoint *ep;
 
 	if (is_false_tunnel(ctx, idx)) {

@@ -11,18 +11,18 @@
 
 #include "datapath/fast/poison.h"
 
-static bool is_node_addr(uint16_t zone, const struct ip_addr *addr)
+static bool is_node_addr(struct slow_ctx *ctx, const struct ip_addr *addr)
 {
-	uint32_t ep = endpoint_by_addr(zone, addr);
+	uint32_t ep = slow_endpoint_at(ctx, addr);
 
 	return ep != ENDPOINT_NONE && endpoint_at(ep)->kind != ENDPOINT_POD;
 }
 
 static void frontend_find(
-	const struct slow_ctx *ctx, const struct translation *client, struct service_hit *out)
+	struct slow_ctx *ctx, const struct translation *client, struct service_hit *out)
 {
 	service_lookup(ctx->zone, &client->dst, ctx->pkt->proto, rte_be_to_cpu_16(client->dport),
-		is_node_addr(ctx->zone, &client->dst), out);
+		is_node_addr(ctx, &client->dst), out);
 }
 
 /* What happens to a connection whose backend is gone: TCP drains or is reset as the service wants (or wanted, when it is gone, too), others begin anew, so that a
@@ -238,6 +238,6 @@ void layer_service(struct slow_ctx *ctx)
 	frontend_find(ctx, &ctx->now, &hit);
 	if (hit.service != SERVICE_NONE)
 		service_apply(ctx, &hit);
-	else if (hit.is_vip && endpoint_by_addr(ctx->zone, &ctx->now.dst) == ENDPOINT_NONE)
+	else if (hit.is_vip && slow_endpoint_at(ctx, &ctx->now.dst) == ENDPOINT_NONE)
 		slow_refuse(ctx, DROP_SERVICE_NO_PORT, ICMP_ERROR_PORT_UNREACHABLE);
 }

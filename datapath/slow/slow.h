@@ -12,6 +12,7 @@
 #include "datapath/packet/parse.h"
 #include "datapath/packet/translate.h"
 #include "datapath/pipeline/batch.h"
+#include "datapath/table/endpoint.h"
 #include "datapath/table/policy.h"
 
 enum slow_action {
@@ -52,6 +53,11 @@ struct slow_ctx {
 
 	/* The packet's addresses and ports as they will be: translated by the flow, or by the layers so far. */
 	struct translation now;
+
+	/* slow_endpoint_at()'s last answer */
+	struct ip_addr asked_addr;
+	uint32_t asked_ep;
+	bool has_asked;
 
 	/* intent */
 	uint8_t action;	 /* enum slow_action */
@@ -109,6 +115,17 @@ extern _Atomic bool policy_is_per_connection;
 
 /* Runs the layers from `first` on until one decides. */
 void slow_layers_run(struct slow_ctx *ctx, enum layer_id first);
+
+/* endpoint_by_addr() in the packet's zone. Two layers mostly ask about the same destination: the last answer is kept. For layers. */
+static inline uint32_t slow_endpoint_at(struct slow_ctx *ctx, const struct ip_addr *addr)
+{
+	if (!ctx->has_asked || !ip_eq(addr, &ctx->asked_addr)) {
+		ctx->asked_ep = endpoint_by_addr(ctx->zone, addr);
+		ctx->asked_addr = *addr;
+		ctx->has_asked = true;
+	}
+	return ctx->asked_ep;
+}
 
 /* The connection that the packet belongs to, NULL for a first packet. */
 static inline const struct conn *slow_conn(const struct slow_ctx *ctx)

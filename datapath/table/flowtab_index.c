@@ -154,6 +154,9 @@ static inline void place_init(const struct flowtab *t, uint32_t flow, struct pla
 		.bucket2 = flowtab_alt(t, bucket1, tag),
 		.tag = tag,
 		.slot = -1 };
+	/* All that will be locked at once: else each lock waits for its own line. */
+	__builtin_prefetch(&t->buckets[out->bucket1], 1);
+	__builtin_prefetch(&t->buckets[out->bucket2], 1);
 }
 
 /* Slots of the bucket that the other key has been promised, as flowtab_match(). */

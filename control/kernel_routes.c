@@ -31,7 +31,9 @@ static bool translate(const struct nl_route *from, struct route_config *to)
 		.origin = ROUTE_ORIGIN_KERNEL };
 	if (from->type == RTN_BLACKHOLE || from->type == RTN_PROHIBIT ||
 		from->type == RTN_UNREACHABLE) {
-		to->kind = from->type == RTN_BLACKHOLE ? ROUTE_BLACKHOLE : ROUTE_PROHIBIT;
+		to->kind = from->type == RTN_BLACKHOLE ? ROUTE_BLACKHOLE
+			: from->type == RTN_PROHIBIT   ? ROUTE_PROHIBIT
+						       : ROUTE_UNREACHABLE;
 		return true;
 	}
 	if (!from->has_gw)

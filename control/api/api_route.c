@@ -20,11 +20,18 @@ static const char *const kind_names[ROUTE_KIND_N] = {
 	[ROUTE_TUNNEL] = "tunnel",
 	[ROUTE_BLACKHOLE] = "blackhole",
 	[ROUTE_PROHIBIT] = "prohibit",
+	[ROUTE_UNREACHABLE] = "unreachable",
 };
 static const char *const origin_names[ROUTE_ORIGIN_N] = {
 	[ROUTE_ORIGIN_STATIC] = "static",
 	[ROUTE_ORIGIN_CONNECTED] = "connected",
 	[ROUTE_ORIGIN_KERNEL] = "kernel",
+};
+
+static const uint8_t special_kinds[] = {
+	[REQ_ROUTE_BLACKHOLE] = ROUTE_BLACKHOLE,
+	[REQ_ROUTE_PROHIBIT] = ROUTE_PROHIBIT,
+	[REQ_ROUTE_UNREACHABLE] = ROUTE_UNREACHABLE,
 };
 
 /* The port through which a next hop is reached: a connected route must cover it. */
@@ -108,7 +115,7 @@ static bool fill_config(struct call *call, const struct req_route *req, struct r
 				"only a unicast route has via, port or tunnel");
 			return false;
 		}
-		cfg->kind = req->type == REQ_ROUTE_BLACKHOLE ? ROUTE_BLACKHOLE : ROUTE_PROHIBIT;
+		cfg->kind = special_kinds[req->type];
 		return true;
 	}
 	return req->tunnel != NULL ? fill_tunnel(call, req, cfg) : fill_unicast(call, req, cfg);

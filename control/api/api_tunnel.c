@@ -20,6 +20,7 @@ static bool fill_tunnel(struct call *call, const struct req_tunnel *req, struct 
 	*proto = (struct tunnel){
 		.type = TUNNEL_VXLAN,
 		.zone = (uint16_t)req->zone,
+		.is_transit = req->transit,
 		.udp_port = (uint16_t)req->udp_port,
 		.mtu = (uint16_t)req->mtu,
 		.vni = (uint32_t)req->vni,
@@ -79,6 +80,8 @@ static void tunnel_change(struct call *call, uint32_t idx, const struct tunnel *
 		field = "zone";
 	else if (tunnel->udp_port != proto->udp_port)
 		field = "udp_port";
+	else if (tunnel->is_transit != proto->is_transit)
+		field = "transit";
 	else if (!rte_is_same_ether_addr(&tunnel->remote_mac, &proto->remote_mac))
 		field = "remote_mac";
 	if (field != NULL) {
@@ -164,6 +167,7 @@ static cJSON *tunnel_json(uint32_t idx)
 	api_add_mac(out, "remote_mac", &tunnel->remote_mac);
 	cJSON_AddNumberToObject(out, "udp_port", tunnel->udp_port);
 	cJSON_AddBoolToObject(out, "udp_csum", tunnel->has_udp_csum);
+	cJSON_AddBoolToObject(out, "transit", tunnel->is_transit);
 	cJSON_AddBoolToObject(out, "resolved", path != PATH_NONE);
 	if (path != PATH_NONE)
 		cJSON_AddNumberToObject(out, "mtu", path_at(path)->mtu);

@@ -3,7 +3,8 @@
 #include "control/client/methods.h"
 #include "control/client/req.h"
 
-static const char *const route_types[] = { "unicast", "blackhole", "prohibit", NULL };
+static const char *const route_types[] = { "unicast", "blackhole", "prohibit", "unreachable",
+	NULL };
 static const char *const tunnel_types[] = { "vxlan", NULL };
 static const char *const udp_csums[] = { "auto", "on", "off", NULL };
 
@@ -17,7 +18,9 @@ static const struct field route_fields[] = {
 	F_TEXT(req_route, port, FIELD_NAME, 0,
 		"port it leaves by; default: the one that reaches the next hop"),
 	F_TEXT(req_route, tunnel, FIELD_NAME, 0, "tunnel it leaves by"),
-	F_ENUM(req_route, type, 0, route_types, REQ_ROUTE_UNICAST, "what happens to the packet"),
+	F_ENUM(req_route, type, 0, route_types, REQ_ROUTE_UNICAST,
+		"what happens to the packet; unreachable: a prefix of this node's own, for the "
+		"addresses that nobody has"),
 	F_INT(req_route, mtu, 0, "bytes", 0, 9216, 0,
 		"largest IP packet that takes this route; 0: that of the way out"),
 	F_SWITCH(req_route, exist_ok, "succeed if the same route is there already"),
@@ -77,6 +80,7 @@ static const struct field tunnel_fields[] = {
 	F_ENUM(req_tunnel, udp_csum, 0, udp_csums, REQ_UDP_CSUM_AUTO,
 		"outer UDP checksum of what is sent; auto: over IPv6, where zero is an exception "
 		"(RFC 6935), off: zero"),
+	F_SWITCH(req_tunnel, transit, "what comes out of it may leave by an uplink"),
 	F_SWITCH(req_tunnel, exist_ok, "succeed if the same tunnel is there already"),
 	F_SWITCH(req_tunnel, replace,
 		"change the tunnel's mtu and udp_csum into these if it is there"),

@@ -9,7 +9,12 @@ enum req_port_kind { REQ_PORT_ETHDEV, REQ_PORT_VHOST, REQ_PORT_TAP, REQ_PORT_RIN
 enum req_port_role { REQ_ROLE_POD, REQ_ROLE_UPLINK, REQ_ROLE_HOST };
 enum req_vhost_role { REQ_VHOST_SERVER, REQ_VHOST_CLIENT };
 enum req_attach_kind { REQ_ATTACH_TAP, REQ_ATTACH_VHOST_USER };
-enum req_route_type { REQ_ROUTE_UNICAST, REQ_ROUTE_BLACKHOLE, REQ_ROUTE_PROHIBIT };
+enum req_route_type {
+	REQ_ROUTE_UNICAST,
+	REQ_ROUTE_BLACKHOLE,
+	REQ_ROUTE_PROHIBIT,
+	REQ_ROUTE_UNREACHABLE
+};
 enum req_udp_csum { REQ_UDP_CSUM_AUTO, REQ_UDP_CSUM_ON, REQ_UDP_CSUM_OFF };
 enum req_point { REQ_POINT_RX, REQ_POINT_TX, REQ_POINT_DROP, REQ_POINT_BOTH, REQ_POINT_ALL };
 enum req_direction { REQ_DIR_IN, REQ_DIR_OUT, REQ_DIR_BOTH };
@@ -144,7 +149,7 @@ struct req_tunnel {
 	struct schema_mac remote_mac;
 	int64_t udp_port, mtu;
 	int udp_csum;
-	bool exist_ok, replace;
+	bool transit, exist_ok, replace;
 };
 
 struct req_txn {

@@ -9,7 +9,7 @@ static void tunnel_enter(struct slow_ctx *ctx)
 {
 	/* From one tunnel into another would make this node a transit that nobody configured, and a loop possible. */
 	if ((ctx->in & FLOW_IN_TUNNEL) != 0) {
-		slow_drop(ctx, DROP_NO_ROUTE, ICMP_ERROR_N);
+		slow_drop(ctx, DROP_TUNNEL_TRANSIT, ICMP_ERROR_HOST_UNREACHABLE);
 		return;
 	}
 	/* acquire: pairs with the release in tunnel_resolve() */

@@ -16,6 +16,7 @@
 #include "datapath/slow/flow_nat.h"
 #include "datapath/slow/tuple.h"
 #include "datapath/table/endpoint.h"
+#include "datapath/table/ours.h"
 #include "datapath/table/restart.h"
 
 #include "datapath/fast/poison.h"
@@ -139,6 +140,8 @@ static void related_forward(
 /* As commit_flow(). */
 static uint32_t forward(struct worker *w, struct batch *b, uint64_t i, const struct slow_ctx *ctx)
 {
+	if (slow_is_from_outside(ctx) && (ctx->in & FLOW_IN_TUNNEL) == 0)
+		ours_seen_elsewhere(ctx->zone, &ctx->pkt->src);
 	if (!ctx->keep_ttl && ctx->pkt->ttl <= 1)
 		slow_answer_error(w, b, i, ctx->pkt, DROP_TTL_EXCEEDED, ICMP_ERROR_TTL_EXCEEDED, 0);
 	else if (ctx->is_related)

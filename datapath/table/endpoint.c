@@ -12,6 +12,7 @@
 #include "datapath/base/clock.h"
 #include "datapath/base/gen.h"
 #include "datapath/table/addrmap.h"
+#include "datapath/table/ours.h"
 #include "datapath/table/path.h"
 #include "datapath/table/policy.h"
 #include "datapath/table/route.h"
@@ -181,6 +182,14 @@ static void covering_routes_touch(uint16_t zone, const struct ip_addr *addrs, un
 		gen_touch(&route_base[route_lookup(zone, &addrs[i])].gen);
 }
 
+/* What still comes for a pod's addresses is not sent away again. */
+static void addrs_depart(const struct endpoint *ep)
+{
+	for (unsigned int i = 0; i < ep->n_addrs && route_base != NULL; i++)
+		ours_depart(ep->zone, &ep->addrs[i],
+			route_at(route_lookup(ep->zone, &ep->addrs[i]))->prefix.len, clock_s());
+}
+
 int endpoint_add(const struct endpoint_config *cfg, uint32_t *out_idx, unsigned int *out_taken)
 {
 	char key[ENDPOINT_ID_LEN];
@@ -246,6 +255,8 @@ void endpoint_del(uint32_t idx)
 	char key[ENDPOINT_ID_LEN];
 
 	addrs_del(ep->zone, ep->addrs, ep->n_addrs);
+	if (ep->kind == ENDPOINT_POD)
+		addrs_depart(ep);
 	id_key(ep->id, key);
 	rte_hash_del_key(by_id, key);
 	path_destroy(ep->path_idx);

@@ -29,12 +29,13 @@
 #define ROUTE_IDX_NONE UINT32_MAX
 
 enum route_kind {
-	ROUTE_NONE,	 /* the pseudo route "no prefix covers this address" */
-	ROUTE_VIA,	 /* gateway `via` on port `port_id` */
-	ROUTE_CONNECTED, /* on-link on port `port_id`: the destination itself is the next hop */
-	ROUTE_TUNNEL,	 /* into tunnel `tunnel_idx` */
-	ROUTE_BLACKHOLE, /* dropped silently */
-	ROUTE_PROHIBIT,	 /* dropped, with an ICMP error */
+	ROUTE_NONE,	   /* the pseudo route "no prefix covers this address" */
+	ROUTE_VIA,	   /* gateway `via` on port `port_id` */
+	ROUTE_CONNECTED,   /* on-link on port `port_id`: the destination itself is the next hop */
+	ROUTE_TUNNEL,	   /* into tunnel `tunnel_idx` */
+	ROUTE_BLACKHOLE,   /* dropped silently */
+	ROUTE_PROHIBIT,	   /* dropped, with an ICMP error */
+	ROUTE_UNREACHABLE, /* the same: this node's own prefix, of which nobody has the address */
 	ROUTE_KIND_N
 };
 

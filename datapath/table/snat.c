@@ -11,6 +11,7 @@
 #include "datapath/table/chainmap.h"
 #include "datapath/table/classifier.h"
 #include "datapath/table/endpoint.h"
+#include "datapath/table/ours.h"
 
 #define ZONES 65536u
 
@@ -98,6 +99,27 @@ static int range_create(const struct ip_addr *addrs, unsigned int n, uint16_t po
 	return 0;
 }
 
+static void range_disown(const struct snat_range *range)
+{
+	for (unsigned int i = 0; i < range->n_v4; i++)
+		ours_del(OURS_POOL, OURS_ZONE_POOLS, &range->v4[i]);
+	for (unsigned int i = 0; i < range->n_v6; i++)
+		ours_del(OURS_POOL, OURS_ZONE_POOLS, &range->v6[i]);
+}
+
+/* 0 or -ENOSPC, nothing changed. */
+static int addrs_own(const struct ip_addr *addrs, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		if (ours_add(OURS_POOL, OURS_ZONE_POOLS, &addrs[i]) == 0)
+			continue;
+		while (i-- > 0)
+			ours_del(OURS_POOL, OURS_ZONE_POOLS, &addrs[i]);
+		return -ENOSPC;
+	}
+	return 0;
+}
+
 int snat_pool_add(const char *name, const struct ip_addr *addrs, unsigned int n, uint16_t port_lo,
 	uint16_t port_hi, uint32_t *out_idx)
 {
@@ -112,6 +134,11 @@ int snat_pool_add(const char *name, const struct ip_addr *addrs, unsigned int n,
 		return rc;
 	idx = slots_alloc(&snat_pool_slots);
 	if (idx == SLOT_NONE) {
+		free(range);
+		return -ENOSPC;
+	}
+	if (addrs_own(addrs, n) < 0) {
+		slots_free(&snat_pool_slots, idx);
 		free(range);
 		return -ENOSPC;
 	}
@@ -133,7 +160,12 @@ int snat_pool_set(uint32_t idx, const struct ip_addr *addrs, unsigned int n, uin
 	rc = range_create(addrs, n, port_lo, port_hi, &range);
 	if (rc < 0)
 		return rc;
+	if (addrs_own(addrs, n) < 0) {
+		free(range);
+		return -ENOSPC;
+	}
 	rcu_assign(pool->range, range);
+	range_disown(old);
 	rcu_defer(free, old);
 	return 0;
 }
@@ -142,6 +174,7 @@ int snat_pool_del(uint32_t idx)
 {
 	if (idx == SNAT_POOL_NODE || snat_pool_at(idx)->n_rules > 0)
 		return -EBUSY;
+	range_disown(snat_pool_at(idx)->range);
 	rcu_defer(free, snat_pool_at(idx)->range);
 	slots_free(&snat_pool_slots, idx);
 	return 0;
@@ -198,6 +231,17 @@ uint32_t snat_pair_of_external(uint16_t zone, const struct ip_addr *addr)
 	return chainmap_find(&by_external, &key);
 }
 
+/* 0 or -ENOSPC, nothing changed. */
+static int pair_own(uint16_t zone, const struct ip_addr *internal, const struct ip_addr *external)
+{
+	if (ours_add(OURS_PAIR_INTERNAL, zone, internal) < 0)
+		return -ENOSPC;
+	if (ours_add(OURS_PAIR_EXTERNAL, zone, external) == 0)
+		return 0;
+	ours_del(OURS_PAIR_INTERNAL, zone, internal);
+	return -ENOSPC;
+}
+
 int snat_pair_add(uint16_t zone, const struct ip_addr *internal, const struct ip_addr *external)
 {
 	struct snat_pair *pair;
@@ -211,6 +255,10 @@ int snat_pair_add(uint16_t zone, const struct ip_addr *internal, const struct ip
 	idx = slots_alloc(&snat_pair_slots);
 	if (idx == SLOT_NONE)
 		return -ENOSPC;
+	if (pair_own(zone, internal, external) < 0) {
+		slots_free(&snat_pair_slots, idx);
+		return -ENOSPC;
+	}
 	pair = snat_pair_at(idx);
 	pair->internal = key_of(zone, internal);
 	pair->external = key_of(zone, external);
@@ -227,6 +275,8 @@ int snat_pair_del(uint16_t zone, const struct ip_addr *internal)
 		return -ENOENT;
 	chainmap_remove(&by_internal, idx);
 	chainmap_remove(&by_external, idx);
+	ours_del(OURS_PAIR_INTERNAL, zone, internal);
+	ours_del(OURS_PAIR_EXTERNAL, zone, &snat_pair_at(idx)->external.addr);
 	slots_free(&snat_pair_slots, idx);
 	return 0;
 }

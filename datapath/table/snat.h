@@ -78,7 +78,7 @@ void snat_table_fini(void);
 /* addrs: n of either family. 0, -EEXIST, -ENOSPC, -ENOMEM, -EINVAL (an empty or inverted range, no address). Control thread. */
 int snat_pool_add(const char *name, const struct ip_addr *addrs, unsigned int n, uint16_t port_lo,
 	uint16_t port_hi, uint32_t *out_idx);
-/* Changes what new connections are given; -EBUSY (the node's), -EINVAL, -ENOMEM. Control thread. */
+/* Changes what new connections are given; -EBUSY (the node's), -EINVAL, -ENOMEM, -ENOSPC. Control thread. */
 int snat_pool_set(uint32_t idx, const struct ip_addr *addrs, unsigned int n, uint16_t port_lo,
 	uint16_t port_hi);
 /* -EBUSY while rules name it. */

@@ -9,6 +9,7 @@
 #include "datapath/table/fragtab.h"
 #include "datapath/table/ipset.h"
 #include "datapath/table/neigh.h"
+#include "datapath/table/ours.h"
 #include "datapath/table/path.h"
 #include "datapath/table/policy.h"
 #include "datapath/table/route.h"
@@ -45,6 +46,7 @@ static const struct step {
 } steps[] = {
 	{ "RCU", rcu_init, rcu_fini },
 	{ "paths", path_table_init, path_table_fini },
+	{ "own addresses", ours_table_init, ours_table_fini },
 	{ "endpoints", endpoint_table_init, endpoint_table_fini },
 	{ "neighbours", neigh_table_init, neigh_table_fini },
 	{ "tunnels", tunnel_table_init, tunnel_table_fini },

@@ -28,6 +28,7 @@ struct tunnel {
 	_Atomic uint32_t gen;
 	uint8_t type;	   /* enum tunnel_type */
 	bool has_udp_csum; /* in the outer UDP header of what is sent */
+	bool is_transit;   /* what comes out may leave by an uplink */
 	uint16_t zone;
 	uint16_t udp_port; /* host order */
 	uint16_t mtu;	   /* largest inner packet, bytes; 0: what the underlay takes */

@@ -100,12 +100,15 @@ def test_routes_need_a_way_and_hold_it(client):
     client.fails(2, "route.add", prefix="10.0.0.0/8", via="192.0.2.8", exist_ok=True)
     client.call("route.add", prefix="10.9.0.0/16", type="blackhole")
     assert client.call("route.lookup", address="10.9.1.1")["type"] == "blackhole"
+    client.call("route.add", prefix="10.10.0.0/16", type="unreachable")
+    assert client.call("route.lookup", address="10.10.1.1")["type"] == "unreachable"
     assert client.call("route.lookup", address="10.8.1.1")["via"] == "192.0.2.9"
     assert client.call("route.lookup", address="11.0.0.1")["type"] == "none"
     client.fails(4, "port.del", name="up")
     client.fails(8, "route.del", prefix="192.0.2.0/24")
     client.call("route.del", prefix="10.0.0.0/8")
     client.call("route.del", prefix="10.9.0.0/16")
+    client.call("route.del", prefix="10.10.0.0/16")
     client.call("port.del", name="up")
     assert client.list("route.list") == []
 
@@ -128,6 +131,10 @@ def test_tunnel_stands_on_the_uplink_and_is_held_by_routes(client):
     uplink(client)
     client.call("tunnel.add", **params)
     assert client.call("tunnel.show", name="t")["local"] == "192.0.2.1"
+    assert client.call("tunnel.show", name="t")["transit"] is False
+    client.call("tunnel.add", **{**params, "name": "out", "vni": 8}, transit=True)
+    assert client.call("tunnel.show", name="out")["transit"] is True
+    client.call("tunnel.del", name="out")
     client.fails(2, "tunnel.add", **{**params, "name": "t2"})
     client.call("route.add", prefix="10.5.0.0/16", tunnel="t")
     client.fails(4, "tunnel.del", name="t")

@@ -16,7 +16,7 @@ BY_LABEL = {
     "no service": ("service_no_backend", "service_no_port", "service_source_refused", "reset-both"),
     "denied": ("policy_denied",),
     "rejected": ("policy_rejected",),
-    "no way": ("no_route", "prohibit", "blackhole", "ttl_exceeded"),
+    "no way": ("no_route", "prohibit", "blackhole", "ttl_exceeded", "address_unused", "tunnel_transit", "route_loop"),
     "no translation": ("nat_exhausted", "nat_no_address"),
     "error about a connection": ("icmp-error", "icmp_unmatched"),
     "1:1": ("pair-in", "pair-out"),

@@ -27,6 +27,7 @@ class Node:
         self.ports, self.endpoints, self.neighbours, self.tunnels, self.routes = {}, {}, {}, {}, {}
         self.services, self.groups, self.policies, self.endpoint_defaults = {}, {}, {}, {}
         self.pools, self.snat_lists, self.pairs = {}, {}, {}
+        self.departed = {}  # (zone, address) → prefix length of the route that covered it, when
         self.failsafe = {"ingress": set(), "egress": set()}
         self.is_per_connection = False
         self.pool_clients = {}  # (addresses, client) → address that it has
@@ -56,7 +57,9 @@ class Node:
                                            p.get("zone", port.zone))
 
     def do_endpoint_del(self, p):
-        del self.endpoints[p["id"]]
+        gone = self.endpoints.pop(p["id"])
+        for address in gone.addresses:
+            self.departed[gone.zone, address] = self.prefix_of(gone.zone, address), self.now_s
         self.endpoint_defaults = {k: v for k, v in self.endpoint_defaults.items() if k[0] != p["id"]}
         for policy in self.policies.values():
             policy.bound.discard(p["id"])
@@ -66,10 +69,10 @@ class Node:
 
     def do_tunnel_add(self, p):
         self.tunnels[p["name"]] = Tunnel(p["name"], p["local"], p["remote"], p["vni"], p["local_mac"], p["remote_mac"],
-                                         p["port"], p.get("zone", 0))
+                                         p["port"], p.get("zone", 0), p.get("transit", False))
 
     def do_route_add(self, p):
-        if p.get("type") in ("blackhole", "prohibit"):
+        if p.get("type") in ("blackhole", "prohibit", "unreachable"):
             route = (p["type"],)
         elif "tunnel" in p:
             route = ("tunnel", p["tunnel"])
@@ -158,13 +161,30 @@ class Node:
                             return address
         return None
 
+    def covering(self, zone, address):
+        return [(network(prefix).prefixlen, route) for (z, prefix), route in self.routes.items()
+                if z == zone and covers(prefix, address)]
+
     def route_of(self, zone, address):
-        covering = [(network(prefix).prefixlen, route) for (z, prefix), route in self.routes.items()
-                    if z == zone and covers(prefix, address)]
+        covering = self.covering(zone, address)
         return max(covering, key=lambda c: c[0])[1] if covering else ("none",)
 
-    def path_to(self, zone, address, is_from_tunnel=False):
-        """The way to an address that is not leatd's own. Raises Drop."""
+    def prefix_of(self, zone, address):
+        return max([length for length, _ in self.covering(zone, address)], default=0)
+
+    def is_nobodys(self, zone, address, route, walk):
+        """Whether only this node could answer for the address: out of an uplink it would come back."""
+        length = self.prefix_of(zone, address)
+        if any(z == zone and (e == address or i == address and length <= 3) for (z, i), e in self.pairs.items()):
+            return True
+        if zone in self.snat_lists and any(address in pool.addresses for pool in self.pools.values()):
+            return True
+        before, when = self.departed.get((zone, address), (-1, 0))
+        is_fresh = walk is None or walk.source is None or self.now_s - when < 60
+        return route[0] == "via" and length <= before and is_fresh
+
+    def path_to(self, zone, address, walk=None, src=None):
+        """The way to an address that is not leatd's own, for the packet of a walk with that source (None: leatd's own). Raises Drop."""
         endpoint = self.endpoint_of(zone, address)
         if endpoint is not None:
             return Path(endpoint.port, GATEWAY_MAC, endpoint.mac)
@@ -175,12 +195,23 @@ class Node:
             raise Drop("blackhole")
         if route[0] == "prohibit":
             raise Drop("prohibit", "prohibit")
+        if route[0] == "unreachable":
+            raise Drop("address_unused", "host")
+        came = walk and self.tunnels.get(walk.frame.tunnel)
         if route[0] != "tunnel":
             hop = route[2] if route[0] == "via" else address
-            return Path(route[1], self.ports[route[1]].mac, self.neighbours[route[1], hop])
+            if self.is_nobodys(zone, address, route, walk):
+                raise Drop("address_unused", "host")
+            if came and not came.is_transit and not walk.is_reply and walk.frame.quote is None:
+                raise Drop("tunnel_transit", "host")
+            mac = self.neighbours[route[1], hop]
+            if walk and not came and (walk.port.name, walk.frame.src_mac, walk.packet.src, walk.packet.dst) == (
+                    route[1], mac, src, address):
+                raise Drop("route_loop", "host")
+            return Path(route[1], self.ports[route[1]].mac, mac)
         tunnel = self.tunnels[route[1]]
-        if is_from_tunnel:
-            raise Drop("no_route")
+        if came:
+            raise Drop("tunnel_transit", "host")
         return Path(tunnel.port, self.ports[tunnel.port].mac, self.neighbours[tunnel.port, tunnel.remote], tunnel)
 
     # ---- a packet

@@ -33,6 +33,7 @@ class Tunnel(NamedTuple):
     remote_mac: str
     port: str
     zone: int
+    is_transit: bool = False
 
 
 class Pool(NamedTuple):

@@ -9,7 +9,8 @@ GATEWAY = {4: "169.254.1.1", 6: "fe80::1"}
 NODE_PORTS = (49152, 65535)  # RFC 6335 s. 6: dynamic ports
 REMAP_PORTS = (1024, 65535)
 PORT_TRIES = 1024
-ICMP_ERRORS = {"ttl": ((11, 0), (3, 0)), "no_route": ((3, 0), (1, 0)), "prohibit": ((3, 13), (1, 1)), "port": ((3, 3), (1, 4))}
+ICMP_ERRORS = {"ttl": ((11, 0), (3, 0)), "no_route": ((3, 0), (1, 0)), "prohibit": ((3, 13), (1, 1)), "port": ((3, 3), (1, 4)),
+               "host": ((3, 1), (1, 3))}
 
 
 class Walk:
@@ -131,7 +132,7 @@ class Walk:
         if self.destination is not None and self.destination.kind == "self":
             self.for_leatd()
             return
-        path = self.node.path_to(self.zone, dnat.dst, self.frame.tunnel is not None)
+        path = self.node.path_to(self.zone, dnat.dst, self, dnat.src)
         rule_tuple = self.rule_tuple(dnat)
         self.police(rule_tuple, self.source, self.destination, self.intent == "hairpin")
         final = self.source_nat(dnat, path, rule_tuple)
@@ -174,7 +175,7 @@ class Walk:
         to = c.client.reverse() if self.is_reply else c.final
         self.label("reply" if self.is_reply else "later", *c.labels)
         self.set_destination(to.dst)
-        path = self.node.path_to(self.zone, to.dst, self.frame.tunnel is not None)
+        path = self.node.path_to(self.zone, to.dst, self, to.src)
         is_crossing = self.is_reply and self.packet.is_opening()
         if is_crossing or not self.node.is_per_connection or c.state in ("new", "syn_sent", "syn_recv"):
             source, destination = (self.destination, self.source) if self.is_reply else (self.source, self.destination)
@@ -432,7 +433,7 @@ class Walk:
         sent = connection.client if is_reply else connection.final.reverse()
         src = sent.dst if p.src == q.dst else p.src
         self.set_destination(sent.src)
-        path = self.node.path_to(self.zone, sent.src, self.frame.tunnel is not None)
+        path = self.node.path_to(self.zone, sent.src, self, src)
         original = q.replace(src=sent.src, sport=sent.sport, dst=sent.dst, dport=sent.dport)
         self.label("icmp-error")
         self.send(path, p.replace(src=src, dst=sent.src, data=p.data[:4] + wire.ip_bytes(original)))

@@ -82,7 +82,7 @@ class World:
         for n, far in FAR.items():
             underlay = 4 if n == 2 else 6
             self.cmd("tunnel.add", name=f"n{n}", local=UP[underlay], remote=far["underlay"][underlay], vni=97 + n,
-                     remote_mac=far["vtep"], port="up", local_mac=LOCAL_VTEP)
+                     remote_mac=far["vtep"], port="up", local_mac=LOCAL_VTEP, transit=n == 2)
             self.cmd("route.add", prefix=f"10.244.{n}.0/24", tunnel=f"n{n}")
             self.cmd("route.add", prefix=f"fd00:{n}::/64", tunnel=f"n{n}")
         for prefix, via in (("0.0.0.0/1", 4), ("128.0.0.0/1", 4), ("2000::/3", 6)):
@@ -401,7 +401,7 @@ class World:
         frontends = [f for s in self.services.values() for f in s["frontends"] if s["family"] == family]
         if end == "out":  # few ask for a cluster's own address from there
             frontends = [f for f in frontends if f["kind"] != "cluster" or rng.random() < 0.5]
-        if frontends and rng.random() < 0.7:
+        if frontends and rng.random() < 0.71:
             f = rng.choice(frontends)
             port = rng.choice([f["port"]] * 8 + [f.get("port_end", f["port"]), 7])
             return f["proto"], f.get("ip") or rng.choice([HOST[family], UP[family]]), port
@@ -422,7 +422,7 @@ class World:
             return None, rng.choice([pod[family] for pod in ZONED.values()] + far[:3]), rng.choice(DPORTS)
         if end in ("n2", "n3", "n2zone"):
             return None, rng.choice(near + far[:1]), rng.choice(DPORTS)
-        return None, rng.choice(near[:1] + [HOST[family]] + far * 6 + OUTSIDE[family] * 7), rng.choice(DPORTS)
+        return None, rng.choice(near[:1] + [HOST[family]] + far * 7 + OUTSIDE[family] * 9 + POOL[family][:1]), rng.choice(DPORTS)
 
     def packet(self):
         rng = self.rng

@@ -228,6 +228,8 @@ static const char *route_cfg(const cJSON *params, struct route_config *r)
 		r->kind = ROUTE_BLACKHOLE;
 	} else if (strcmp(type, "prohibit") == 0) {
 		r->kind = ROUTE_PROHIBIT;
+	} else if (strcmp(type, "unreachable") == 0) {
+		r->kind = ROUTE_UNREACHABLE;
 	} else if (tunnel != NULL) {
 		r->kind = ROUTE_TUNNEL;
 		r->tunnel_idx = tunnel_by_name(tunnel);
@@ -302,6 +304,7 @@ static const char *tn_add(const cJSON *params, cJSON *result)
 		.udp_port = (uint16_t)harness_num(params, "udp_port", TUNNEL_VXLAN_PORT),
 		.vni = (uint32_t)harness_num(params, "vni", 0),
 		.mtu = (uint16_t)harness_num(params, "mtu", 0),
+		.is_transit = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(params, "transit")),
 	};
 	uint32_t idx, neigh;
 	struct ip_addr hop;

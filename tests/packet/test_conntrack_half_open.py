@@ -151,11 +151,11 @@ def test_retry_is_translated_by_what_was_configured_meanwhile(net, family, proto
 def test_retry_follows_a_pair_that_was_made_or_moved(net, family):
     external = POOL[family]
     pod_add(net)
-    net.send("up", sent(OUTSIDE) / ip(OUTSIDE.ip(family), external, ttl=64) / tcp(1000, 80))
-    assert len(net.drain("up")) == 1  # nobody's: back to the router
+    net.send("a", sent(A) / ip(A.ip(family), external, ttl=64) / tcp(1000, 80))
+    assert len(net.drain("up")) == 1  # nobody's here: to the router
     for node in (B, C):
         net.cmd("pair.add", internal=node.ip(family), external=external)
-        net.send("up", sent(OUTSIDE) / ip(OUTSIDE.ip(family), external, ttl=64) / tcp(1000, 80))
+        net.send("a", sent(A) / ip(A.ip(family), external, ttl=64) / tcp(1000, 80))
         frame, = net.drain(node.port)
         assert Ether(frame)[TCP].dport == 80
         net.cmd("pair.del", internal=node.ip(family))

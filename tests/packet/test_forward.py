@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Plain forwarding: who gets what, with which bytes."""
 import pytest
-from conftest import (A, B, EXTERNAL, GW, HOST, REMOTE2, ROUTER, UP, assert_same, both, echo, from_gw, from_tunnel, ip, tcp, to_gw,
-                      tunnelled, udp)
+from conftest import (A, B, EXTERNAL, GW, HOST, REMOTE2, ROUTER, UP, assert_same, both, echo, error, from_gw, from_tunnel, ip, tcp,
+                      to_gw, tunnelled, udp)
 from scapy.layers.inet import IP, UDP, IPOption_NOP, IPOption_Router_Alert
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop
 from scapy.layers.l2 import Ether
@@ -250,9 +250,11 @@ def test_port_that_goes_takes_its_flows_down_and_no_others(net, family):
     net.cmd("port.del", name="b")
     net.step(3)
     net.send("a", [to_b, to_out])
-    # b's address is unknown now: the default route has it.
+    # b's address is nobody's now, and the default route does not have it.
     frames = net.drain("up")
-    assert [Ether(f).dst for f in frames] == [ROUTER.mac] * 2
+    assert [Ether(f).dst for f in frames] == [ROUTER.mac]
+    net.expect("a", error(A, family, "host", to_b.payload))
+    net.drops("a", address_unused=1)
     net.cmd("port.add", name="b", role="pod", mac=B.mac)
     net.cmd("endpoint.add", id="b", port="b", addresses=[B.ip4, B.ip6])
     net.send("a", to_b)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Neighbours on the uplink: asked for, waited for, confirmed, given up (RFC 826, RFC 4861 s. 7), on a warped clock."""
 import pytest
-from conftest import (A, LOCAL_VTEP, N2, N2_VTEP, REMOTE2, REMOTE3, ROUTER, UP, both, error, from_tunnel, ip, to_gw,
+from conftest import (A, LOCAL_VTEP, N2, N2_VTEP, REMOTE2, REMOTE3, ROUTER, UP, VNI2, both, error, from_tunnel, ip, to_gw,
                       tunnelled, udp)
 from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.inet6 import (ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptDstLLAddr, ICMPv6NDOptSrcLLAddr, ICMPv6PacketTooBig,
@@ -196,6 +196,13 @@ def test_tunnel_waits_for_its_underlay(live, family):
 
 @both
 def test_packet_from_a_tunnel_waits_as_well(live, family):
+    for prefix in ("10.244.2.0/24", "fd00:2::/64"):
+        live.cmd("route.del", prefix=prefix)
+    live.cmd("tunnel.del", name="n2")
+    live.cmd("tunnel.add", name="n2", local=UP.ip4, remote=N2.ip4, vni=VNI2, remote_mac=N2_VTEP, port="up", local_mac=LOCAL_VTEP,
+             transit=True)
+    for prefix in ("10.244.2.0/24", "fd00:2::/64"):
+        live.cmd("route.add", prefix=prefix, tunnel="n2")
     packet = ip(REMOTE2[family], HOP[family], ttl=64) / udp()
     live.send("up", from_tunnel(packet))
     turn(live)

@@ -15,6 +15,7 @@
 #include "datapath/base/hash.h"
 #include "datapath/base/rcu.h"
 #include "datapath/slow/nat.h"
+#include "datapath/table/ours.h"
 #include "datapath/table/snat.h"
 
 #define N_CLIENTS 20000u
@@ -26,13 +27,14 @@ static int setup(void **state)
 {
 	(void)state;
 	memset(is_taken, 0, sizeof(is_taken));
-	return rcu_init() == 0 ? snat_table_init() : -1;
+	return rcu_init() == 0 && ours_table_init() == 0 ? snat_table_init() : -1;
 }
 
 static int teardown(void **state)
 {
 	(void)state;
 	snat_table_fini();
+	ours_table_fini();
 	rcu_fini();
 	return 0;
 }

@@ -68,9 +68,20 @@ static bool is_about_own(const struct slow_ctx *ctx)
 	return endpoint_by_addr(ctx->zone, &reply.src) == ctx->src_ep;
 }
 
+/* The endpoint that has the packet's source address: mostly the only one behind the port, which is found without a look at the map. */
+static uint32_t sender_find(const struct slow_ctx *ctx)
+{
+	uint32_t ep = ctx->port->endpoint_idx;
+
+	if (ep != ENDPOINT_NONE && endpoint_at(ep)->zone == ctx->zone &&
+		endpoint_owns(endpoint_at(ep), &ctx->pkt->src))
+		return ep;
+	return endpoint_by_addr(ctx->zone, &ctx->pkt->src);
+}
+
 static void admit_pod(struct slow_ctx *ctx)
 {
-	uint32_t ep = endpoint_by_addr(ctx->zone, &ctx->pkt->src);
+	uint32_t ep = sender_find(ctx);
 
 	if (ctx->port->endpoint_idx == ENDPOINT_NONE) {
 		slow_drop(ctx, DROP_PORT_NO_ENDPOINT, ICMP_ERROR_N);

@@ -500,11 +500,14 @@ static int replay_items(uint64_t end_ns)
 static void replay_work(evutil_socket_t fd, short what, void *arg)
 {
 	uint64_t end_ns = loop_now_ns() + 10 * LOOP_SLICE_NS;
-	int rc = replay.phase == REPLAY_LOAD ? state_load(end_ns) : replay_items(end_ns);
+	int rc;
 
 	(void)fd;
 	(void)what;
 	(void)arg;
+	if (replay.phase == REPLAY_DONE) /* each call that was done has asked for a turn */
+		return;
+	rc = replay.phase == REPLAY_LOAD ? state_load(end_ns) : replay_items(end_ns);
 	if (rc == -EINPROGRESS)
 		return;
 	if (rc == 0)

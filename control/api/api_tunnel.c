@@ -23,6 +23,7 @@ static bool fill_tunnel(struct call *call, const struct req_tunnel *req, struct 
 		.is_transit = req->transit,
 		.udp_port = (uint16_t)req->udp_port,
 		.mtu = (uint16_t)req->mtu,
+		.is_dscp_uniform = req->dscp == REQ_DSCP_UNIFORM,
 		.vni = (uint32_t)req->vni,
 		.remote = api_ip(&req->remote),
 		.remote_mac = api_mac(&req->remote_mac),
@@ -91,6 +92,7 @@ static void tunnel_change(struct call *call, uint32_t idx, const struct tunnel *
 	}
 	tunnel->mtu = proto->mtu;
 	tunnel->has_udp_csum = proto->has_udp_csum;
+	tunnel->is_dscp_uniform = proto->is_dscp_uniform;
 	neighd_tunnel_changed(idx);
 	call_ok(call, NULL);
 }
@@ -168,6 +170,7 @@ static cJSON *tunnel_json(uint32_t idx)
 	cJSON_AddNumberToObject(out, "udp_port", tunnel->udp_port);
 	cJSON_AddBoolToObject(out, "udp_csum", tunnel->has_udp_csum);
 	cJSON_AddBoolToObject(out, "transit", tunnel->is_transit);
+	cJSON_AddStringToObject(out, "dscp", tunnel->is_dscp_uniform ? "uniform" : "pipe");
 	cJSON_AddBoolToObject(out, "resolved", path != PATH_NONE);
 	if (path != PATH_NONE)
 		cJSON_AddNumberToObject(out, "mtu", path_at(path)->mtu);

@@ -6,6 +6,7 @@
 static const char *const route_types[] = { "unicast", "blackhole", "prohibit", "unreachable",
 	NULL };
 static const char *const tunnel_types[] = { "vxlan", NULL };
+static const char *const dscps[] = { "pipe", "uniform", NULL };
 static const char *const udp_csums[] = { "auto", "on", "off", NULL };
 
 static const struct field no_fields[] = { F_END };
@@ -81,9 +82,13 @@ static const struct field tunnel_fields[] = {
 		"outer UDP checksum of what is sent; auto: over IPv6, where zero is an exception "
 		"(RFC 6935), off: zero"),
 	F_SWITCH(req_tunnel, transit, "what comes out of it may leave by an uplink"),
+	F_ENUM(req_tunnel, dscp, 0, dscps, REQ_DSCP_PIPE,
+		"pipe: the outer DSCP is 0, the inner one passes unseen; uniform: one DSCP, copied "
+		"out and "
+		"back (RFC 2983)"),
 	F_SWITCH(req_tunnel, exist_ok, "succeed if the same tunnel is there already"),
 	F_SWITCH(req_tunnel, replace,
-		"change the tunnel's mtu and udp_csum into these if it is there"),
+		"change the tunnel's mtu, udp_csum and dscp into these if it is there"),
 	F_END,
 };
 

@@ -15,6 +15,7 @@ enum req_route_type {
 	REQ_ROUTE_PROHIBIT,
 	REQ_ROUTE_UNREACHABLE
 };
+enum req_dscp { REQ_DSCP_PIPE, REQ_DSCP_UNIFORM };
 enum req_udp_csum { REQ_UDP_CSUM_AUTO, REQ_UDP_CSUM_ON, REQ_UDP_CSUM_OFF };
 enum req_point { REQ_POINT_RX, REQ_POINT_TX, REQ_POINT_DROP, REQ_POINT_BOTH, REQ_POINT_ALL };
 enum req_direction { REQ_DIR_IN, REQ_DIR_OUT, REQ_DIR_BOTH };
@@ -148,7 +149,7 @@ struct req_tunnel {
 	int64_t vni, zone;
 	struct schema_mac remote_mac;
 	int64_t udp_port, mtu;
-	int udp_csum;
+	int udp_csum, dscp;
 	bool transit, exist_ok, replace;
 };
 

@@ -84,6 +84,7 @@ static inline bool is_ours(struct worker *w, uint16_t zone, const struct ip_addr
 static enum drop_reason decap_one(
 	struct worker *w, struct batch *b, uint64_t i, const struct ip_addr *src, uint16_t udp_port)
 {
+	const struct tunnel *tunnel;
 	struct vxlan_info info;
 	enum drop_reason reason = vxlan_check(b->m[i], L3_OFF, &info);
 	uint32_t idx;
@@ -94,15 +95,18 @@ static enum drop_reason decap_one(
 	if (unlikely(idx == TUNNEL_NONE))
 		return tunnel_remote_known(src) ? DROP_TUNNEL_UNKNOWN_VNI
 						: DROP_TUNNEL_UNKNOWN_PEER;
-	if (unlikely(udp_port != tunnel_at(idx)->udp_port))
+	tunnel = tunnel_at(idx);
+	if (unlikely(udp_port != tunnel->udp_port))
 		return DROP_TUNNEL_UNKNOWN_PEER;
 	if (unlikely(!rte_is_same_ether_addr(&info.inner_dst, &tunnel_local_mac)))
 		return DROP_TUNNEL_INNER_MAC;
 	if (unlikely(!vxlan_decap(b->m[i], &info)))
 		return DROP_TUNNEL_HEADER;
 	b->in[i] = (uint16_t)(FLOW_IN_TUNNEL | idx);
-	b->zone[i] = tunnel_at(idx)->zone;
-	return DROP_NONE;
+	b->zone[i] = tunnel->zone;
+	if (likely(((info.tos & 3) | tunnel->is_dscp_uniform) == 0))
+		return DROP_NONE;
+	return vxlan_tos_apply(b->m[i], info.tos, tunnel->is_dscp_uniform);
 }
 
 void stage_decap(struct worker *w, struct batch *b)

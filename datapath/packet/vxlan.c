@@ -5,6 +5,11 @@
 
 #include "datapath/packet/chain.h"
 
+#define ECN_MASK 3u
+#define DSCP_MASK 0xfcu
+
+enum ecn { ECN_NOT_ECT, ECN_ECT1, ECN_ECT0, ECN_CE };
+
 static_assert(VXLAN_HEADERS_LEN4 == RTE_CACHE_LINE_MIN_SIZE, "IPv4 template: one cache line");
 
 static void template_udp(uint8_t *p, const struct vxlan_config *cfg)
@@ -26,7 +31,8 @@ static void template_udp(uint8_t *p, const struct vxlan_config *cfg)
 
 bool vxlan_template_init(struct vxlan_template *t, const struct vxlan_config *cfg)
 {
-	const uint8_t ttl = cfg->ttl != 0 ? cfg->ttl : 64;
+	const uint8_t ttl = cfg->ttl != 0 ? cfg->ttl : 64,
+		      tos = cfg->is_dscp_uniform ? 0 : cfg->tos & DSCP_MASK;
 	struct rte_ether_hdr eth = { .dst_addr = cfg->remote_mac, .src_addr = cfg->local_mac };
 	uint64_t sum;
 
@@ -36,9 +42,11 @@ bool vxlan_template_init(struct vxlan_template *t, const struct vxlan_config *cf
 	memset(t, 0, sizeof(*t));
 	t->is_v6 = !ip_is_v4(&cfg->local);
 	t->has_udp_csum = cfg->has_udp_csum;
+	t->tos_mask4 = rte_cpu_to_be_16(cfg->is_dscp_uniform ? 0xff : ECN_MASK);
+	t->tos_mask6 = rte_cpu_to_be_16((uint16_t)(rte_be_to_cpu_16(t->tos_mask4) << 4));
 	if (t->is_v6) {
 		struct rte_ipv6_hdr ip = {
-			.vtc_flow = rte_cpu_to_be_32(0x60000000u | (uint32_t)cfg->tos << 20),
+			.vtc_flow = rte_cpu_to_be_32(0x60000000u | (uint32_t)tos << 20),
 			.proto = IPPROTO_UDP,
 			.hop_limits = ttl,
 		};
@@ -52,7 +60,7 @@ bool vxlan_template_init(struct vxlan_template *t, const struct vxlan_config *cf
 	} else {
 		const struct rte_ipv4_hdr ip = {
 			.version_ihl = RTE_IPV4_VHL_DEF,
-			.type_of_service = cfg->tos,
+			.type_of_service = tos,
 			.fragment_offset = RTE_BE16(RTE_IPV4_HDR_DF_FLAG),
 			.time_to_live = ttl,
 			.next_proto_id = IPPROTO_UDP,
@@ -118,6 +126,23 @@ static uint16_t udp_csum_of(uint64_t sum)
 	uint16_t csum = (uint16_t)~csum_fold(sum);
 
 	return csum == 0 ? 0xffff : csum;
+}
+
+void vxlan_tos_copy(uint8_t *p, const struct vxlan_template *t, bool is_inner_v6)
+{
+	const uint8_t tos = vxlan_tos(p + t->len, is_inner_v6) &
+		(uint8_t)rte_be_to_cpu_16(t->tos_mask4);
+	uint8_t *ip = p + RTE_ETHER_HDR_LEN;
+	rte_be16_t old, first;
+
+	memcpy(&old, ip, 2);
+	first = old | rte_cpu_to_be_16((uint16_t)(tos << (t->is_v6 ? 4 : 0)));
+	memcpy(ip, &first, 2);
+	if (!t->is_v6) {
+		struct rte_ipv4_hdr *ip4 = (void *)ip;
+
+		ip4->hdr_checksum = csum_update16(ip4->hdr_checksum, old, first);
+	}
 }
 
 void vxlan_udp_csum_fill(struct rte_mbuf *m, const struct vxlan_template *t)
@@ -192,4 +217,39 @@ bool vxlan_udp_csum_ok(
 		sum = csum_pseudo_ip6(ip + 8, ip + 24, IPPROTO_UDP, udp_len);
 	}
 	return csum_add_mbuf(&sum, m, udp_off, udp_len) && csum_fold(sum) == 0xffff;
+}
+
+enum drop_reason vxlan_tos_apply(struct rte_mbuf *m, uint8_t outer_tos, bool is_dscp_uniform)
+{
+	/* Only these change it; the other combinations are the inner one's. */
+	static const uint8_t ecn_of[4][4] = {
+		[ECN_NOT_ECT] = { ECN_NOT_ECT, ECN_NOT_ECT, ECN_NOT_ECT, ECN_NOT_ECT },
+		[ECN_ECT1] = { ECN_ECT1, ECN_ECT1, ECN_ECT1, ECN_CE },
+		[ECN_ECT0] = { ECN_ECT0, ECN_ECT1, ECN_ECT0, ECN_CE },
+		[ECN_CE] = { ECN_CE, ECN_CE, ECN_CE, ECN_CE },
+	};
+	uint8_t *p = rte_pktmbuf_mtod(m, uint8_t *), *ip = p + RTE_ETHER_HDR_LEN, inner, tos;
+	rte_be16_t type, first, old;
+	bool is_v6;
+
+	if (m->data_len < RTE_ETHER_HDR_LEN + sizeof(struct rte_ipv4_hdr))
+		return DROP_NONE;
+	memcpy(&type, p + 12, 2);
+	is_v6 = type == RTE_BE16(RTE_ETHER_TYPE_IPV6);
+	if (!is_v6 && type != RTE_BE16(RTE_ETHER_TYPE_IPV4))
+		return DROP_NONE;
+	inner = vxlan_tos(ip, is_v6);
+	if ((inner & ECN_MASK) == ECN_NOT_ECT && (outer_tos & ECN_MASK) == ECN_CE)
+		return DROP_TUNNEL_ECN;
+	tos = (uint8_t)(((is_dscp_uniform ? outer_tos : inner) & DSCP_MASK) |
+		ecn_of[inner & ECN_MASK][outer_tos & ECN_MASK]);
+	memcpy(&old, ip, 2);
+	first = old ^ rte_cpu_to_be_16((uint16_t)((inner ^ tos) << (is_v6 ? 4 : 0)));
+	memcpy(ip, &first, 2);
+	if (!is_v6) {
+		struct rte_ipv4_hdr *ip4 = (void *)ip;
+
+		ip4->hdr_checksum = csum_update16(ip4->hdr_checksum, old, first);
+	}
+	return DROP_NONE;
 }

@@ -46,8 +46,9 @@ struct vxlan_config {
 	uint32_t vni;				    /* 24 bits */
 	uint16_t udp_port;			    /* destination, host order */
 	uint8_t ttl;				    /* 0: 64 */
-	uint8_t tos;				    /* outer TOS or traffic class */
-	bool has_udp_csum; /* fill the outer UDP checksum; else 0 is sent (V3) */
+	uint8_t tos;				    /* outer TOS or traffic class, without ECN */
+	bool is_dscp_uniform; /* the outer DSCP is the inner one's (RFC 2983), not that of `tos` */
+	bool has_udp_csum;    /* fill the outer UDP checksum; else 0 is sent (V3) */
 };
 
 /* Immutable once built. */
@@ -57,6 +58,8 @@ struct vxlan_template {
 	uint8_t len;			     /* of headers: VXLAN_HEADERS_LEN4 or 6 */
 	bool is_v6;
 	bool has_udp_csum;
+	/* of an inner header's first two bytes, what the outer one takes over */
+	rte_be16_t tos_mask4, tos_mask6;
 	uint32_t
 		ip_sum; /* IPv4: sum of the header as it stands, to which length and id are added */
 	uint32_t udp_sum; /* of pseudo header, UDP, VXLAN and inner Ethernet header as they stand */
@@ -83,10 +86,23 @@ static inline rte_be16_t vxlan_source_port(uint32_t hash)
 	return rte_cpu_to_be_16((uint16_t)(VXLAN_PORT_MIN | ((hash ^ (hash >> 16)) & 0x3fff)));
 }
 
+/* TOS or traffic class of an IP header. */
+static inline uint8_t vxlan_tos(const uint8_t *ip, bool is_v6)
+{
+	rte_be16_t first;
+
+	memcpy(&first, ip, 2);
+	return (uint8_t)(rte_be_to_cpu_16(first) >> (is_v6 ? 4 : 0));
+}
+
+/* The rare half of vxlan_encap(): what of the inner TOS is not zero goes into the outer header at p + 14. */
+void vxlan_tos_copy(uint8_t *p, const struct vxlan_template *t, bool is_inner_v6);
+
 /*
  * Encapsulates a packet that begins with an Ethernet header (its 14 bytes are overwritten by the
  * template's inner one): t->len - 14 bytes are put in front. inner_type: EtherType of what follows.
- * hash: of the inner flow. ip_id: outer IPv4 id; DF is set. Unfinished inner checksums keep their
+ * hash: of the inner flow. ip_id: outer IPv4 id; DF is set. The inner ECN field is copied out (RFC 6040 s. 4.1, normal mode), the
+ * DSCP too if the template says so. Unfinished inner checksums keep their
  * metadata: l2_len grows accordingly, so that csum_finish() still finds them; a super-frame is
  * segmented before. False, and m unchanged: not enough headroom, or too long for an outer IP
  * packet.
@@ -96,10 +112,11 @@ static inline bool vxlan_encap(struct rte_mbuf *m, const struct vxlan_template *
 {
 	const uint16_t grow = (uint16_t)(t->len - RTE_ETHER_HDR_LEN);
 	const uint32_t outer_len = m->pkt_len + grow - RTE_ETHER_HDR_LEN; /* outer IP packet */
+	rte_be16_t first;
 	uint8_t *p;
 
 	if (unlikely(rte_pktmbuf_headroom(m) < grow || outer_len > UINT16_MAX ||
-		    m->data_len < RTE_ETHER_HDR_LEN))
+		    m->data_len < RTE_ETHER_HDR_LEN + 2))
 		return false;
 	p = (uint8_t *)rte_pktmbuf_prepend(m, grow);
 	if (likely(!t->is_v6)) {
@@ -124,6 +141,11 @@ static inline bool vxlan_encap(struct rte_mbuf *m, const struct vxlan_template *
 		udp->dgram_len = ip->payload_len;
 		memcpy(p + VXLAN_HEADERS_LEN6 - 2, &inner_type, 2);
 	}
+	memcpy(&first, p + t->len, 2);
+	if (unlikely((first &
+			     (inner_type == RTE_BE16(RTE_ETHER_TYPE_IPV4) ? t->tos_mask4
+									  : t->tos_mask6)) != 0))
+		vxlan_tos_copy(p, t, inner_type != RTE_BE16(RTE_ETHER_TYPE_IPV4));
 	m->l2_len = (m->l2_len + grow) & 0x7f;
 	if (unlikely(t->has_udp_csum))
 		vxlan_udp_csum_fill(m, t);
@@ -134,8 +156,9 @@ struct vxlan_info {
 	uint32_t vni;
 	uint32_t inner_off; /* of the inner Ethernet header, from the packet's start */
 	uint32_t inner_len; /* bytes of the inner frame */
-	struct rte_ether_addr inner_dst, inner_src;
+	struct rte_ether_addr inner_dst;
 	rte_be16_t inner_type;
+	uint8_t tos; /* outer */
 };
 
 /* The rare half of vxlan_check(): verifies a non-zero UDP checksum over udp_len bytes. */
@@ -166,6 +189,7 @@ static inline enum drop_reason vxlan_check(
 		return DROP_TUNNEL_HEADER;
 	if (likely((ip[0] >> 4) == 4)) {
 		ip_len = 4u * (ip[0] & 15);
+		out->tos = ip[1];
 		end = (uint32_t)ip[2] << 8 | ip[3];
 		if (unlikely(ip_len != 20 || ip[9] != 17))
 			return DROP_TUNNEL_HEADER;
@@ -175,6 +199,7 @@ static inline enum drop_reason vxlan_check(
 			return DROP_TUNNEL_FRAGMENT;
 	} else {
 		ip_len = 40;
+		out->tos = vxlan_tos(ip, true);
 		end = 40 + ((uint32_t)ip[4] << 8 | ip[5]);
 		if (unlikely((ip[0] >> 4) == 6 && ip[6] == 44))
 			return DROP_TUNNEL_FRAGMENT;
@@ -205,7 +230,6 @@ static inline enum drop_reason vxlan_check(
 	out->inner_off = l3_off + ip_len + 16;
 	out->inner_len = udp_len - 16;
 	out->inner_dst = inner.dst_addr;
-	out->inner_src = inner.src_addr;
 	out->inner_type = inner.ether_type;
 	return DROP_NONE;
 }
@@ -229,5 +253,10 @@ static inline bool vxlan_decap(struct rte_mbuf *m, const struct vxlan_info *info
 	m->tx_offload = 0;
 	return true;
 }
+
+/* What an outer TOS says goes into the inner packet of a decapsulated frame: ECN by RFC 6040 s. 4.2, figure 4, and with is_dscp_uniform
+ * the DSCP (RFC 2983 s. 3). Checksums follow; what is no IP packet stays. DROP_NONE, or DROP_TUNNEL_ECN: congestion was experienced
+ * by a packet that cannot say so. */
+enum drop_reason vxlan_tos_apply(struct rte_mbuf *m, uint8_t outer_tos, bool is_dscp_uniform);
 
 #endif

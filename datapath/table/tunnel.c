@@ -149,6 +149,7 @@ int tunnel_resolve(uint32_t idx, uint32_t next_hop_path)
 			.inner_dst = t->remote_mac,
 			.vni = t->vni,
 			.udp_port = t->udp_port,
+			.is_dscp_uniform = t->is_dscp_uniform,
 			.has_udp_csum = t->has_udp_csum };
 		struct path p = { .port_id = hop->port_id,
 			.kind = PATH_VXLAN,

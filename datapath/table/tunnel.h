@@ -26,9 +26,10 @@ enum tunnel_type { TUNNEL_VXLAN };
 
 struct tunnel {
 	_Atomic uint32_t gen;
-	uint8_t type;	   /* enum tunnel_type */
-	bool has_udp_csum; /* in the outer UDP header of what is sent */
-	bool is_transit;   /* what comes out may leave by an uplink */
+	uint8_t type;	      /* enum tunnel_type */
+	bool is_transit;      /* what comes out may leave by an uplink */
+	bool is_dscp_uniform; /* outer and inner DSCP are one (RFC 2983) */
+	bool has_udp_csum;    /* in the outer UDP header of what is sent */
 	uint16_t zone;
 	uint16_t udp_port; /* host order */
 	uint16_t mtu;	   /* largest inner packet, bytes; 0: what the underlay takes */

@@ -348,6 +348,7 @@ static const char *tn_set(const cJSON *params, cJSON *result)
 		return "no such tunnel";
 	neigh = neigh_lookup(p->id, &tunnel_at(idx)->remote);
 	tunnel_at(idx)->mtu = (uint16_t)harness_num(params, "mtu", 0);
+	tunnel_at(idx)->is_dscp_uniform = harness_num(params, "is_uniform", 0) != 0;
 	if (neigh == NEIGH_NONE || tunnel_resolve(idx, neigh_at(neigh)->path_idx) < 0)
 		return "underlay neighbour";
 	gen_publish();

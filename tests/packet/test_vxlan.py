@@ -335,3 +335,83 @@ def test_errors_in_the_tunnel_from_addresses_of_this_node_are_dropped(net, famil
     quote = Ether(net.drain("up")[0])[VXLAN].payload.payload
     for src in (B.ip(family), HOST.ip(family), UP.ip(family)):
         net.send_dropped("up", from_tunnel(told_by(src, family, quote)), "ip_src_spoofed")
+
+
+# ---- ECN and DSCP
+
+NOT_ECT, ECT1, ECT0, CE = range(4)
+# RFC 6040 s. 4.2, figure 4: what goes on, by the inner (row) and the outer header (column); None: dropped.
+EGRESS = {NOT_ECT: {NOT_ECT: NOT_ECT, ECT0: NOT_ECT, ECT1: NOT_ECT, CE: None},
+          ECT0: {NOT_ECT: ECT0, ECT0: ECT0, ECT1: ECT1, CE: CE},
+          ECT1: {NOT_ECT: ECT1, ECT0: ECT1, ECT1: ECT1, CE: CE},
+          CE: {NOT_ECT: CE, ECT0: CE, ECT1: CE, CE: CE}}
+DSCPS = (0, 0x2E, 0x3F)
+
+
+def with_tos(packet, tos):
+    packet.setfieldval("tos" if packet.name == "IP" else "tc", tos)
+    return packet
+
+
+def uniform(net, name):
+    """Changed in place."""
+    net.cmd("tunnel.set", name=name, is_uniform=1)
+
+
+@both_outer
+@both
+@pytest.mark.parametrize("is_uniform", [False, True], ids=["pipe", "uniform"])
+def test_outer_tos_is_the_inner_ones_as_configured(net, far, vni, vtep, remote, family, is_uniform):
+    """RFC 6040 s. 4.1, normal mode: all four codepoints are copied; RFC 2983: the DSCP or not."""
+    if is_uniform:
+        uniform(net, "n2" if far is N2 else "n3")
+    for tos in [dscp << 2 | ecn for dscp in DSCPS for ecn in range(4)]:
+        net.send("a", to_gw(A) / with_tos(ip(A.ip(family), remote[family], ttl=64), tos) / udp())
+        (frame,) = net.drain("up")
+        want = tunnelled(with_tos(ip(A.ip(family), remote[family], ttl=63), tos) / udp(), source_port(frame), far, vni, vtep)
+        with_tos(want[1], tos if is_uniform else tos & 3)
+        assert_same(frame, want)
+
+
+@both_outer
+@both
+@pytest.mark.parametrize("is_uniform", [False, True], ids=["pipe", "uniform"])
+def test_inner_tos_follows_the_outer_one_by_the_tables(net, far, vni, vtep, remote, family, is_uniform):
+    if is_uniform:
+        uniform(net, "n2" if far is N2 else "n3")
+    for inner_ecn, row in EGRESS.items():
+        for outer_ecn, ecn in row.items():
+            for inner_dscp, outer_dscp in ((0, 0x2E), (0x2E, 0), (0x0A, 0x3F), (0, 0)):
+                inner = with_tos(ip(remote[family], A.ip(family), ttl=64), inner_dscp << 2 | inner_ecn) / udp()
+                for chksum in (0, None):
+                    frame = from_tunnel(inner, far, vni, chksum=chksum)
+                    with_tos(frame[1], outer_dscp << 2 | outer_ecn)
+                    if ecn is None:
+                        net.send_dropped("up", frame, "tunnel_ecn")
+                        continue
+                    net.send("up", frame)
+                    dscp = outer_dscp if is_uniform else inner_dscp
+                    net.expect("a", from_gw(A) / with_tos(ip(remote[family], A.ip(family), ttl=63), dscp << 2 | ecn) / udp())
+
+
+def test_wrong_inner_header_checksum_stays_wrong_when_ecn_is_set(net):
+    frame = from_tunnel(IP(src=REMOTE2[4], dst=A.ip4, ttl=64, tos=ECT0, chksum=1) / udp())
+    frame[1].tos = CE
+    net.send_dropped("up", frame, "ip4_checksum")
+
+
+@both
+def test_segments_of_a_superframe_carry_its_ecn_outside(net, family):
+    from test_mtu import superframe
+    data, meta, _ = superframe(net, family, REMOTE2[family], "tcp", 6000, 1400)
+    data = bytearray(data)
+    if family == 4:
+        data[15] |= ECT0
+        header = IP(bytes(data[14:34]))
+        del header.chksum
+        data[14:34] = bytes(header)[:20]
+    else:
+        data[15] |= ECT0 << 4
+    net.send("a", bytes(data), meta=meta)
+    frames = net.drain("up")
+    assert len(frames) == 5 and all(Ether(f)[IP].tos == ECT0 for f in frames)

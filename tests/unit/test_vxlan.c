@@ -29,12 +29,17 @@ static uint32_t reference(
 	const bool is_v6 = !ip_is_v4(&c->local);
 	uint8_t *ip = frame + 14, *u = ip + (is_v6 ? 40 : 20);
 
+	/* ECN is copied out (RFC 6040 s. 4.1), with the DSCP or without it (RFC 2983) */
+	const uint8_t inner_tos = type == 0x86dd ? (uint8_t)(util_get16(inner + 14) >> 4)
+						 : inner[15];
+	const uint8_t tos = c->is_dscp_uniform ? inner_tos : (c->tos & 0xfc) | (inner_tos & 3);
+
 	memset(frame, 0, 100);
 	memcpy(frame, &c->remote_mac, 6);
 	memcpy(frame + 6, &c->local_mac, 6);
 	util_put16(frame + 12, is_v6 ? 0x86dd : 0x0800);
 	if (is_v6) {
-		util_put32(ip, 0x60000000u | (uint32_t)c->tos << 20);
+		util_put32(ip, 0x60000000u | (uint32_t)tos << 20);
 		util_put16(ip + 4, 16 + inner_len);
 		ip[6] = 17;
 		ip[7] = 64;
@@ -42,7 +47,7 @@ static uint32_t reference(
 		memcpy(ip + 24, c->remote.b, 16);
 	} else {
 		ip[0] = 0x45;
-		ip[1] = c->tos;
+		ip[1] = tos;
 		util_put16(ip + 2, 36 + inner_len);
 		util_put16(ip + 4, id);
 		ip[6] = 0x40;
@@ -80,7 +85,7 @@ static void test_vxlan_encap_lengths_and_ids_match_reference(void **state)
 				uint32_t len = util_packet_make(inner, &k), n;
 				uint16_t type = k.is_v6 ? 0x86dd : 0x0800, id = (uint16_t)random(),
 					 port;
-				struct rte_mbuf *m = util_chain(inner, len, 14 + payload % 99, 333);
+				struct rte_mbuf *m = util_chain(inner, len, 16 + payload % 99, 333);
 				uint32_t hash = (uint32_t)random();
 
 				c.has_udp_csum = csum;
@@ -113,6 +118,34 @@ static void csum_matches(bool outer_v6, uint32_t len, uint32_t first)
 	rte_pktmbuf_free(m);
 }
 
+static void test_vxlan_encap_tos_is_copied_as_the_template_says(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < 256 * 8; i++) {
+		struct util_packet k = { .is_v6 = i & 1, .proto = 17, .payload = 20 };
+		struct vxlan_config c = config(i & 2);
+		uint32_t len = util_packet_make(inner, &k), n;
+		struct vxlan_template t;
+		struct rte_mbuf *m;
+
+		c.is_dscp_uniform = i & 4;
+		c.has_udp_csum = i & 8;
+		if (k.is_v6)
+			util_put16(inner + 14, 0x6000 | i / 8 << 4);
+		else
+			inner[15] = (uint8_t)(i / 8);
+		util_csums_fill(inner + 14);
+		m = util_chain(inner, len, 0, 0);
+		assert_true(vxlan_template_init(&t, &c));
+		assert_true(vxlan_encap(m, &t, rte_cpu_to_be_16(k.is_v6 ? 0x86dd : 0x0800), 1, 3));
+		n = util_flat(m, flat, sizeof(flat));
+		reference(&c, len, k.is_v6 ? 0x86dd : 0x0800, util_get16(flat + (i & 2 ? 54 : 34)),
+			3);
+		assert_memory_equal(flat, frame, n);
+		rte_pktmbuf_free(m);
+	}
+}
+
 static void test_vxlan_encap_checksum_is_right_whatever_is_inside(void **state)
 {
 	const uint8_t protos[] = { 6, 17, 1, 58, 132, 47 };
@@ -126,7 +159,7 @@ static void test_vxlan_encap_checksum_is_right_whatever_is_inside(void **state)
 		k.payload = (uint32_t)random() % 1400;
 		len = util_packet_make(inner, &k);
 		csum_matches(outer_v6, len, 0);
-		csum_matches(outer_v6, len, 14 + (uint32_t)random() % 80);
+		csum_matches(outer_v6, len, 16 + (uint32_t)random() % 80);
 		if (k.proto == 17) { /* no checksum; bytes behind the datagram */
 			util_put16(inner + 14 + l3 + 6, 0);
 			csum_matches(outer_v6, len, 0);
@@ -465,6 +498,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		UTIL_TEST(test_vxlan_encap_lengths_and_ids_match_reference),
+		UTIL_TEST(test_vxlan_encap_tos_is_copied_as_the_template_says),
 		UTIL_TEST(test_vxlan_encap_checksum_is_right_whatever_is_inside),
 		UTIL_TEST(test_vxlan_encap_checksum_does_not_read_the_payload),
 		UTIL_TEST(test_vxlan_encap_unfinished_inner_checksum_is_found_behind_it),

@@ -73,8 +73,8 @@ const struct state_counts *state_get_counts(void)
 
 static void load_call(cJSON *json)
 {
-	const struct method *method = schema_method(
-		cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "method")));
+	const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "method"));
+	const struct method *method = name != NULL ? schema_method(name) : NULL;
 	struct rpc_request rpc;
 	struct leat_error err = { 0 };
 	char key[STORE_KEY_MAX];

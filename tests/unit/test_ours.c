@@ -34,6 +34,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
+	rcu_synchronize(); /* what was freed goes into the table's own list */
 	ours_table_fini();
 	rcu_fini();
 	return 0;

@@ -216,10 +216,10 @@ void slow_fragments_expire(struct worker *w);
 /* Packet i is larger than its path or its route takes: goes out as fragments, or is dropped and answered "too big". */
 void slow_oversize(struct worker *w, struct batch *b, uint64_t i);
 
-/* ARP and ND (neighbour.c). The packet is answered, punted or dropped. */
 /* Keeps packet i until the gate of a restart opens (table/restart.h), or drops it when there is no room. */
 void slow_wait_at_gate(struct worker *w, struct batch *b, uint64_t i);
 
+/* ARP and ND (neighbour.c). The packet is answered, punted or dropped. */
 void slow_arp(struct worker *w, struct batch *b, uint64_t i);
 void slow_nd(struct worker *w, struct batch *b, uint64_t i);
 

@@ -31,8 +31,11 @@ static void binding_broken(struct slow_ctx *ctx, uint32_t service)
 {
 	uint8_t flags = atomic_load_explicit(&slow_conn(ctx)->flags, memory_order_relaxed);
 
-	if (ctx->pkt->proto != IPPROTO_TCP || slow_is_half_open(ctx))
+	if (ctx->pkt->proto != IPPROTO_TCP || slow_is_unbound(ctx))
 		ctx->action = SLOW_REBIND;
+	else if (slow_is_half_open(ctx) && slow_is_reply(ctx))
+		slow_drop(ctx, DROP_SERVICE_BACKEND_GONE,
+			ICMP_ERROR_N); /* perhaps the address's next owner */
 	else if (service != SERVICE_NONE ? service_does_reset(service)
 					 : (flags & CONN_F_RESET) != 0)
 		ctx->action = SLOW_RESET;
@@ -103,7 +106,7 @@ static bool pair_holds(const struct slow_ctx *ctx, const struct translation *cli
 	uint32_t pair = snat_pair_of_external(ctx->zone, &client->dst);
 
 	return pair != SLOT_NONE &&
-		(!slow_is_half_open(ctx) || ip_eq(&snat_pair_at(pair)->internal.addr, &final->dst));
+		(!slow_is_unbound(ctx) || ip_eq(&snat_pair_at(pair)->internal.addr, &final->dst));
 }
 
 static void binding_check(struct slow_ctx *ctx)

@@ -167,6 +167,16 @@ static inline bool slow_is_retry(const struct slow_ctx *ctx)
 	return slow_is_opening(ctx) && !slow_is_reply(ctx) && slow_is_half_open(ctx);
 }
 
+/* Returns true if nothing binds the packet's TCP connection to where it went: nobody has answered yet, or the client asks once more. Once it
+ * is answered, other segments go where the answer came from: anybody else would reset it. */
+static inline bool slow_is_unbound(const struct slow_ctx *ctx)
+{
+	return slow_is_retry(ctx) ||
+		(slow_conn(ctx) != NULL &&
+			atomic_load_explicit(&slow_conn(ctx)->state, memory_order_relaxed) ==
+				CONN_SYN_SENT);
+}
+
 /* Whether the packet comes from neither a pod nor the node itself. */
 static inline bool slow_is_from_outside(const struct slow_ctx *ctx)
 {

@@ -32,6 +32,8 @@ def test_requests_survive_backends_that_come_and_go(lab):
         changes += 1
     answers = asking.communicate()[0].splitlines()
     assert asking.returncode == 0 and len(answers) == 400, answers[-3:]
+    failed = [a for a in answers if a.startswith("curl")]
+    assert not failed, (failed, lab.leatd.ctl("drop", "show"))
     assert {a.split()[0] for a in answers} == {"b0", "b1", "b2"} and changes >= 3
     assert {a.split()[1] for a in answers} == {client.address}
 

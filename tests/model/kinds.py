@@ -13,7 +13,7 @@ LEAST = 20  # verdicts with each label
 # kind → labels, any of which makes a verdict one of it; the first that fits
 BY_LABEL = {
     "refused at admission": ("ip_src_spoofed", "eth_src_spoofed", "frag_bad", "ip_land", "no_connection"),
-    "no service": ("service_no_backend", "service_no_port", "service_source_refused", "reset-both"),
+    "no service": ("service_no_backend", "service_no_port", "service_source_refused", "reset-both", "service_backend_gone"),
     "denied": ("policy_denied",),
     "rejected": ("policy_rejected",),
     "no way": ("no_route", "prohibit", "blackhole", "ttl_exceeded", "address_unused", "tunnel_transit", "route_loop"),
@@ -29,7 +29,7 @@ BY_LABEL = {
 # what goes on untranslated: by where
 BY_ROLE = {"pod": "to a pod", "host": "to the node", "uplink": "to the outside", "tunnel": "into a tunnel"}
 KINDS = list(dict.fromkeys([*BY_LABEL, *BY_ROLE.values()]))
-LABELS = {label for labels in BY_LABEL.values() for label in labels} - {"icmp_unmatched"}
+LABELS = {label for labels in BY_LABEL.values() for label in labels} - {"service_backend_gone", "icmp_unmatched"}
 LABELS |= {"tcp", "udp", "icmp", "icmpv6", "gre", "plain", "later", "reply", "port-chosen", "rst", "icmp-answer", "local_proto", "rebind", "first-fragment", "later-fragment", "waited",
            "pair-to-pair", "anew", "anew-reverse", "crossing"}
 COMMON = ["explained", "fragment", "sctp", "zone"]  # labels that need a share

@@ -63,9 +63,10 @@ class Walk:
         connection = self.connection
         if connection is not None and (not self.is_reply or connection.is_half_open()) and not self.binding_holds():
             if self.is_reply:
-                self.result.effects.append(lambda: self.node.unlink(connection))
+                if self.is_unbound():
+                    self.result.effects.append(lambda: self.node.unlink(connection))
                 raise Drop("service_backend_gone")
-            if p.proto != wire.TCP or connection.is_half_open():
+            if p.proto != wire.TCP or self.is_unbound():
                 self.rebind()
             elif self.does_reset(connection):
                 self.reset_both(connection)
@@ -87,6 +88,11 @@ class Walk:
         """Asks once more for a connection: nothing binds it yet."""
         c = self.connection
         return c is not None and c.is_half_open() and not self.is_reply and self.packet.is_opening()
+
+    def is_unbound(self):
+        """TCP: not answered yet, or asked for once more."""
+        c = self.connection
+        return c.state == "syn_sent" or self.is_retry() or (c.proto != wire.TCP and c.is_half_open())
 
     # -- admit
 

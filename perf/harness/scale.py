@@ -10,7 +10,7 @@ from . import gate, netfilter, procs
 from .netfilter import CHANGED_PORT, TARGET_PORT, VIP_PORT, vip
 from .peer_kernel import Kernel
 from .peer_leat import B_IP
-from .peer_scale import LeatRules, LeatServices
+from .peer_scale import FLOWS_MAX, LeatRules, LeatServices
 
 FLOWS = 1000        # established
 TURNS = 7           # of all counts, within a round
@@ -266,7 +266,7 @@ def leat_round(start, fixed, unit, counts, measure, emit):
 def new_connections(peer):
     """UDP, one packet each, as fast as the ring takes them: what is lost was dropped, what is slow stands in the ring."""
     peer.leatd.call("flow.flush")
-    procs.wait_for("room of the flushed connections", lambda: peer.connections_held() < NEW_CONNS // 10)
+    procs.wait_for("room of the flushed connections", lambda: peer.connections_held() < FLOWS_MAX - NEW_CONNS - FLOWS_MAX // 16)
     peer.probe.ask("flows", n=NEW_CONNS, frame=64)
     before = peer.connections_made()
     peer.reset_cycles()

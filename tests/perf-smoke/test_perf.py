@@ -124,12 +124,12 @@ def test_scale_rules_measures_all_counts_in_turn(tmp_path):
     out = tmp_path / "rows"
     run("perf/run", "scale-rules", "--rounds", 1, "--rules", "10,25", "--changes", 2, "--seconds", 0.05, "--json", out, seconds=400)
     rows = lines(out)
-    of_one = ["first-packet", "busy-first-packet", "add-ack", "add-effect"]
-    assert [r["measure"] for r in rows] == 2 * ["load", "load", *["established"] * 2, *["new-connections"] * 2, *of_one, *of_one]
+    in_turn = ["load", "established", "new-connections", "first-packet", "busy-first-packet"]
+    assert [r["measure"] for r in rows] == 2 * [*(m for m in in_turn for _ in range(2)), *["add-ack", "add-effect"] * 2]
     assert [r["shape"] for r in rows] == ["acl"] * 14 + ["policies"] * 14
-    assert [r["rules"] for r in rows] == 2 * (3 * [10, 25] + [10] * 4 + [25] * 4)
+    assert [r["rules"] for r in rows] == 2 * (5 * [10, 25] + [10] * 2 + [25] * 2)
     assert all(r["value"] > 0 for r in rows)
-    assert all(r["rate_ratio"] == r["cycles_ratio"] == 1 for r in rows if "rate_ratio" in r and r["rules"] == 10)
+    assert all(r[ratio] == 1 for r in rows for ratio in ("rate_ratio", "cycles_ratio", "p50_ratio", "p99_ratio") if ratio in r and r["rules"] == 10)
 
 
 def test_syn_flood_writes_a_line_a_rate(tmp_path):
